@@ -1,0 +1,152 @@
+"""stablequant inspect | quantize | evaluate | transcribe."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stablequant import __version__
+from stablequant.cli.console import ProgressLine, plain_errors, print_json
+
+app = typer.Typer(
+    help="Make speech models small and fast in int8 without making them worse, and prove it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Model = Annotated[str, typer.Argument(help="A folder in Hugging Face form, or a hub id.", show_default=False)]
+Data = Annotated[
+    list[str],
+    typer.Option(
+        "--data",
+        help="Labelled speech: a LibriSpeech folder, a JSONL or TSV manifest, or hf:name[:config]:split. May be repeated.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, all else on stderr.")]
+Set = Annotated[
+    list[str],
+    typer.Option("--set", metavar="NAME=VALUE", help="Any setting of docs/settings.md, such as p_step=0.05."),
+]
+
+
+@app.command()
+def inspect(model: Model, json: Json = False) -> None:
+    """Show a model's family, operations and bytes, and what would be quantised, what not, and why."""
+    from stablequant.models.inspect import inspect as look
+    from stablequant.report.tables import inspection
+
+    found = look(model)
+    print_json(found) if json else print(inspection(found))
+
+
+@app.command()
+def quantize(
+    model: Model,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder to write; a stopped run there goes on.", show_default=False)],
+    gamma: Annotated[float, typer.Option(help="Stage 1 flags a layer that costs more, in points of WER.")] = 0.25,
+    p_step: Annotated[float, typer.Option(help="Step of the search for p, in per cent of the mass.")] = 0.01,
+    p_max: Annotated[float, typer.Option(help="Largest p tried.")] = 0.5,
+    settings: Set = [],  # noqa: B006 - typer reads the default, nobody changes it
+    json: Json = False,
+) -> None:
+    """Observe, search, export to int8, verify, and report WER before and after on held-out speech."""
+    from stablequant.pipeline import quantize as run
+    from stablequant.report.tables import methods
+    from stablequant.report.write import write_reports
+
+    given = {"gamma": gamma, "p_step": p_step, "p_max": p_max}
+    chosen = _settings(settings, given)
+    evidence = run(model, data, out, chosen, command=_command(), progress=ProgressLine())
+    summary = write_reports(evidence, out)
+    print_json(summary) if json else print(methods(summary))
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A float checkpoint, or a folder that quantize wrote.", show_default=False)],
+    data: Data,
+    split: Annotated[str, typer.Option(help="calibration, dev, test, or all.")] = "test",
+    simulate: Annotated[bool, typer.Option(help="Run the folder's plan in simulation instead of its int8 files.")] = False,
+    checkpoint: Annotated[str, typer.Option(help="With --simulate: where the float checkpoint is now.")] = "",
+    settings: Set = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Measure WER and CER of a float checkpoint, an int8 file, or a simulated plan."""
+    from stablequant.report.tables import evaluation
+    from stablequant.serve import evaluate as run
+
+    result = run(
+        model, data, split, _settings(settings, {}), simulate=simulate, checkpoint=checkpoint, progress=ProgressLine()
+    )
+    print_json(result) if json else print(evaluation(result))
+
+
+@app.command()
+def transcribe(
+    model: Annotated[str, typer.Argument(help="A folder that quantize wrote, or a float checkpoint.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.", show_default=False)],
+    threads: Annotated[int, typer.Option(help="Of the runtime; 0: its own choice.")] = 0,
+    json: Json = False,
+) -> None:
+    """Transcribe recordings."""
+    from stablequant.serve import transcribe as run
+
+    result = run(model, files, threads=threads or None)
+    if json:
+        print_json(result)
+        return
+    print(f"runtime: {result['runtime']}", file=sys.stderr)
+    for row in result["transcripts"]:
+        print(f"{row['file']}\t{row['text']}" if len(result["transcripts"]) > 1 else row["text"])
+
+
+def _settings(pairs: list[str], given: dict[str, Any]) -> Any:
+    from stablequant.config import Settings
+    from stablequant.errors import SettingsError
+
+    values = dict(given)
+    for pair in pairs:
+        name, found, value = pair.partition("=")
+        if not found:
+            what = f"--set {pair}"
+            raise SettingsError(what, expected="NAME=VALUE", mend="for example --set p_step=0.05")
+        values[name] = value
+    return Settings.parse(values)
+
+
+def _command() -> str:
+    return shlex.join(["stablequant", *(a for a in sys.argv[1:] if a != "--json")])
+
+
+def _version(show: bool) -> None:
+    if show:
+        print(f"stablequant {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Options of every command."""
+
+
+def main() -> None:
+    """Entry point: errors become one message and an exit code."""
+    # transformers' own progress bars and notes would mix with ours.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    with plain_errors():
+        app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Settings of a quantisation: frozen, validated, written into the plan as they were used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stablequant.errors import SettingsError
+
+CalibratorName = Literal["max", "percentile", "mse", "entropy"]
+
+
+class Settings(BaseModel):
+    """How to quantise. Every default is the paper's where the paper says, else the better one by measurement."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bits: Annotated[int, Field(ge=2, le=8)] = 8
+    """Of weights and activations alike; files can be exported at 8."""
+    symmetric: bool = True
+    """Activations with zero point 0 (the paper's); False gives each its own zero point."""
+    attention_matmuls: bool = False
+    """Also quantise attention's two products of activations."""
+    weight_granularity: Literal["channel", "tensor"] = "channel"
+    weight_method: Literal["max", "mse"] = "max"
+
+    gamma: Annotated[float, Field(ge=0)] = 0.25
+    """Stage 1 flags a layer that alone costs more than this, in points of WER."""
+    stage1_calibrator: Literal["max", "percentile"] = "max"
+    percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
+    """Of the calibrator "percentile", as naive method and in stage 1."""
+    base_calibrator: CalibratorName = "mse"
+    """For layers that are not flagged."""
+    p_max: Annotated[float, Field(ge=0, lt=50)] = 0.5
+    p_step: Annotated[float, Field(gt=0)] = 0.01
+    """Stage 2 tries p = 0, step, 2 step ... p_max, in per cent of an activation's mass."""
+    p_per_layer: bool = False
+    """After the global p, refine one p a flagged layer (coordinate descent, most sensitive first)."""
+    removed: Literal["drop", "fold"] = "drop"
+    """What becomes of the mass beyond the cut-off: left out of the error, or piled up on the cut-off."""
+
+    normalizer: str = "english"
+    seed: int = 0
+    max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    batch_seconds: Annotated[float, Field(gt=0)] = 160.0
+    """Most padded audio in one batch."""
+    calibration_utterances: Annotated[int, Field(ge=1)] = 256
+    """At most this many, drawn with the seed."""
+    tolerance: Annotated[float, Field(ge=0)] = 0.1
+    """Most WER, in points, that the exported file may differ from the simulation; never less than two words."""
+
+    def candidates(self) -> tuple[float, ...]:
+        """The values of p that stage 2 tries, ascending from 0, rounded to six decimals."""
+        count = int(self.p_max / self.p_step + 1e-9)
+        return tuple(round(i * self.p_step, 6) for i in range(count + 1))
+
+    def fingerprint(self) -> str:
+        """A stable hash of all settings."""
+        return digest(self.model_dump(mode="json"))
+
+    @classmethod
+    def parse(cls, values: dict[str, Any]) -> Settings:
+        """Validate ``values``; SettingsError names the setting and what it may be."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise SettingsError(f"setting {name} is {first.get('input')!r}", expected=first["msg"]) from error
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value, independent of key order and spacing."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

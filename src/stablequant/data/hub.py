@@ -1,0 +1,60 @@
+"""Hugging Face datasets as manifests; needs the optional ``datasets`` package."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from stablequant.data.readers import AUDIO_KEYS, SPEAKER_KEYS, TEXT_KEYS, first
+from stablequant.data.utterance import Utterance, split_of
+from stablequant.errors import DataError
+
+_SPEC = re.compile(r"hf:(?P<name>[^:]+)(:(?P<config>[^:\[]+))?:(?P<split>[^:\[]+(\[.*\])?)")
+
+
+def read_hub(spec: str) -> list[Utterance]:
+    """Read ``hf:name[:config]:split``; audio stays encoded, and no remote code is run.
+
+    ``split`` may be a slice, such as ``test[:100]``.
+
+    Raises:
+        DataError: If ``datasets`` is not installed, or the dataset cannot be loaded, or has no audio or text.
+    """
+    parts = _SPEC.fullmatch(spec)
+    if parts is None:
+        what = f"{spec} does not name a dataset"
+        raise DataError(what, expected="hf:name:split or hf:name:config:split")
+    try:
+        import datasets
+    except ImportError as error:
+        what = f"{spec} needs the datasets package"
+        raise DataError(what, mend="pip install datasets") from error
+    try:
+        table = datasets.load_dataset(parts["name"], parts["config"], split=parts["split"])
+    except Exception as error:  # what datasets raises is open-ended, down to its HTTP client's errors
+        # "An error occurred while generating the dataset" hides its reason, often a package to install.
+        what = f"{spec} cannot be loaded: {error.__cause__ or error}"
+        raise DataError(what, expected="a dataset that loads without remote code") from error
+
+    columns = dict(table.features)
+    kinds = [key for key, feature in columns.items() if isinstance(feature, datasets.Audio)]
+    audio = next((key for key in AUDIO_KEYS if key in kinds), kinds[0] if kinds else None)
+    text = next((key for key in TEXT_KEYS if key in columns), None)
+    if audio is None or text is None:
+        what = f"{spec} has the columns {', '.join(columns)}"
+        raise DataError(what, expected=f"an Audio column and one of {', '.join(TEXT_KEYS)}")
+
+    utterances = []
+    for number, row in enumerate(table.cast_column(audio, datasets.Audio(decode=False))):
+        encoded, speaker = row[audio], first(row, SPEAKER_KEYS)
+        utterances.append(
+            Utterance(
+                id=str(first(row, ("id",)) or f"{parts['split']}-{number:06d}"),
+                text=row[text] or "",
+                audio=encoded["bytes"] or Path(encoded["path"]),
+                speaker=None if speaker is None else str(speaker),
+                split=split_of(parts["split"]),
+                source=f"{spec} row {number}",
+            )
+        )
+    return utterances

@@ -1,0 +1,77 @@
+"""Utterances with their audio in memory, in shards that are decoded as one batch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stablequant.data.audio import read_many
+from stablequant.data.batching import batches
+from stablequant.data.splits import fingerprint
+from stablequant.data.utterance import Utterance
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Labelled audio ready for a model.
+
+    Attributes:
+        utterances: What was said, in the order of ``waveforms``.
+        waveforms: Mono float32 ``[T]`` each.
+        sampling_rate: Hertz.
+        shards: Indices of utterances of similar length, each index once.
+        skipped: Id and reason of each recording that could not be used.
+    """
+
+    utterances: tuple[Utterance, ...]
+    waveforms: tuple[NDArray[np.float32], ...]
+    sampling_rate: int
+    shards: tuple[tuple[int, ...], ...]
+    skipped: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def read(
+        cls,
+        utterances: Sequence[Utterance],
+        sampling_rate: int,
+        *,
+        max_bad_fraction: float,
+        batch_size: int,
+        batch_seconds: float,
+    ) -> Speech:
+        """Decode, resample and sort into shards of at most ``batch_size`` and ``batch_seconds`` with padding."""
+        kept, skipped = read_many(utterances, sampling_rate, max_bad_fraction)
+        shards = batches([len(w) for _, w in kept], batch_size, max(1, int(batch_seconds * sampling_rate)))
+        return cls(
+            tuple(u for u, _ in kept),
+            tuple(w for _, w in kept),
+            sampling_rate,
+            tuple(tuple(s) for s in shards),
+            tuple(skipped),
+        )
+
+    @property
+    def seconds(self) -> float:
+        """Of audio, without padding."""
+        return sum(len(w) for w in self.waveforms) / self.sampling_rate
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over ids, texts and recordings."""
+        return fingerprint(self.utterances)
+
+    def batch(self, shard: Sequence[int]) -> list[NDArray[np.float32]]:
+        """Waveforms of one shard."""
+        return [self.waveforms[i] for i in shard]
+
+    def shard_key(self, shard: Sequence[int]) -> str:
+        """SHA-256 of a shard's audio, in its order: a batch's results belong to the batch."""
+        hasher = hashlib.sha256()
+        for i in shard:
+            hasher.update(np.ascontiguousarray(self.waveforms[i]).tobytes() + b"|")
+        return hasher.hexdigest()

@@ -1,0 +1,1 @@
+"""Export: plan and weights become ONNX files that run in int8, checked against the simulation."""

@@ -1,0 +1,64 @@
+"""An exported model as a folder that needs nothing else: int8 files, processor, tokenizer, configuration, plan."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import onnx
+
+from stablequant.errors import ExportError
+from stablequant.export.onnx import to_onnx
+from stablequant.files import disk_errors, replacing
+from stablequant.models.load import PROCESSOR_FILES
+from stablequant.models.model import SpeechModel
+from stablequant.quantize.plan import Plan
+from stablequant.runtime.backends import FILES
+
+#: ONNX files are protobuf messages, which end at 2 GiB; larger weights would have to stand beside them.
+LARGEST = 2**31 - 1
+
+
+def write_graphs(model: SpeechModel, plan: Plan | None, folder: Path) -> dict[str, Path]:
+    """Write the ONNX files of ``model`` into ``folder``, in int8 where ``plan`` says so (``None``: all in float).
+
+    Raises:
+        ExportError: The plan's width is not 8 bits, a file would be too large, or ONNX's own checker refuses it.
+        PlanError: The plan was made for another model.
+    """
+    settings = None if plan is None else plan.settings
+    if plan is not None:
+        plan.check(model.fingerprint, (op.name for op in model.ops(matmuls=True)))
+        if plan.settings.bits != 8:
+            what = f"the plan has {plan.settings.bits} bits"
+            raise ExportError(what, expected="8: the width that int8 kernels have", mend="quantize with bits=8")
+    files = {}
+    for graph in model.graphs:
+        path = folder / FILES[model.frontend.shape][graph.name]
+        proto = to_onnx(
+            graph,
+            {} if plan is None else plan.scheme(),
+            granularity="channel" if settings is None else settings.weight_granularity,
+            method="max" if settings is None else settings.weight_method,
+        )
+        if proto.ByteSize() > LARGEST:
+            what = f"{path.name} would take {proto.ByteSize():,} bytes"
+            raise ExportError(what, expected="at most 2 GiB, what one ONNX file can hold")
+        try:
+            onnx.checker.check_model(proto)
+        except onnx.checker.ValidationError as error:
+            what = f"{path.name} is not a valid ONNX model ({error})"
+            raise ExportError(what) from error
+        with replacing(path) as part:
+            part.write_bytes(proto.SerializeToString())
+        files[graph.name] = path
+    return files
+
+
+def copy_processor(source: Path, folder: Path) -> None:
+    """Copy configuration, processor, tokenizer and licence files from the checkpoint."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with disk_errors(folder):
+        for name in PROCESSOR_FILES:
+            if (source / name).is_file():
+                shutil.copyfile(source / name, folder / name)

@@ -1,0 +1,282 @@
+"""How each kind of node is written in ONNX. The counterpart of models/kernels.py, kind by kind.
+
+An emitter gets the writer and the node; a value keeps its name, so inputs can be read by the names of the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from stablequant.export.onnx import Writer
+from stablequant.models.graph import Node
+from stablequant.models.kernels import HIDDEN
+
+Emitter = Callable[[Writer, Node], None]
+EMITTERS: dict[str, Emitter] = {}
+
+
+def emitter(kind: str) -> Callable[[Emitter], Emitter]:
+    """Register a function as the emitter of ``kind``."""
+
+    def register(function: Emitter) -> Emitter:
+        EMITTERS[kind] = function
+        return function
+
+    return register
+
+
+def _steps(w: Writer, value: str, axis: int) -> str:
+    """Size of one axis as a scalar."""
+
+    def write() -> str:
+        return w.op("Squeeze", w.op("Shape", value, start=axis, end=axis + 1))
+
+    return w.once(("steps", value, axis), write)
+
+
+def _range(w: Writer, start: str, stop: str) -> str:
+    return w.once(("range", start, stop), lambda: w.op("Range", start, stop, w.constant(np.array(1))))
+
+
+def _valid(w: Writer, value: str, axis: int, lengths: str) -> str:
+    """Boolean ``[B, T]``: steps of ``value`` within the utterance."""
+
+    def write() -> str:
+        steps = _range(w, w.constant(np.array(0)), _steps(w, value, axis))
+        return w.op("Less", steps, w.op("Unsqueeze", lengths, w.constant([1])))
+
+    return w.once(("valid", value, axis, lengths), write)
+
+
+@emitter("identity")
+def _identity(w: Writer, node: Node) -> None:
+    w.op("Identity", node.inputs[0], out=node.outputs[0])
+
+
+@emitter("unsqueeze_last")
+def _unsqueeze_last(w: Writer, node: Node) -> None:
+    w.op("Unsqueeze", node.inputs[0], w.constant([-1]), out=node.outputs[0])
+
+
+def _operand(w: Writer, node: Node, index: int) -> str:
+    params = w.quantised(node.name)
+    value = node.inputs[index]
+    return value if params is None or index >= len(params) else w.activation(value, params[index])
+
+
+@emitter("linear")
+def _linear(w: Writer, node: Node) -> None:
+    x, weight = _operand(w, node, 0), w.weight(node, transposed=True)
+    if "bias" in node.weights:
+        product = w.op("MatMul", x, weight, out=f"{node.name}.product")
+        w.op("Add", product, w.parameter(node, "bias"), out=node.outputs[0])
+    else:
+        w.op("MatMul", x, weight, out=node.outputs[0])
+
+
+@emitter("conv1d")
+def _conv1d(w: Writer, node: Node) -> None:
+    a = node.attrs
+    x = w.op("Transpose", _operand(w, node, 0), perm=[0, 2, 1])
+    bias = [w.parameter(node, "bias")] if "bias" in node.weights else []
+    pads = [a["padding"], a["padding"] - a["trim"]]  # one step less of padding is one step less at the end
+    y = w.op(
+        "Conv",
+        x,
+        w.weight(node, transposed=False),
+        *bias,
+        out=f"{node.name}.product",
+        kernel_shape=[a["kernel"]],
+        strides=[a["stride"]],
+        pads=pads,
+        group=a["groups"],
+    )
+    w.op("Transpose", y, perm=[0, 2, 1], out=node.outputs[0])
+
+
+@emitter("conv_lengths")
+def _conv_lengths(w: Writer, node: Node) -> None:
+    kernel, stride = w.constant(np.array(node.attrs["kernel"])), w.constant(np.array(node.attrs["stride"]))
+    # (n - k) / s + 1 as (n - k + s) / s: integer division truncates, and this way an utterance shorter than the
+    # kernel gives 0 steps, not 1.
+    room = w.op("Add", w.op("Sub", node.inputs[0], kernel), stride)
+    w.op("Max", w.op("Div", room, stride), w.constant(np.array(0)), out=node.outputs[0])
+
+
+@emitter("mask")
+def _mask(w: Writer, node: Node) -> None:
+    x, lengths = node.inputs
+    valid = w.op("Cast", w.op("Unsqueeze", _valid(w, x, 1, lengths), w.constant([2])), to=1)
+    w.op("Mul", x, valid, out=node.outputs[0])
+
+
+@emitter("layer_norm")
+def _layer_norm(w: Writer, node: Node) -> None:
+    bias = [w.parameter(node, "bias")] if "bias" in node.weights else []
+    w.op(
+        "LayerNormalization",
+        node.inputs[0],
+        w.parameter(node, "weight"),
+        *bias,
+        out=node.outputs[0],
+        axis=-1,
+        epsilon=node.attrs["eps"],
+    )
+
+
+@emitter("group_norm")
+def _group_norm(w: Writer, node: Node) -> None:
+    """With one group the statistics are over time and channels, with a group a channel over time alone."""
+    x, lengths = node.inputs
+    channels, groups = w.float_weight(node, "weight").shape[0], node.attrs["groups"]
+    if groups not in (1, channels):
+        raise NotImplementedError(f"{node.name}: {groups} groups of {channels} channels")
+    axes = w.constant([1, 2] if groups == 1 else [1])
+    valid = w.op("Cast", w.op("Unsqueeze", _valid(w, x, 1, lengths), w.constant([2])), to=1)
+    size = w.op("Mul", lengths, w.constant(np.array(channels // groups)))
+    count = w.op("Cast", w.op("Unsqueeze", size, w.constant([1, 2])), to=1)
+    mean = w.op("Div", w.op("ReduceSum", w.op("Mul", x, valid), axes), count)
+    centred = w.op("Mul", w.op("Sub", x, mean), valid)
+    variance = w.op("Div", w.op("ReduceSum", w.op("Mul", centred, centred), axes), count)
+    deviation = w.op("Sqrt", w.op("Add", variance, w.constant(float(node.attrs["eps"]))))
+    scaled = w.op("Mul", w.op("Div", centred, deviation), w.parameter(node, "weight"))
+    w.op("Add", scaled, w.parameter(node, "bias"), out=node.outputs[0])
+
+
+@emitter("activation")
+def _activation(w: Writer, node: Node) -> None:
+    x, out, function = node.inputs[0], node.outputs[0], node.attrs["function"]
+    if function == "silu":
+        w.op("Mul", x, w.op("Sigmoid", x), out=out)
+    else:
+        w.op({"gelu": "Gelu", "relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}[function], x, out=out)
+
+
+@emitter("add")
+def _add(w: Writer, node: Node) -> None:
+    w.op("Add", *node.inputs, out=node.outputs[0])
+
+
+@emitter("mul")
+def _mul(w: Writer, node: Node) -> None:
+    w.op("Mul", *node.inputs, out=node.outputs[0])
+
+
+@emitter("chunk")
+def _chunk(w: Writer, node: Node) -> None:
+    w.ops("Split", node.inputs, node.outputs, axis=-1, num_outputs=len(node.outputs))
+
+
+@emitter("split_heads")
+def _split_heads(w: Writer, node: Node) -> None:
+    shaped = w.op("Reshape", node.inputs[0], w.constant([0, 0, node.attrs["heads"], -1]))
+    w.op("Transpose", shaped, perm=[0, 2, 1, 3], out=node.outputs[0])
+
+
+@emitter("merge_heads")
+def _merge_heads(w: Writer, node: Node) -> None:
+    turned = w.op("Transpose", node.inputs[0], perm=[0, 2, 1, 3])
+    w.op("Reshape", turned, w.constant([0, 0, -1]), out=node.outputs[0])
+
+
+@emitter("matmul")
+def _matmul(w: Writer, node: Node) -> None:
+    a, b = _operand(w, node, 0), _operand(w, node, 1)
+    if node.attrs["transpose"]:
+        b = w.op("Transpose", b, perm=[0, 1, 3, 2])
+    if node.attrs["scale"] == 1.0:
+        w.op("MatMul", a, b, out=node.outputs[0])
+    else:
+        w.op("Mul", w.op("MatMul", a, b), w.constant(float(node.attrs["scale"])), out=node.outputs[0])
+
+
+@emitter("attention_softmax")
+def _attention_softmax(w: Writer, node: Node) -> None:
+    scores, *rest = node.inputs
+    extras = dict(zip(node.attrs["extras"], rest, strict=True))
+    if "bias" in extras:
+        scores = w.op("Add", scores, extras["bias"])
+    if "lengths" in extras:
+        lengths = extras["lengths"]
+
+        def padding() -> str:
+            valid = _valid(w, node.inputs[0], 3, lengths)
+            bias = w.op("Where", valid, w.constant(0.0), w.constant(HIDDEN))
+            return w.op("Unsqueeze", bias, w.constant([1, 2]))
+
+        # All layers of a stack mask alike: one bias serves them.
+        scores = w.op("Add", scores, w.once(("padding", lengths), padding))
+    if node.attrs["causal"]:
+        scores = w.op("Add", scores, w.once(("causal",), lambda: _causal(w, node.inputs[0])))
+    w.op("Softmax", scores, axis=-1, out=node.outputs[0])
+
+
+def _causal(w: Writer, scores: str) -> str:
+    """Bias ``[Q, K]``: the last query sees all keys, each one before it one less."""
+    zero, queries, keys = w.constant(np.array(0)), _steps(w, scores, 2), _steps(w, scores, 3)
+    last = w.op("Unsqueeze", _range(w, w.op("Sub", keys, queries), keys), w.constant([1]))
+    seen = w.op("LessOrEqual", _range(w, zero, keys), last)
+    return w.op("Where", seen, w.constant(0.0), w.constant(HIDDEN))
+
+
+@emitter("rotary_tables")
+def _rotary_tables(w: Writer, node: Node) -> None:
+    like, *past = node.inputs
+    start = _steps(w, past[0], 2) if past else w.constant(np.array(0))
+    stop = w.op("Add", start, _steps(w, like, 1))
+    positions = w.op("Unsqueeze", w.op("Cast", _range(w, start, stop), to=1), w.constant([1]))
+    angles = w.op("Mul", positions, w.parameter(node, "frequencies"))
+    w.op("Cos", angles, out=node.outputs[0])
+    w.op("Sin", angles, out=node.outputs[1])
+
+
+@emitter("rotary")
+def _rotary(w: Writer, node: Node) -> None:
+    x, cos, sin = node.inputs
+    turned = w.op("MatMul", x, w.parameter(node, "rotation"))
+    w.op("Add", w.op("Mul", x, cos), w.op("Mul", turned, sin), out=node.outputs[0])
+
+
+@emitter("embedding")
+def _embedding(w: Writer, node: Node) -> None:
+    """Rows of a table; if it is also the head's weight, the one stored copy serves both.
+
+    The head keeps it as ``[C, V]``, so tokens are gathered along the second axis and turned round.
+    """
+    ids, out = node.inputs[0], node.outputs[0]
+    tied = node.attrs.get("tied", "")
+    if not tied:
+        w.op("Gather", w.parameter(node, "weight"), ids, out=out)
+    elif w.quantised(tied) is None:
+        w.op("Transpose", w.op("Gather", w.weight(node, transposed=True), ids, axis=1), perm=[1, 2, 0], out=out)
+    else:
+        values, scale, _ = w.int8_weight(node, transposed=True)
+        rows = w.op("Transpose", w.op("Cast", w.op("Gather", values, ids, axis=1), to=1), perm=[1, 2, 0])
+        if w.is_scalar(scale):
+            w.op("Mul", rows, scale, out=out)
+        else:
+            w.op("Mul", rows, w.op("Unsqueeze", w.op("Gather", scale, ids), w.constant([2])), out=out)
+
+
+@emitter("append_steps")
+def _append_steps(w: Writer, node: Node) -> None:
+    w.op("Concat", *node.inputs, axis=2, out=node.outputs[0])
+
+
+@emitter("relative_bias")
+def _relative_bias(w: Writer, node: Node) -> None:
+    reach = w.constant(np.array(node.attrs["reach"]))
+    steps = _range(w, w.constant(np.array(0)), _steps(w, node.inputs[0], 1))
+    distance = w.op("Sub", w.op("Unsqueeze", steps, w.constant([0])), w.op("Unsqueeze", steps, w.constant([1])))
+    index = w.op("Add", w.op("Clip", distance, w.op("Neg", reach), reach), reach)
+    w.op("Transpose", w.op("Gather", w.parameter(node, "table"), index), perm=[2, 0, 1], out=node.outputs[0])
+
+
+@emitter("relative_gate")
+def _relative_gate(w: Writer, node: Node) -> None:
+    a, b = f"{node.name}.a", f"{node.name}.b"
+    w.ops("Split", [w.op("Sigmoid", node.inputs[0])], [a, b], axis=-1, num_outputs=2)
+    inner = w.op("Sub", w.op("Mul", b, w.parameter(node, "constant")), w.constant(1.0))
+    w.op("Add", w.op("Mul", a, inner), w.constant(2.0), out=node.outputs[0])

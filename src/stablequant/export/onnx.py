@@ -1,0 +1,158 @@
+"""A graph and a quantisation scheme as an ONNX model with QuantizeLinear / DequantizeLinear pairs.
+
+Activations are uint8 with zero point 128 + z: the very grid of signed int8 with zero point z, in the form that x86
+kernels run fast and every runtime runs right. Weights are int8, one scale an output channel or one a tensor. A
+quantiser stands only where an int8 kernel consumes it; outputs stay float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from stablequant.calibrate.weights import quantize_weight, weight_scales
+from stablequant.models.graph import Graph, Node
+from stablequant.quantize.affine import QuantParams
+from stablequant.quantize.plan import Scheme
+
+OPSET = 21
+_TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
+
+
+class Writer:
+    """Collects the nodes and initialisers of one ONNX graph; emitters (export/emitters.py) write through it."""
+
+    def __init__(self, graph: Graph, scheme: Scheme, *, granularity: str, method: str) -> None:
+        """Start an empty ONNX graph for ``graph`` under ``scheme``."""
+        self.graph = graph
+        self._scheme = scheme
+        self._weights = {"granularity": granularity, "method": method}
+        self._nodes: list[onnx.NodeProto] = []
+        self._initializers: dict[str, onnx.TensorProto] = {}
+        self._cache: dict[Any, str] = {}
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def op(self, kind: str, *inputs: str, out: str | None = None, **attributes: Any) -> str:
+        """Append an ONNX node with one output and return the output's name."""
+        out = out or f"{kind}_{len(self._nodes)}"
+        self._nodes.append(helper.make_node(kind, list(inputs), [out], name=out, **attributes))
+        return out
+
+    def ops(self, kind: str, inputs: Sequence[str], outs: Sequence[str], **attributes: Any) -> None:
+        """Append an ONNX node with several outputs."""
+        self._nodes.append(helper.make_node(kind, list(inputs), list(outs), name=f"{kind}_{len(self._nodes)}", **attributes))
+
+    def constant(self, array: NDArray[Any] | float | int | list[int], dtype: Any = None, name: str = "") -> str:
+        """An initialiser; equal small ones are shared."""
+        value = np.ascontiguousarray(array, dtype=dtype or (np.int64 if not isinstance(array, float) else np.float32))
+        value = value.reshape(np.shape(array))
+        key = name or f"constant_{value.dtype}_{value.shape}_{value.tobytes().hex()}"
+        if key not in self._cache:
+            self._cache[key] = name or f"constant_{len(self._initializers)}"
+            self._initializers[self._cache[key]] = numpy_helper.from_array(value, self._cache[key])
+        return self._cache[key]
+
+    def once(self, key: tuple[Any, ...], write: Callable[[], str]) -> str:
+        """The value that ``write`` appends, appended the first time alone."""
+        if key not in self._cache:
+            self._cache[key] = write()
+        return self._cache[key]
+
+    def is_scalar(self, name: str) -> bool:
+        """Whether an initialiser has no axes."""
+        return not self._initializers[name].dims
+
+    # -- weights and activations --------------------------------------------------------------------------------------
+
+    def float_weight(self, node: Node, role: str) -> NDArray[np.float32]:
+        """A weight as it is in the checkpoint."""
+        result: NDArray[np.float32] = self.graph.weights[node.weights[role]].numpy()
+        return result
+
+    def parameter(self, node: Node, role: str) -> str:
+        """A float weight as an initialiser."""
+        return self.constant(self.float_weight(node, role), np.float32, node.weights[role])
+
+    def quantised(self, name: str) -> tuple[QuantParams, ...] | None:
+        """Grids of a layer's activations; ``None`` if it stays in float."""
+        return self._scheme.get(name)
+
+    def int8_weight(self, node: Node, *, transposed: bool) -> tuple[str, str, int]:
+        """An int8 weight and its scales as initialisers, and the axis of its output channels (unused if one scale).
+
+        Stored transposed, ``[in, out]``, a linear layer's weight needs no work at run time.
+        """
+        key = node.weights["weight"]
+        weight = self.graph.weights[key]
+        scales = weight_scales(weight, **self._weights)  # type: ignore[arg-type]
+        q = quantize_weight(weight, scales).numpy()
+        scale = scales.numpy().reshape(-1)
+        if transposed:
+            q = q.T
+        values = self.constant(q, np.int8, f"{key}.int8")
+        return values, self.constant(scale if len(scale) > 1 else scale[0], np.float32, f"{key}.scale"), int(transposed)
+
+    def weight(self, node: Node, *, transposed: bool) -> str:
+        """The weight of a quantisable node: dequantised from int8 where the scheme says so."""
+        key = node.weights["weight"]
+        if self.quantised(node.attrs.get("tied", node.name)) is None:
+            array = self.float_weight(node, "weight")
+            return self.constant(array.T if transposed else array, np.float32, key + ".T" if transposed else key)
+
+        def write() -> str:
+            values, scale, axis = self.int8_weight(node, transposed=transposed)
+            return self.op("DequantizeLinear", values, scale, out=f"{key}.dequantised", axis=axis)
+
+        return self.once(("weight", key, transposed), write)
+
+    def activation(self, value: str, params: QuantParams) -> str:
+        """``value`` through a quantise / dequantise pair; readers of one value on one grid share it."""
+
+        def write() -> str:
+            scale = self.constant(float(params.scale))
+            zero = self.constant(np.array(params.zero_point + 128), np.uint8)
+            return self.op("DequantizeLinear", self.op("QuantizeLinear", value, scale, zero), scale, zero)
+
+        return self.once(("activation", value, params), write)
+
+    # -- result ------------------------------------------------------------------------------------------------------
+
+    def model(self) -> onnx.ModelProto:
+        """The finished model."""
+        from stablequant import __version__
+
+        inputs = [helper.make_tensor_value_info(i.name, _TYPES[i.dtype], list(i.shape)) for i in self.graph.inputs]
+        integer = {"frames", "encoder_lengths"}
+        outputs = [
+            helper.make_tensor_value_info(name, TensorProto.INT64 if name in integer else TensorProto.FLOAT, list(shape))
+            for name, shape in self.graph.outputs.items()
+        ]
+        graph = helper.make_graph(
+            self._nodes, self.graph.name, inputs, outputs, initializer=list(self._initializers.values())
+        )
+        return helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=10,
+            producer_name="stablequant",
+            producer_version=__version__,
+        )
+
+
+def to_onnx(
+    graph: Graph, scheme: Scheme, *, granularity: str = "channel", method: str = "max"
+) -> onnx.ModelProto:
+    """Translate ``graph``; the layers ``scheme`` names run in int8, the rest in float."""
+    from stablequant.export.emitters import EMITTERS
+
+    writer = Writer(graph, scheme, granularity=granularity, method=method)
+    for node in graph.nodes:
+        EMITTERS[node.kind](writer, node)
+    return writer.model()
+

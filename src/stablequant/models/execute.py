@@ -1,0 +1,70 @@
+"""Run a graph, or a stretch of it, in PyTorch.
+
+Running a stretch is what makes a search affordable: the values alive between two nodes are a complete state, so a
+trial that changes one operation starts there instead of at the waveform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from stablequant.models.graph import Graph, Node
+from stablequant.models.kernels import KERNELS
+
+#: Called before each operation that has an int8 form, and before an embedding that shares such an operation's weight:
+#: takes the node, its inputs, its weights by role and the valid steps ``[B]`` of its first input (``None``: all), and
+#: returns the inputs and weights to compute with.
+Operands = Callable[
+    [Node, tuple[Tensor, ...], Mapping[str, Tensor], Tensor | None],
+    tuple[tuple[Tensor, ...], Mapping[str, Tensor]],
+]
+
+Values = dict[str, Tensor]
+
+
+class Executor:
+    """Executes one graph; holds its weights and the order in which values may be let go."""
+
+    def __init__(self, graph: Graph) -> None:
+        """Prepare ``graph`` for execution."""
+        self.graph = graph
+        self._last_use = graph.last_use()
+        self._weights = [{role: graph.weights[key] for role, key in n.weights.items()} for n in graph.nodes]
+
+    def run(
+        self,
+        values: Mapping[str, Tensor],
+        operands: Operands | None = None,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> Values:
+        """Compute nodes ``start`` to ``stop`` from the values alive before ``start``.
+
+        Args:
+            values: The graph's inputs, or for ``start`` > 0 what an earlier call with ``stop=start`` returned.
+                The mapping is left as it is.
+            operands: What every quantisable operation computes with; ``None`` leaves it in float.
+            start: First node to compute.
+            stop: First node not to compute; default: all.
+
+        Returns:
+            The values still alive after the last computed node, the graph's outputs among them.
+        """
+        alive = dict(values)
+        stop = len(self.graph.nodes) if stop is None else stop
+        with torch.inference_mode():
+            for index in range(start, stop):
+                node = self.graph.nodes[index]
+                inputs = tuple(alive[name] for name in node.inputs)
+                weights: Mapping[str, Tensor] = self._weights[index]
+                if operands is not None and (node.activations or "tied" in node.attrs):
+                    inputs, weights = operands(node, inputs, weights, alive[node.lengths] if node.lengths else None)
+                alive.update(zip(node.outputs, KERNELS[node.kind](node, inputs, weights), strict=True))
+                for name in (*node.inputs, node.lengths):
+                    if self._last_use.get(name) == index and name not in self.graph.outputs:
+                        alive.pop(name, None)
+        return alive

@@ -1,0 +1,184 @@
+"""Load a checkpoint: a local folder in Hugging Face form, or a hub id. Safetensors only, and no remote code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from stablequant.errors import ModelError
+from stablequant.models import ctc, moonshine
+from stablequant.models.frontend import Frontend
+from stablequant.models.graph import Graph
+from stablequant.models.model import SpeechModel
+
+Builder = Callable[[dict[str, Any], dict[str, Tensor]], tuple[Graph, ...]]
+
+#: Class named in config.json -> (shape, builder of its graphs).
+FAMILIES: dict[str, tuple[str, Builder]] = {
+    "MoonshineForConditionalGeneration": ("seq2seq", moonshine.build),
+    "Wav2Vec2ForCTC": ("ctc", ctc.build),
+    "HubertForCTC": ("ctc", ctc.build),
+    "WavLMForCTC": ("ctc", ctc.build),
+}
+
+#: Small files that make a folder self-contained beside its weights.
+PROCESSOR_FILES = (
+    "config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "LICENSE",
+)
+
+
+def load(model: str | Path) -> SpeechModel:
+    """Load a model for quantisation.
+
+    Args:
+        model: A folder with config.json, processor files and \\*.safetensors, or a hub id.
+
+    Raises:
+        ModelError: The folder, its class, its weights or its tokenizer are not what is needed; says which and the mend.
+    """
+    folder = _folder(model)
+    config = read_config(folder)
+    shape, build = _family(config, folder)
+    weights = _weights(folder)
+    return SpeechModel(
+        family=config["model_type"],
+        path=folder,
+        frontend=Frontend(shape, config, load_processor(folder, config, shape)),
+        graphs=build(config, weights),
+        fingerprint=fingerprint(folder),
+        float_bytes=sum(4 * w.numel() for w in weights.values()),
+    )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The parsed config.json of ``folder``."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder} has no config.json", expected="a folder in Hugging Face form") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} is not valid JSON ({error})", mend="download the file again") from error
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise ModelError(f"{path} has no model_type", expected="the config.json of a transformers model")
+    return config
+
+
+def _family(config: dict[str, Any], folder: Path) -> tuple[str, Builder]:
+    names = config.get("architectures") or ["(none named)"]
+    if names[0] in FAMILIES:
+        return FAMILIES[names[0]]
+    mend = "use a checkpoint fine-tuned for speech recognition"
+    if config["model_type"] in ("wav2vec2", "hubert", "wavlm"):
+        mend = f"{names[0]} has no CTC head: {mend}, with a class that ends in ForCTC"
+    raise ModelError(
+        f"{folder / 'config.json'} names the class {names[0]}", expected=f"one of {', '.join(FAMILIES)}", mend=mend
+    )
+
+
+def _folder(model: str | Path) -> Path:
+    folder = Path(model)
+    if folder.is_dir():
+        return folder
+    if folder.exists() or folder.is_absolute() or str(model).startswith(".") or str(model).count("/") != 1:
+        raise ModelError(f"{model} is not a folder", expected="a model folder or a hub id such as facebook/hubert-large-ls960-ft")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(str(model), allow_patterns=["*.safetensors", "*.safetensors.index.json", *PROCESSOR_FILES]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            f"{model} is no folder here and could not be fetched from the hub ({error})",
+            expected="a model folder or a hub id",
+            mend="check the spelling and the network, or download the model and give its folder",
+        ) from error
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The checkpoint's safetensors files, sorted by name."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        others = [p.name for p in (*folder.glob("*.bin"), *folder.glob("*.pt"))]
+        raise ModelError(
+            f"{folder} has no *.safetensors" + (f", only {', '.join(others)}" if others else ""),
+            expected="weights as safetensors (pickled weights are never opened: they can run code)",
+            mend="convert them with transformers: model.save_pretrained(folder)",
+        )
+    return files
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    weights: dict[str, Tensor] = {}
+    for path in weight_files(folder):
+        try:
+            weights.update({key: value.float() for key, value in load_file(path).items()})
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{path} cannot be read ({error})", mend="download the file again") from error
+    return weights
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over config.json and the weight files: the identity a plan is bound to."""
+    digest = hashlib.sha256()
+    for path in (folder / "config.json", *weight_files(folder)):
+        with path.open("rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def load_processor(folder: Path, config: dict[str, Any], shape: str) -> Any:
+    """Feature extractor and tokenizer, checked against the model's vocabulary."""
+    from transformers import AutoProcessor
+
+    try:
+        processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"the processor in {folder} cannot be loaded ({error})",
+            expected="preprocessor_config.json and tokenizer files beside config.json",
+            mend="copy them from the model's page",
+        ) from error
+    if not hasattr(processor, "tokenizer") or not hasattr(processor, "feature_extractor"):
+        raise ModelError(f"{folder} has no tokenizer beside its feature extractor", mend="copy the tokenizer files")
+    _check_vocabulary(folder, processor.tokenizer, int(config["vocab_size"]), shape)
+    return processor
+
+
+def _check_vocabulary(folder: Path, tokenizer: Any, size: int, shape: str) -> None:
+    """A tokenizer of another model writes nonsense without failing, so its size is compared with the head's."""
+    special = set(tokenizer.all_special_ids)
+    largest = max((i for i in tokenizer.get_vocab().values() if i not in special), default=-1)
+    # A CTC head has an output for each character and a few special tokens; a seq2seq head may be padded.
+    if largest >= size or (shape == "ctc" and len(tokenizer) < size - len(special)):
+        raise ModelError(
+            f"the tokenizer in {folder} has {len(tokenizer)} tokens up to id {largest}, the model's head has {size}",
+            expected="the tokenizer the model was trained with",
+            mend="copy the tokenizer files of this very model",
+        )
+
+
+def load_frontend(folder: Path) -> Frontend:
+    """Processor and configuration of an exported or a float model, without its weights."""
+    config = read_config(folder)
+    shape, _ = _family(config, folder)
+    return Frontend(shape, config, load_processor(folder, config, shape))

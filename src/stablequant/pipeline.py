@@ -1,0 +1,295 @@
+"""The main job, end to end: observe, stage 1, stage 2, plan, export, verify, report.
+
+Every stage leaves a file in the output folder, with the identity of what it was made from; a stage whose file is
+there and fits is not done again. What costs time, the trials, is in the journal one by one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stablequant.config import Settings, digest
+from stablequant.data import manifest
+from stablequant.data.speech import Speech
+from stablequant.data.splits import make_splits
+from stablequant.data.utterance import Utterance
+from stablequant.data.vocabulary import check_vocabulary
+from stablequant.errors import DataError
+from stablequant.evaluate.wer import EvaluationResult, evaluate
+from stablequant.export import bundle, verify
+from stablequant.models.frontend import Frontend, Transcript
+from stablequant.models.load import load
+from stablequant.models.model import SpeechModel
+from stablequant.observe.collect import Histograms, observe
+from stablequant.observe.histogram import Histogram
+from stablequant.observe.storage import load_histograms, save_histograms
+from stablequant.quantize.plan import Identity, Plan
+from stablequant.quantize.simulate import Simulator
+from stablequant.runtime.backends import FILES
+from stablequant.runtime.latency import interleaved, speedup
+from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
+from stablequant.runtime.transcribe import transcribe
+from stablequant.search import percentile, schemes
+from stablequant.search.compose import compose
+from stablequant.search.journal import Journal
+from stablequant.search.sensitivity import sensitivity
+from stablequant.search.trials import Candidate, Outcome, Progress, Trials
+
+#: Whole-model methods that stablequant is held against: the same calibrator for every layer.
+RIVALS = ("max", "percentile", "mse")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a run found out; the report room turns it into summary, card and page."""
+
+    model: SpeechModel
+    plan: Plan
+    histograms: Histograms
+    search: percentile.PercentileSearch
+    dev: EvaluationResult
+    test: dict[str, EvaluationResult]
+    """By method: float, max, percentile, mse, stablequant (simulated), int8_file."""
+    verifications: tuple[verify.Verification, ...]
+    runtime: str
+    file_bytes: int
+    speedup: float
+    speed_seconds: dict[str, list[float]]
+    skipped: dict[str, tuple[tuple[str, str], ...]]
+    seconds: dict[str, float]
+    command: str
+
+
+@dataclass
+class Clock:
+    """Seconds spent in each stage of this run."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - began, 2)
+
+
+def quantize(
+    model_name: str,
+    data: Sequence[str],
+    out: Path,
+    settings: Settings,
+    *,
+    command: str = "",
+    progress: Progress = lambda title, done, total: None,
+) -> Evidence:
+    """Quantise a model and export it to ``out``, with the evidence of what it cost.
+
+    Args:
+        model_name: Folder or hub id of the checkpoint.
+        data: Manifests, folders or ``hf:`` data sets of labelled speech.
+        out: Folder to write to; a run that was stopped there goes on.
+        settings: How.
+        command: The command line that makes this run again, for the record.
+        progress: Told what is running.
+
+    Raises:
+        StablequantError: Of any kind; what was computed stays in ``out``.
+    """
+    clock = Clock()
+    with clock.stage("load"):
+        model = load(model_name)
+        speech = read_speech(model.frontend, data, settings)
+        simulator = Simulator(
+            model, bits=settings.bits, granularity=settings.weight_granularity, method=settings.weight_method
+        )
+    identities = {
+        name: Identity(
+            name=", ".join(data),
+            fingerprint=s.fingerprint,
+            details={"utterances": len(s.utterances), "seconds": round(s.seconds, 1)},
+        )
+        for name, s in speech.items()
+    }
+    with Journal(out / "trials.sqlite") as journal:
+
+        def trials(split: str) -> Trials:
+            return Trials(simulator, speech[split], settings, journal, progress)
+
+        with clock.stage("observe"):
+            histograms = _observe(simulator, speech["calibration"], settings, out / "activations.npz", progress)
+        with clock.stage("stage_1"):
+            on_dev = trials("dev")
+            (reference,) = on_dev.run([Candidate("float", {})], "float on dev")
+            layers = sensitivity(on_dev, reference, histograms, settings)
+        with clock.stage("stage_2"):
+            worst_first = sorted((s for s in layers if s.flagged), key=lambda s: -s.delta)
+            found = percentile.search(on_dev, reference, histograms, [s.name for s in worst_first], settings)
+        plan = compose(model, model_name, identities, settings, histograms, layers, found)
+        plan.save(out / "plan.json")
+
+        with clock.stage("test"):
+            outcomes = _test(trials("test"), histograms, found, settings)
+    with clock.stage("export"):
+        aside = out / "unverified"
+        files = bundle.write_graphs(model, plan, aside)
+        bundle.copy_processor(model.path, out)
+    with clock.stage("verify"):
+        backend = OnnxRuntimeBackend(files)
+        result, verifications = _verify(model.frontend, backend, files, speech["test"], outcomes, settings, aside, progress)
+    with clock.stage("speed"):
+        seconds = _speed(model, backend, out / "float", speech["test"])
+    size = 0
+    for path in files.values():
+        size += path.stat().st_size
+        path.replace(out / path.name)
+    aside.rmdir()
+    return Evidence(
+        model=model,
+        plan=plan,
+        histograms=histograms,
+        search=found,
+        dev=reference.result,
+        test={**{name: o.result for name, o in outcomes.items()}, "int8_file": result},
+        verifications=tuple(verifications),
+        runtime=backend.name,
+        file_bytes=size,
+        speedup=speedup(seconds, "int8", "float"),
+        speed_seconds=seconds,
+        skipped={name: s.skipped for name, s in speech.items()},
+        seconds=clock.seconds,
+        command=command,
+    )
+
+
+def read_speech(frontend: Frontend, data: Sequence[str], settings: Settings) -> dict[str, Speech]:
+    """Calibration, dev and test speech, disjoint, decoded and checked against the model's alphabet."""
+    splits = make_splits(manifest.load(data), settings.seed)
+    order = np.random.default_rng(settings.seed).permutation(len(splits.calibration))
+    drawn = tuple(splits.calibration[i] for i in sorted(order[: settings.calibration_utterances]))
+    return {
+        name: decode(frontend, utterances, settings)
+        for name, utterances in (("calibration", drawn), ("dev", splits.dev), ("test", splits.test))
+    }
+
+
+def decode(frontend: Frontend, utterances: Sequence[Utterance], settings: Settings) -> Speech:
+    """Audio of ``utterances`` at the model's rate, their text checked against its alphabet."""
+    if not utterances:
+        what = "a split holds no utterance"
+        raise DataError(what, expected="speech to calibrate, to search and to test on", mend="give more data")
+    if frontend.shape == "ctc":
+        check_vocabulary(utterances, frontend.processor.tokenizer.get_vocab(), settings.max_bad_fraction)
+    return Speech.read(
+        utterances,
+        frontend.sampling_rate,
+        max_bad_fraction=settings.max_bad_fraction,
+        batch_size=settings.batch_size,
+        batch_seconds=settings.batch_seconds,
+    )
+
+
+def score(speech: Speech, transcripts: Sequence[Transcript], normalizer: str) -> EvaluationResult:
+    """Error rates of ``transcripts``."""
+    return evaluate(
+        [u.id for u in speech.utterances],
+        [u.text for u in speech.utterances],
+        [t.text for t in transcripts],
+        normalizer,
+    )
+
+
+def _observe(simulator: Simulator, speech: Speech, settings: Settings, path: Path, progress: Progress) -> Histograms:
+    """Histograms from ``path`` if they are of this model and speech, else from one pass."""
+    meta = {
+        "model": simulator.model.fingerprint,
+        "data": speech.fingerprint,
+        "matmuls": settings.attention_matmuls,
+        "batches": digest(speech.shards),
+    }
+    ops = simulator.model.ops(matmuls=settings.attention_matmuls)
+    if path.is_file():
+        stored, known = load_histograms(path)
+        if known == meta:
+            return {op.name: tuple(stored[_key(op.name, i)] for i in range(len(op.node.activations))) for op in ops}
+    progress("observing activations", 0, len(speech.shards))
+
+    def batches() -> Iterator[list[Any]]:
+        for done, shard in enumerate(speech.shards, 1):
+            yield speech.batch(shard)
+            progress("observing activations", done, len(speech.shards))
+
+    histograms = observe(simulator, batches(), matmuls=settings.attention_matmuls)
+    flat: dict[str, Histogram] = {_key(name, i): h for name, hs in histograms.items() for i, h in enumerate(hs)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_histograms(path, flat, meta)
+    return histograms
+
+
+def _key(name: str, index: int) -> str:
+    return f"{name}#{index}"
+
+
+def _test(
+    trials: Trials, histograms: Histograms, found: percentile.PercentileSearch, settings: Settings
+) -> dict[str, Outcome]:
+    """Float, the rivals and stablequant on the test speech."""
+    (reference,) = trials.run([Candidate("float", {})], "float on test")
+    candidates = [Candidate(name, schemes.uniform(histograms, name, settings)) for name in RIVALS]
+    candidates.append(Candidate("stablequant", found.scheme))
+    outcomes = trials.run(candidates, "methods on test", base=found.scheme, drafts=reference.transcripts)
+    named = zip((*RIVALS, "stablequant"), outcomes, strict=True)
+    return {"float": reference, **dict(named)}
+
+
+def _verify(
+    frontend: Frontend,
+    backend: OnnxRuntimeBackend,
+    files: dict[str, Path],
+    speech: Speech,
+    outcomes: dict[str, Outcome],
+    settings: Settings,
+    aside: Path,
+    progress: Progress,
+) -> tuple[EvaluationResult, list[verify.Verification]]:
+    """The int8 files' result on test, held against the simulation and against the same files run as written."""
+    transcripts = transcribe(frontend, backend, speech, progress, "int8 file on test")
+    result = score(speech, transcripts, settings.normalizer)
+    plain = transcribe(frontend, OnnxRuntimeBackend(files, optimise=False), speech, progress, "int8 file, unoptimised")
+    verifications = [
+        verify.compare(result, outcomes["stablequant"].result, "the simulation", settings.tolerance),
+        verify.compare(
+            result, score(speech, plain, settings.normalizer), "ONNX Runtime without optimisation", settings.tolerance
+        ),
+    ]
+    verify.require(verifications, verify.alarms(transcripts, outcomes["float"].transcripts), str(aside))
+    return result, verifications
+
+
+def _speed(
+    model: SpeechModel, backend: OnnxRuntimeBackend, folder: Path, speech: Speech, count: int = 8
+) -> dict[str, list[float]]:
+    """Seconds of the float and the int8 files in the same runtime, on a few test utterances of every length."""
+    bundle.write_graphs(model, None, folder)
+    paths = {name: folder / file for name, file in FILES[model.frontend.shape].items()}
+    reference = OnnxRuntimeBackend(paths)
+    by_length = sorted(speech.waveforms, key=len)
+    sample = [by_length[int((i + 0.5) * len(by_length) / count)] for i in range(min(count, len(by_length)))]
+    recognisers: dict[str, Callable[[Any], object]] = {
+        "float": lambda w: model.frontend.recognize(reference, [w]),
+        "int8": lambda w: model.frontend.recognize(backend, [w]),
+    }
+    seconds = interleaved(recognisers, sample)
+    for path in paths.values():
+        path.unlink()
+    folder.rmdir()
+    return seconds

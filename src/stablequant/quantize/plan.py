@@ -1,0 +1,146 @@
+"""The plan: which layers are quantised, how, and why. The one artefact that every later stage reads.
+
+``plan.json`` is written with one key a line and layers in network order, so that two plans can be compared with diff.
+docs/plan.md explains each field.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from stablequant.config import Settings
+from stablequant.errors import PlanError
+from stablequant.files import write_text
+from stablequant.quantize.affine import QuantParams
+
+SCHEMA_VERSION = 1
+
+#: What a layer is quantised with: parameters of its activation, or of both activations of a product.
+LayerQuant = tuple[QuantParams, ...]
+#: Layer name -> its parameters. A layer that is not named stays in float.
+Scheme = Mapping[str, LayerQuant]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ActivationPlan(_Frozen):
+    """Grid of one activation tensor: ``x ~ (q - zero_point) * scale``, q a signed integer of ``bits`` bits."""
+
+    scale: float
+    zero_point: int
+    bits: int
+    minimum: float
+    maximum: float
+    """Exact extremes seen in calibration, clipped or not."""
+    cutoff: float
+    """The largest magnitude that the grid represents."""
+
+    def params(self) -> QuantParams:
+        """The grid as the quantiser wants it."""
+        return QuantParams(scale=self.scale, zero_point=self.zero_point, bits=self.bits)
+
+
+class WeightPlan(_Frozen):
+    """Symmetric grid of the weights; scales follow from the weights by granularity and method."""
+
+    bits: int
+    granularity: Literal["channel", "tensor"]
+    method: Literal["max", "mse"]
+
+
+class LayerPlan(_Frozen):
+    """One layer and the reason for its settings."""
+
+    name: str
+    graph: str
+    kind: str
+    calibrator: str
+    p: float | None
+    """Per cent of the activation's mass removed before the scale was chosen; None: nothing was."""
+    flagged: bool
+    sensitivity: float | None
+    """Points of WER that the layer alone cost in stage 1."""
+    reason: str
+    activations: tuple[ActivationPlan, ...]
+    weight: WeightPlan | None
+
+
+class Identity(_Frozen):
+    """Which model, or which speech, something was made from."""
+
+    name: str
+    fingerprint: str
+    details: dict[str, Any] = {}
+
+
+class Plan(_Frozen):
+    """A complete quantisation of one model."""
+
+    schema_version: int = SCHEMA_VERSION
+    model: Identity
+    data: dict[str, Identity]
+    settings: Settings
+    versions: dict[str, str]
+    p: float | None
+    """The one p of all flagged layers; None where no layer is flagged or each has its own."""
+    layers: tuple[LayerPlan, ...]
+
+    def scheme(self) -> dict[str, LayerQuant]:
+        """What the simulator and the exporter need of it."""
+        return {layer.name: tuple(a.params() for a in layer.activations) for layer in self.layers}
+
+    @property
+    def flagged(self) -> tuple[str, ...]:
+        """Names of the layers that stage 1 flagged."""
+        return tuple(layer.name for layer in self.layers if layer.flagged)
+
+    def check(self, fingerprint: str, names: Iterable[str]) -> None:
+        """Raise PlanError unless the plan was made for the model with this fingerprint and these operations."""
+        if fingerprint != self.model.fingerprint:
+            raise PlanError(
+                f"the plan was made for {self.model.name} ({self.model.fingerprint[:12]}), not for this checkpoint "
+                f"({fingerprint[:12]})",
+                mend="quantize this checkpoint, or give the one the plan was made from",
+            )
+        require_layers(self.scheme(), names)
+
+    def save(self, path: Path) -> None:
+        """Write the plan as JSON, all or nothing."""
+        write_text(path, json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Plan:
+        """Read and validate a plan."""
+        try:
+            raw = json.loads(path.read_text())
+        except FileNotFoundError as error:
+            raise PlanError(f"{path} is missing", expected="a folder written by stablequant quantize") from error
+        except json.JSONDecodeError as error:
+            raise PlanError(f"{path} is not valid JSON ({error})", mend="run stablequant quantize again") from error
+        version = raw.get("schema_version") if isinstance(raw, dict) else None
+        if version != SCHEMA_VERSION:
+            raise PlanError(f"{path} has schema version {version}", expected=f"version {SCHEMA_VERSION}")
+        try:
+            return cls.model_validate(raw)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise PlanError(f"{path}: {where} is wrong ({first['msg']})") from error
+
+
+def require_layers(scheme: Scheme, names: Iterable[str]) -> None:
+    """Raise PlanError if ``scheme`` names a layer that no operation among ``names`` has: it would be ignored."""
+    known = set(names)
+    if unknown := sorted(set(scheme) - known):
+        raise PlanError(
+            f"the plan names {', '.join(unknown[:5])}{' ...' if len(unknown) > 5 else ''}, which would never run in this model",
+            expected=f"names among the model's {len(known)} operations",
+            mend="stablequant inspect MODEL lists them",
+        )

@@ -1,0 +1,97 @@
+"""summary.json: what a run found, in numbers. docs/summary.md explains each field."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from stablequant.evaluate.significance import bootstrap, paired_bootstrap
+from stablequant.evaluate.wer import EvaluationResult
+from stablequant.pipeline import RIVALS, Evidence
+
+SCHEMA_VERSION = 1
+
+
+def summarise(evidence: Evidence) -> dict[str, Any]:
+    """The summary of a run; error rates in per cent, differences in points, times in seconds, sizes in bytes."""
+    plan, model = evidence.plan, evidence.model
+    reference = evidence.test["float"]
+    file = evidence.test["int8_file"]
+    against_simulation, against_plain = evidence.verifications
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": {
+            "name": plan.model.name,
+            "family": model.family,
+            "fingerprint": model.fingerprint,
+            "float_bytes": model.float_bytes,
+        },
+        "data": {name: identity.model_dump(mode="json") for name, identity in plan.data.items()}
+        | {"normalizer": plan.settings.normalizer, "skipped": {k: dict(v) for k, v in evidence.skipped.items() if v}},
+        "float": rates(reference),
+        "methods": {name: compared(reference, evidence.test[name]) for name in (*RIVALS, "stablequant")},
+        "int8_file": compared(reference, file)
+        | {
+            "bytes": evidence.file_bytes,
+            "bytes_ratio": round(evidence.file_bytes / model.float_bytes, 4),
+            "speedup": round(evidence.speedup, 3),
+            "speed_seconds": {k: [round(s, 4) for s in v] for k, v in evidence.speed_seconds.items()},
+            "runtime": evidence.runtime,
+            "wer_difference_to_simulation": round(against_simulation.difference, 4),
+            "transcripts_identical_to_simulation": round(against_simulation.identical, 4),
+            "wer_difference_to_unoptimised": round(against_plain.difference, 4),
+            "transcripts_identical_to_unoptimised": round(against_plain.identical, 4),
+            "wer_difference_limit": round(against_simulation.limit, 4),
+        },
+        "flagged": list(plan.flagged),
+        "p": plan.p if plan.p is not None or not plan.flagged else {x.name: x.p for x in plan.layers if x.flagged},
+        "gamma": plan.settings.gamma,
+        "dev": {"float_wer": round(evidence.dev.wer, 4), "words": evidence.dev.total_words},
+        "ops": len(model.ops(matmuls=plan.settings.attention_matmuls)),
+        "ops_int8": len(plan.layers),
+        "seconds": evidence.seconds,
+        "machine": machine(),
+        "versions": plan.versions,
+        "command": evidence.command,
+    }
+
+
+def rates(result: EvaluationResult) -> dict[str, Any]:
+    """Error rates and counts of one evaluation."""
+    interval = bootstrap(result)
+    return {
+        "wer": round(result.wer, 4),
+        "wer_interval": [round(interval.low, 4), round(interval.high, 4)],
+        "cer": round(result.cer, 4),
+        "words": result.total_words,
+        "utterances": len(result.ids),
+        **result.counts,
+        "empty": result.empty,
+    }
+
+
+def compared(reference: EvaluationResult, result: EvaluationResult) -> dict[str, Any]:
+    """Error rates, and the difference to ``reference`` with its interval by paired bootstrap over utterances."""
+    difference = paired_bootstrap(reference, result)
+    return rates(result) | {
+        "delta": round(difference.delta, 4),
+        "delta_interval": [round(difference.low, 4), round(difference.high, 4)],
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What the times were measured on."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    flags: set[str] = set()
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                cpu = value.strip()
+            elif key.strip() == "flags":
+                flags = set(value.split())
+    features = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8")
+    return {"cpu": cpu, "cores": os.cpu_count(), "features": [f for f in features if f in flags]}

@@ -1,0 +1,71 @@
+"""Tables for the terminal, from the same dictionaries that --json prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+NAMES = {"max": "max", "percentile": "percentile", "mse": "mse", "stablequant": "stablequant"}
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned, the first to the left and the rest to the right."""
+    lines = [header, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+
+    def render(line: Sequence[str]) -> str:
+        return "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
+
+    rule = "  ".join("-" * w for w in widths)
+    return "\n".join([render(header).rstrip(), rule, *(render(row).rstrip() for row in rows)])
+
+
+def methods(summary: dict[str, Any]) -> str:
+    """The verdict of a run: float, the rivals, stablequant and the int8 file."""
+    file, flagged = summary["int8_file"], summary["flagged"]
+    mb = summary["model"]["float_bytes"] / 1e6
+    rows = [["float32", f"{summary['float']['wer']:.2f}", "", "", f"{mb:.1f}", "1.00x"]]
+    for name in (*summary["methods"], "int8 file"):
+        r = file if name == "int8 file" else summary["methods"][name]
+        low, high = r["delta_interval"]
+        size, speed = (f"{file['bytes'] / 1e6:.1f}", f"{file['speedup']:.2f}x") if name == "int8 file" else ("", "")
+        label = name if name == "int8 file" else f"{name}, simulated"
+        rows.append([label, f"{r['wer']:.2f}", f"{r['delta']:+.2f}", f"{low:+.2f} to {high:+.2f}", size, speed])
+    head = ["W8A8", "WER %", "delta", "95 % interval", "MB", "speed"]
+    p = summary["p"] if not isinstance(summary["p"], dict) else "one a layer"
+    text = f"""{table(head, rows)}
+
+{summary["ops_int8"]} of {summary["ops"]} operations in int8; test: {summary["float"]["utterances"]} utterances, {summary["float"]["words"]} words
+flagged: {", ".join(flagged) or "none"}; p = {p}
+int8 file: {file["bytes_ratio"]:.3f} of float32's bytes, speed against float in {file["runtime"]} on {summary["machine"]["cpu"]}"""
+    skipped = {i: why for rows in summary["data"]["skipped"].values() for i, why in rows.items()}
+    if skipped:
+        text += f"\n{len(skipped)} recordings skipped: " + "; ".join(skipped.values())
+    return text
+
+
+def evaluation(result: dict[str, Any]) -> str:
+    """One evaluation."""
+    low, high = result["wer_interval"]
+    text = (
+        f"WER {result['wer']:.2f} % (95 % interval {low:.2f} to {high:.2f})  CER {result['cer']:.2f} %\n"
+        f"{result['substitutions']} substitutions, {result['deletions']} deletions, {result['insertions']} insertions "
+        f"in {result['words']} words, {result['utterances']} utterances\n"
+        f"{result['runtime']}; split {result['split']}; normaliser {result['normalizer']}"
+    )
+    if result["skipped"]:
+        text += f"\n{len(result['skipped'])} recordings skipped: " + "; ".join(result["skipped"].values())
+    return text
+
+
+def inspection(found: dict[str, Any]) -> str:
+    """A model's operations."""
+    rows = [[o["name"], o["kind"], "x".join(map(str, o["shape"])), f"{o['parameters']:,}", "int8"] for o in found["ops"]]
+    share = found["int8_bytes"] / found["float_bytes"]
+    left = "\n".join(f"  {f['count']:4} {f['kind']}: {f['reason']}" for f in found["float"])
+    return f"""{table(["operation", "kind", "weight", "parameters", "would be"], rows)}
+
+{found["class"]} ({found["family"]}), {found["parameters"]:,} parameters, {len(rows)} operations to quantise
+{found["parameters_int8"]:,} parameters in int8; {found["float_bytes"]:,} -> {found["int8_bytes"]:,} bytes ({share:.3f}x)
+stays in float:
+{left}"""

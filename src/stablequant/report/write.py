@@ -1,0 +1,18 @@
+"""Write a run's reports into its folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from stablequant.files import write_text
+from stablequant.pipeline import Evidence
+from stablequant.report.summary import summarise
+
+
+def write_reports(evidence: Evidence, out: Path) -> dict[str, Any]:
+    """Write summary.json, the model card and the page to ``out``; return the summary."""
+    summary = summarise(evidence)
+    write_text(out / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    return summary

@@ -1,0 +1,70 @@
+"""ONNX Runtime behind the interface that decoding uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from stablequant.errors import ExportError
+
+#: ONNX Runtime folds MatMul + Add into Gemm, which its int8 fusions do not know: a quantised layer then runs in float.
+DISABLED = ("MatMulAddFusion",)
+
+
+class OnnxRuntimeBackend:
+    """Sessions of a model's ONNX files."""
+
+    def __init__(self, files: Mapping[str, Path | bytes], *, threads: int | None = None, optimise: bool = True) -> None:
+        """Load ``files`` (graph name -> path or serialised model).
+
+        Args:
+            files: What to run.
+            threads: Of one operation; default: ONNX Runtime's own choice.
+            optimise: False runs every node as written, the reference that an optimised graph is held against.
+
+        Raises:
+            ExportError: ONNX Runtime refuses a file.
+        """
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        level = onnxruntime.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+        self.sessions: dict[str, Any] = {}
+        for name, file in files.items():
+            source = file if isinstance(file, bytes) else str(file)
+            try:
+                self.sessions[name] = onnxruntime.InferenceSession(
+                    source, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(DISABLED)
+                )
+            except Exception as error:  # ONNX Runtime's errors share no base of their own
+                label = "a model in memory" if isinstance(file, bytes) else str(file)
+                what = f"ONNX Runtime cannot load {label} ({error})"
+                raise ExportError(what, mend="export again with stablequant quantize") from error
+
+    @property
+    def name(self) -> str:
+        """Runtime and version."""
+        import onnxruntime
+
+        return f"onnxruntime {onnxruntime.__version__}"
+
+    def run(self, graph: str, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """Outputs of ``graph`` by name."""
+        session = self.sessions[graph]
+        names = [o.name for o in session.get_outputs()]
+        return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+    def put(self, array: NDArray[Any]) -> NDArray[Any]:
+        """As it is."""
+        return array
+
+    def get(self, array: NDArray[Any]) -> NDArray[Any]:
+        """As it is."""
+        return array

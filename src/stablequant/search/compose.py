@@ -1,0 +1,95 @@
+"""The search's findings as a plan, each layer with its reason."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+
+from stablequant.config import Settings
+from stablequant.models.model import Op, SpeechModel
+from stablequant.observe.collect import Histograms
+from stablequant.quantize.affine import QuantParams
+from stablequant.quantize.plan import ActivationPlan, Identity, LayerPlan, Plan, WeightPlan
+from stablequant.search.percentile import PercentileSearch
+from stablequant.search.sensitivity import Sensitivity
+
+#: Packages whose version can change a number.
+PACKAGES = ("stablequant", "torch", "transformers", "onnx", "onnxruntime", "numpy")
+
+
+def compose(
+    model: SpeechModel,
+    name: str,
+    data: Mapping[str, Identity],
+    settings: Settings,
+    histograms: Histograms,
+    sensitivities: Sequence[Sensitivity],
+    found: PercentileSearch,
+) -> Plan:
+    """Write down what was decided for every quantisable operation of ``model``.
+
+    Args:
+        model: What was quantised.
+        name: What the user called it.
+        data: Identity of the calibration, dev and test speech.
+        settings: Of the run.
+        histograms: Of every activation.
+        sensitivities: Of stage 1.
+        found: By stage 2.
+    """
+    measured = {s.name: s for s in sensitivities}
+    layers = [
+        _layer(op, settings, histograms, measured[op.name], found) for op in model.ops(matmuls=settings.attention_matmuls)
+    ]
+    values = set(found.p.values())
+    return Plan(
+        model=Identity(name=name, fingerprint=model.fingerprint, details={"family": model.family}),
+        data=dict(data),
+        settings=settings,
+        versions={"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+        p=values.pop() if len(values) == 1 else None,
+        layers=tuple(layers),
+    )
+
+
+def _layer(
+    op: Op, settings: Settings, histograms: Histograms, sensitivity: Sensitivity, found: PercentileSearch
+) -> LayerPlan:
+    cost = f"alone it costs {sensitivity.delta:+.2f} points of WER"
+    if sensitivity.flagged:
+        p = found.p[op.name]
+        calibrator = "clipped_mse"
+        reason = f"sensitive: {cost}, more than gamma {settings.gamma:g}; {p:g} % of the mass clipped, then least squared error"
+    else:
+        p, calibrator = None, settings.base_calibrator
+        reason = f"not sensitive: {cost}, at most gamma {settings.gamma:g}"
+    grids = zip(found.scheme[op.name], histograms[op.name], strict=True)
+    weight = None
+    if op.node.weights:
+        weight = WeightPlan(
+            bits=settings.bits, granularity=settings.weight_granularity, method=settings.weight_method
+        )
+    return LayerPlan(
+        name=op.name,
+        graph=op.graph,
+        kind=op.node.kind,
+        calibrator=calibrator,
+        p=p,
+        flagged=sensitivity.flagged,
+        sensitivity=round(sensitivity.delta, 6),
+        reason=reason,
+        activations=tuple(_activation(grid, h.minimum, h.maximum) for grid, h in grids),
+        weight=weight,
+    )
+
+
+def _activation(grid: QuantParams, minimum: float, maximum: float) -> ActivationPlan:
+    return ActivationPlan(
+        scale=grid.scale,
+        zero_point=grid.zero_point,
+        bits=grid.bits,
+        minimum=minimum,
+        maximum=maximum,
+        cutoff=max(abs(grid.range.low), abs(grid.range.high)) if grid.zero_point else grid.qmax * grid.scale,
+    )

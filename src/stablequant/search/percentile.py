@@ -1,0 +1,76 @@
+"""Stage 2: search the share p of outliers to clip from the flagged layers, by WER on the dev speech.
+
+Ties: the least WER wins; among equals the least CER; among equals the smallest p, which removes the least.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from stablequant.config import Settings
+from stablequant.observe.collect import Histograms
+from stablequant.quantize.plan import LayerQuant
+from stablequant.search import schemes
+from stablequant.search.trials import Candidate, Outcome, Trials
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One candidate of stage 2: p of each flagged layer, and the error rates of the whole quantised model in per cent."""
+
+    p: Mapping[str, float]
+    wer: float
+    cer: float
+
+
+@dataclass(frozen=True)
+class PercentileSearch:
+    """The chosen p of each flagged layer, its scheme for the whole model, and everything that was tried."""
+
+    p: Mapping[str, float]
+    scheme: Mapping[str, LayerQuant]
+    trials: tuple[Trial, ...]
+
+
+def search(
+    trials: Trials,
+    reference: Outcome,
+    histograms: Histograms,
+    flagged: Sequence[str],
+    settings: Settings,
+) -> PercentileSearch:
+    """Find p for the ``flagged`` layers, most sensitive first; the others keep the base calibrator.
+
+    One p for all (the paper's default); with ``settings.p_per_layer`` each layer's own is refined after that, one
+    layer at a time, the others held.
+    """
+    base = schemes.uniform(histograms, settings.base_calibrator, settings)
+    if not flagged:
+        return PercentileSearch({}, base, ())
+
+    def evaluate(choices: Sequence[Mapping[str, float]], title: str) -> list[Trial]:
+        candidates = [
+            Candidate("p " + _label(p), schemes.mixed(base, histograms, p, settings)) for p in choices
+        ]
+        outcomes = trials.run(candidates, title, base=candidates[0].scheme, drafts=reference.transcripts)
+        return [Trial(p, o.result.wer, o.result.cer) for p, o in zip(choices, outcomes, strict=True)]
+
+    tried = evaluate([schemes.same_p(flagged, p) for p in settings.candidates()], "stage 2: one p for all")
+    best = choose(tried)
+    if settings.p_per_layer and len(flagged) > 1:
+        for number, name in enumerate(flagged, 1):
+            choices = [{**best.p, name: p} for p in settings.candidates()]
+            tried += evaluate(choices, f"stage 2: p of layer {number} of {len(flagged)}")
+            best = choose([best, *tried[-len(choices) :]])
+    return PercentileSearch(best.p, schemes.mixed(base, histograms, best.p, settings), tuple(tried))
+
+
+def choose(tried: Sequence[Trial]) -> Trial:
+    """The best trial by the rule at the top of this file."""
+    return min(tried, key=lambda t: (t.wer, t.cer, sum(t.p.values())))
+
+
+def _label(p: Mapping[str, float]) -> str:
+    values = sorted(set(p.values()))
+    return f"{values[0]:g}" if len(values) == 1 else ", ".join(f"{name}: {v:g}" for name, v in p.items())

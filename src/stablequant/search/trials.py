@@ -1,0 +1,161 @@
+"""Run candidates on speech: one shard of utterances at a time, each candidate only from where it differs.
+
+Within a shard the layers that all candidates share are computed once. A frontier of live values walks down the graph;
+a candidate that differs first at layer k starts from the frontier at k. That is exact: the values are the same ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from stablequant.config import Settings, digest
+from stablequant.data.speech import Speech
+from stablequant.evaluate.wer import EvaluationResult, evaluate
+from stablequant.models.frontend import Transcript
+from stablequant.quantize.plan import Scheme
+from stablequant.quantize.simulate import Simulator
+from stablequant.search.journal import Journal
+
+#: Told what is running, how many steps of it are done, and how many there are.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A quantisation on trial: a name for people, and the grid of each quantised layer."""
+
+    label: str
+    scheme: Scheme
+
+    def key(self) -> str:
+        """Hash of the scheme: candidates whose grids coincide share it, and are evaluated once."""
+        return digest({n: [[q.scale, q.zero_point, q.bits] for q in qs] for n, qs in self.scheme.items()})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A candidate's transcripts on all utterances and what they amount to."""
+
+    candidate: Candidate
+    transcripts: tuple[Transcript, ...]
+    result: EvaluationResult
+
+    @property
+    def runaways(self) -> int:
+        """Utterances on which the decoder had to be cut off."""
+        return sum(t.truncated for t in self.transcripts)
+
+
+class Trials:
+    """Evaluates candidates on one set of speech, through a journal."""
+
+    def __init__(
+        self,
+        simulator: Simulator,
+        speech: Speech,
+        settings: Settings,
+        journal: Journal,
+        progress: Progress = lambda label, done, total: None,
+    ) -> None:
+        """Bind a simulator to ``speech``; finished work is looked up in, and kept in, ``journal``."""
+        self._simulator = simulator
+        self._speech = speech
+        self._settings = settings
+        self._journal = journal
+        self._progress = progress
+        self._shard_keys = [speech.shard_key(shard) for shard in speech.shards]
+        weights = [settings.bits, settings.weight_granularity, settings.weight_method]
+        self._context = [simulator.model.fingerprint, weights]
+
+    def run(
+        self,
+        candidates: Sequence[Candidate],
+        title: str,
+        *,
+        base: Scheme | None = None,
+        drafts: Sequence[Transcript] | None = None,
+    ) -> list[Outcome]:
+        """Transcribe all utterances under every candidate.
+
+        Args:
+            candidates: What to try.
+            title: Shown with the progress.
+            base: The scheme whose layers the candidates mostly share; default: all in float.
+            drafts: Transcripts likely to come out, one an utterance; they change the cost alone.
+        """
+        distinct = {c.key(): c for c in candidates}
+        found: dict[str, dict[int, Transcript]] = {key: {} for key in distinct}
+        total = len(distinct) * len(self._speech.shards)
+        done = 0
+        for number, shard in enumerate(self._speech.shards):
+            missing = {}
+            for key, candidate in distinct.items():
+                row = self._row(key, number)
+                if (transcripts := self._journal.find(row)) is None:
+                    missing[key] = candidate
+                else:
+                    found[key].update(zip(shard, transcripts, strict=True))
+                    done += 1
+            self._progress(title, done, total)
+            for key, transcripts in self._run_shard(shard, number, missing, base or {}, drafts):
+                found[key].update(zip(shard, transcripts, strict=True))
+                done += 1
+                self._progress(title, done, total)
+        return [self._outcome(c, found[c.key()]) for c in candidates]
+
+    def _row(self, key: str, shard: int) -> str:
+        return digest([self._context, key, self._shard_keys[shard]])
+
+    def _run_shard(
+        self,
+        shard: Sequence[int],
+        number: int,
+        missing: Mapping[str, Candidate],
+        base: Scheme,
+        drafts: Sequence[Transcript] | None,
+    ) -> Iterator[tuple[str, list[Transcript]]]:
+        if not missing:
+            return
+        simulator, frontend = self._simulator, self._simulator.model.frontend
+        first = simulator.executors[simulator.model.graphs[0].name]
+        backend = simulator.backend({})
+        features = frontend.features(self._speech.batch(shard))
+        guesses = None if drafts is None else [drafts[i].tokens for i in shard]
+
+        frontier = {name: backend.put(value) for name, value in features.items()}
+        position = 0
+        starts = {key: first_difference(simulator, c.scheme, base) for key, c in missing.items()}
+        for key in sorted(missing, key=lambda key: starts[key]):
+            began = time.perf_counter()
+            candidate = missing[key]
+            frontier = first.run(frontier, simulator.operands(base), start=position, stop=starts[key])
+            position = starts[key]
+            outputs = first.run(frontier, simulator.operands(candidate.scheme), start=position)
+            transcripts = frontend.read_out(
+                simulator.backend(candidate.scheme), outputs, features["input_lengths"], guesses
+            )
+            seconds = time.perf_counter() - began
+            self._journal.add(self._row(key, number), candidate.label, number, seconds, transcripts)
+            yield key, transcripts
+
+    def _outcome(self, candidate: Candidate, found: Mapping[int, Transcript]) -> Outcome:
+        utterances = self._speech.utterances
+        transcripts = tuple(found[i] for i in range(len(utterances)))
+        result = evaluate(
+            [u.id for u in utterances],
+            [u.text for u in utterances],
+            [t.text for t in transcripts],
+            self._settings.normalizer,
+        )
+        return Outcome(candidate, transcripts, result)
+
+
+def first_difference(simulator: Simulator, scheme: Scheme, base: Scheme) -> int:
+    """Index of the first node of the first graph that ``scheme`` and ``base`` compute differently; its length if none."""
+    nodes = simulator.model.graphs[0].nodes
+    for index, node in enumerate(nodes):
+        if scheme.get(node.name) != base.get(node.name):
+            return index
+    return len(nodes)

@@ -1,0 +1,136 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from stablequant.data import load
+from stablequant.errors import DataError, SettingsError
+
+ASTERISK = Path(__file__).parents[2] / "examples" / "asterisk"
+
+
+def write_jsonl(path, *rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def test_a_folder_with_a_manifest():
+    utterances = load([str(ASTERISK)])
+    rows = [json.loads(line) for line in (ASTERISK / "manifest.jsonl").read_text().splitlines()]
+    assert [u.id for u in utterances] == [row["id"] for row in rows]
+    assert [u.text for u in utterances] == [row["text"] for row in rows]
+    assert {u.split for u in utterances} == {"calibration", "dev", "test"}
+    assert all(u.audio.is_file() and u.duration and u.speaker for u in utterances)
+    assert utterances[2].source == f"{ASTERISK / 'manifest.jsonl'}:3"
+
+
+def test_a_librispeech_folder(tmp_path):
+    for split, speaker in (("train-clean-100", "19"), ("dev-clean", "1272"), ("test-other", "61")):
+        chapter = tmp_path / "LibriSpeech" / split / speaker / "128104"
+        chapter.mkdir(parents=True)
+        lines = f"{speaker}-128104-0000 MISTER QUILTER IS\n{speaker}-128104-0001 NOR IS HE\n"
+        (chapter / f"{speaker}-128104.trans.txt").write_text(lines)
+    found = {u.id: u for u in load([str(tmp_path / "LibriSpeech")])}
+    assert len(found) == 6
+    one = found["1272-128104-0001"]
+    assert (one.text, one.speaker, one.split) == ("NOR IS HE", "1272", "dev")
+    assert one.audio == tmp_path / "LibriSpeech/dev-clean/1272/128104/1272-128104-0001.flac"
+    assert found["61-128104-0000"].split == "test"
+    assert found["19-128104-0000"].split == "calibration"
+    assert {u.split for u in load([str(tmp_path / "LibriSpeech" / "dev-clean")])} == {"dev"}
+    assert {u.split for u in load([str(tmp_path / "LibriSpeech" / "dev-clean" / "1272")])} == {None}
+
+
+def test_jsonl_in_the_forms_in_use(tmp_path):
+    elsewhere = tmp_path / "elsewhere" / "c.wav"
+    path = write_jsonl(
+        tmp_path / "mine.jsonl",
+        {"audio": "sub/a.wav", "text": "Grüße\u2028du", "id": 7, "speaker": 3, "split": "validation"},
+        {"audio_filepath": "b.wav", "text": "nemo", "duration": "1.5", "split": "extra", "offset": 0.0},
+        {"audio": str(elsewhere), "text": "", "split": "TEST", "duration": None},
+    )
+    a, b, c = load([path])
+    assert (a.id, a.text, a.speaker, a.split) == ("7", "Grüße\u2028du", "3", "dev")
+    assert (a.audio, a.duration) == (tmp_path / "sub/a.wav", None)
+    assert (b.id, b.duration, b.split, b.speaker) == ("b", 1.5, "calibration", None)
+    assert (c.id, c.audio, c.text, c.split) == ("elsewhere/c", elsewhere, "", "test")
+
+
+def test_a_common_voice_tsv(tmp_path):
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "cv_1.mp3").touch()
+    path = tmp_path / "dev.tsv"
+    path.write_text(
+        "client_id\tpath\tsentence\tlocale\r\n"
+        'ab12\tcv_1.mp3\tShe said "no\ten\r\n'
+        "\r\n"
+        "cd34\tcv_2.mp3\tAnd left.\ten\r\n",
+        encoding="utf-8-sig",
+    )
+    one, two = load([str(path)])
+    assert (one.id, one.text, one.speaker, one.split) == ("cv_1", 'She said "no', "ab12", "dev")
+    assert one.audio == tmp_path / "clips" / "cv_1.mp3"
+    assert (two.audio, two.source) == (tmp_path / "cv_2.mp3", f"{path}:4")
+
+
+def test_colliding_ids_are_told_apart_whatever_the_order_of_the_sources(tmp_path):
+    one = write_jsonl(
+        tmp_path / "one.jsonl", {"audio": "a.wav", "text": "x"}, {"audio": "b.wav", "text": "y"}
+    )
+    two = write_jsonl(tmp_path / "two" / "manifest.jsonl", {"audio": "a.wav", "text": "z"})
+    same = write_jsonl(tmp_path / "far" / "two" / "manifest.jsonl", {"audio": "a.wav", "text": "z"})
+    assert [u.id for u in load([one, two])] == ["one/a", "b", "two/a"]
+    assert {u.id for u in load([two, one])} == {"one/a", "b", "two/a"}
+    assert [u.id for u in load([two, same])] == ["two#1/a", "two#2/a"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{broken", r"bad\.jsonl:1 is not JSON"),
+        ("[1]", r"bad\.jsonl:1 is a JSON list"),
+        ('{"text": "x"}', r"bad\.jsonl:1 has no audio.*audio_filepath"),
+        ('{"audio": "a.wav"}', r"bad\.jsonl:1 has no text.*sentence"),
+        ('\n{"audio": "a.wav", "text": 3}', r"bad\.jsonl:2 has no text"),
+        ('{"audio": "a.wav", "text": "x", "split": "trial"}', "the split 'trial'.*calibration, dev, test"),
+        ('{"audio": "a.wav", "text": "x", "duration": "long"}', "the duration 'long'.*seconds"),
+        ('{"audio": "a.wav", "text": "x", "duration": -1}', "the duration -1"),
+        ('{"audio": "a.wav", "text": "x", "offset": 2.5}', "an offset into a longer recording"),
+        ('{"audio": "a.wav", "text": "x"}\n{"audio": "a.flac", "text": "y"}', "1 ids more than once.*'a'"),
+        ("\n", "holds no utterance"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path, content, message):
+    path = tmp_path / "bad.jsonl"
+    path.write_text(content)
+    with pytest.raises(DataError, match=message):
+        load([str(path)])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.tsv", b"path\tlocale\nx.mp3\ten\n", r"a\.tsv:2 has no text"),
+        ("a.tsv", b"path\tsentence\nx.mp3\n", r"a\.tsv:2 has no text"),
+        ("a.tsv", b"path\tsentence\n", "holds no utterance"),
+        ("a.tsv", b"path\tsentence\nx.mp3\t\xff\xfe\n", "cannot be read as text"),
+        ("a.xlsx", b"", "in no known form.*LibriSpeech"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        load([str(path)])
+
+
+def test_a_missing_or_empty_source_says_what_would_do(tmp_path):
+    with pytest.raises(DataError, match=r"There is no .*nowhere.*--data"):
+        load([str(tmp_path / "nowhere")])
+    with pytest.raises(DataError, match=r"neither manifest\.jsonl nor any"):
+        load([str(tmp_path)])
+    with pytest.raises(SettingsError, match="No data source"):
+        load([])
+    with pytest.raises(SettingsError, match="given twice"):
+        load([str(ASTERISK), str(ASTERISK)])
