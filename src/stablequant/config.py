@@ -70,7 +70,8 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
-            raise SettingsError(f"setting {name} is {first.get('input')!r}", expected=first["msg"]) from error
+            what = f"setting {name} is {first.get('input')!r}"
+            raise SettingsError(what, expected=first["what"]) from error
 
 
 def digest(value: Any) -> str:

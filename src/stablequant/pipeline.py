@@ -109,9 +109,7 @@ def quantize(
     with clock.stage("load"):
         model = load(model_name)
         speech = read_speech(model.frontend, data, settings)
-        simulator = Simulator(
-            model, bits=settings.bits, granularity=settings.weight_granularity, method=settings.weight_method
-        )
+        simulator = Simulator.under(model, settings)
     identities = {
         name: Identity(
             name=", ".join(data),
@@ -145,7 +143,9 @@ def quantize(
         bundle.copy_processor(model.path, out)
     with clock.stage("verify"):
         backend = OnnxRuntimeBackend(files)
-        result, verifications = _verify(model.frontend, backend, files, speech["test"], outcomes, settings, aside, progress)
+        result, verifications = _verify(
+            model.frontend, backend, files, speech["test"], outcomes, settings, aside, progress
+        )
     with clock.stage("speed"):
         seconds = _speed(model, backend, out / "float", speech["test"])
     size = 0
@@ -228,7 +228,7 @@ def _observe(simulator: Simulator, speech: Speech, settings: Settings, path: Pat
             yield speech.batch(shard)
             progress("observing activations", done, len(speech.shards))
 
-    histograms = observe(simulator, batches(), matmuls=settings.attention_matmuls)
+    histograms = observe(simulator.model, batches(), matmuls=settings.attention_matmuls)
     flat: dict[str, Histogram] = {_key(name, i): h for name, hs in histograms.items() for i, h in enumerate(hs)}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_histograms(path, flat, meta)

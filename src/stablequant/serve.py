@@ -48,9 +48,7 @@ def open_model(
     plan = Plan.load(folder / "plan.json")
     loaded = load(checkpoint or plan.model.name)
     plan.check(loaded.fingerprint, (op.name for op in loaded.ops(matmuls=True)))
-    s = plan.settings
-    simulator = Simulator(loaded, bits=s.bits, granularity=s.weight_granularity, method=s.weight_method)
-    return loaded.frontend, simulator.backend(plan.scheme()), "torch, simulated int8"
+    return loaded.frontend, Simulator.under(loaded, plan.settings).backend(plan.scheme()), "torch, simulated int8"
 
 
 def evaluate(

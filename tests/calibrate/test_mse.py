@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stablequant.affine import QuantParams, fake_quantize, params_from_range
 from stablequant.calibrate import CALIBRATORS, calibrate, quantization_error
 from stablequant.observe import Histogram
-from stablequant.quantize.affine import QuantParams, fake_quantize, params_from_range
 
 
 def measured(x: np.ndarray, params: QuantParams) -> float:
@@ -49,9 +49,7 @@ def test_the_closed_form_is_a_fine_integral(values, step, zero_point) -> None:
     codes = np.clip(np.rint(x / params.scale), -128 - zero_point, 127 - zero_point)
     expected = (((codes * params.scale - x) ** 2).mean(axis=1) * counts).sum() / counts.sum()
     # The sum's own error is about the width of a cell; a point bin is widened by 1e-6 of its value.
-    assert quantization_error(histogram, params) == pytest.approx(
-        expected, rel=1e-3, abs=1e-6 * step**2 + 1e-9
-    )
+    assert quantization_error(histogram, params) == pytest.approx(expected, rel=1e-3, abs=1e-6 * step**2 + 1e-9)
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -60,8 +58,7 @@ def test_symmetric_is_as_good_as_a_brute_force_search(activation, observe, bits)
     found = measured(activation, calibrate("mse", observe(activation), bits))
     qmax = 2 ** (bits - 1) - 1
     brute = min(
-        measured(activation, QuantParams(amax * share / qmax, 0, bits))
-        for share in np.geomspace(0.005, 1, 300)
+        measured(activation, QuantParams(amax * share / qmax, 0, bits)) for share in np.geomspace(0.005, 1, 300)
     )
     assert found <= brute * 1.005
 

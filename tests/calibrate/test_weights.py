@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from stablequant.affine import QuantParams, fake_quantize
 from stablequant.calibrate import fake_quantize_weight, quantize_weight, weight_scales
 from stablequant.errors import ModelError, SettingsError
-from stablequant.quantize.affine import QuantParams, fake_quantize
 
 
 def weights(*shape: int) -> torch.Tensor:

@@ -63,9 +63,7 @@ def test_bytes_and_utterances_read_like_files():
     assert len(from_file) / 16000 == pytest.approx(first.duration, abs=0.01)
 
 
-@pytest.mark.parametrize(
-    ("suffix", "keep"), [("flac", 0.5), ("wav", 0.5), ("aiff", 0.5), ("mp3", 0.5), ("ogg", 0.1)]
-)
+@pytest.mark.parametrize(("suffix", "keep"), [("flac", 0.5), ("wav", 0.5), ("aiff", 0.5), ("mp3", 0.5), ("ogg", 0.1)])
 def test_a_file_cut_short_is_told(tmp_path, suffix, keep):
     path = tmp_path / f"cut.{suffix}"
     soundfile.write(path, tone(seconds=3), 16000)

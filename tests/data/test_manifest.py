@@ -75,9 +75,7 @@ def test_a_common_voice_tsv(tmp_path):
 
 
 def test_colliding_ids_are_told_apart_whatever_the_order_of_the_sources(tmp_path):
-    one = write_jsonl(
-        tmp_path / "one.jsonl", {"audio": "a.wav", "text": "x"}, {"audio": "b.wav", "text": "y"}
-    )
+    one = write_jsonl(tmp_path / "one.jsonl", {"audio": "a.wav", "text": "x"}, {"audio": "b.wav", "text": "y"})
     two = write_jsonl(tmp_path / "two" / "manifest.jsonl", {"audio": "a.wav", "text": "z"})
     same = write_jsonl(tmp_path / "far" / "two" / "manifest.jsonl", {"audio": "a.wav", "text": "z"})
     assert [u.id for u in load([one, two])] == ["one/a", "b", "two/a"]

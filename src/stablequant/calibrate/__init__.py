@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from stablequant.affine import params_from_range
 from stablequant.calibrate.clipped_mse import clipped_mse_range
 from stablequant.calibrate.entropy import entropy_range
 from stablequant.calibrate.error import quantization_error
@@ -17,13 +18,12 @@ from stablequant.calibrate.mse import mse_range
 from stablequant.calibrate.percentile import percentile_range
 from stablequant.calibrate.weights import fake_quantize_weight, quantize_weight, weight_scales
 from stablequant.errors import SettingsError
-from stablequant.quantize.affine import params_from_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from stablequant.affine import QuantParams, Range
     from stablequant.observe import Histogram
-    from stablequant.quantize.affine import QuantParams, Range
 
 CALIBRATORS: Mapping[str, Callable[..., Range]] = {
     "max": max_range,
@@ -43,9 +43,7 @@ __all__ = [
 ]
 
 
-def calibrate(
-    name: str, histogram: Histogram, bits: int = 8, symmetric: bool = True, **options: Any
-) -> QuantParams:
+def calibrate(name: str, histogram: Histogram, bits: int = 8, symmetric: bool = True, **options: Any) -> QuantParams:
     """Return the grid that a named calibrator chooses for the values of a histogram.
 
     Args:
@@ -64,9 +62,7 @@ def calibrate(
         raise SettingsError(what, expected=f"one of {', '.join(CALIBRATORS)}")
     function = CALIBRATORS[name]
     known = [
-        option
-        for option in inspect.signature(function).parameters
-        if option not in ("histogram", "bits", "symmetric")
+        option for option in inspect.signature(function).parameters if option not in ("histogram", "bits", "symmetric")
     ]
     if unknown := sorted(set(options) - set(known)):
         what = f"calibrator {name!r} has no option {', '.join(unknown)}"

@@ -9,8 +9,8 @@ from stablequant.calibrate.mse import least_error_range
 from stablequant.errors import SettingsError
 
 if TYPE_CHECKING:
+    from stablequant.affine import Range
     from stablequant.observe import Histogram
-    from stablequant.quantize.affine import Range
 
 REMOVED = ("drop", "fold")
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stablequant.affine import Range, code_limits
 from stablequant.errors import SettingsError
-from stablequant.quantize.affine import Range, code_limits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 _SMOOTH = 1e-4
 
 
-def entropy_range(
-    histogram: Histogram, *, bits: int = 8, symmetric: bool = True, linear_bins: int = 2048
-) -> Range:
+def entropy_range(histogram: Histogram, *, bits: int = 8, symmetric: bool = True, linear_bins: int = 2048) -> Range:
     """Return the range that keeps the most information.
 
     Symmetric: the best amax. Asymmetric: the same amax, but no farther on either side than the data go.
@@ -78,9 +76,7 @@ def _divergences(counts: Array, codes: int) -> Array:
     # Bin j of a cut after i bins has code floor(j * codes / i): edges[i, code] is the first bin of each code.
     edges = -(-np.arange(codes + 1) * cuts[:, None] // codes)
     group = np.diff(mass[edges], axis=1)
-    level = np.log(
-        group / np.maximum(np.diff(cells[edges], axis=1), 1), where=group > 0, out=np.zeros_like(group)
-    )
+    level = np.log(group / np.maximum(np.diff(cells[edges], axis=1), 1), where=group > 0, out=np.zeros_like(group))
     outliers, final = mass[n] - mass[cuts], counts[cuts - 1]
     reference = entropy[cuts - 1] + _xlogx(final + outliers)
     quantized = (group * level).sum(axis=1) + outliers * np.where(final > 0, level[:, -1], np.log(_SMOOTH))

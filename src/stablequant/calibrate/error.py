@@ -20,8 +20,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from stablequant.affine import QuantParams
     from stablequant.observe import Bins, Histogram
-    from stablequant.quantize.affine import QuantParams
 
     Array = NDArray[np.float64]
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from stablequant.affine import Range, code_limits, params_from_range
 from stablequant.calibrate.error import Side, sides
-from stablequant.quantize.affine import Range, code_limits, params_from_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

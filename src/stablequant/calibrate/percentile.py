@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stablequant.quantize.affine import Range
+from stablequant.affine import Range
 
 if TYPE_CHECKING:
     from stablequant.observe import Histogram

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stablequant.affine import SMALLEST_SCALE, ZERO_RANGE_SCALE, code_limits
 from stablequant.calibrate.mse import mse_range
 from stablequant.errors import ModelError, SettingsError
 from stablequant.observe import Histogram
-from stablequant.quantize.affine import SMALLEST_SCALE, ZERO_RANGE_SCALE, code_limits
 
 if TYPE_CHECKING:
     import torch
@@ -22,9 +22,7 @@ _LEAST, _COARSE, _FINE = 0.2, 0.05, 0.01
 _BLOCK = 1 << 17
 
 
-def weight_scales(
-    w: torch.Tensor, *, bits: int = 8, granularity: str = "channel", method: str = "max"
-) -> torch.Tensor:
+def weight_scales(w: torch.Tensor, *, bits: int = 8, granularity: str = "channel", method: str = "max") -> torch.Tensor:
     """Return the scales of a weight tensor.
 
     Args:

@@ -67,7 +67,9 @@ def plain_errors() -> Iterator[None]:
             if isinstance(error, RuntimeError) and "memory" not in str(error):
                 raise
             what = f"memory ran out ({error})"
-            mend = "use smaller batches (--set batch_seconds=40), then run the same command again: it goes on where it was"
+            mend = (
+                "use smaller batches (--set batch_seconds=40), then run the same command again: it goes on where it was"
+            )
             raise ResourceError(what, mend=mend) from error
     except StablequantError as error:
         sys.stderr.write(f"\nerror: {error}\n")

@@ -71,10 +71,14 @@ def quantize(
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A float checkpoint, or a folder that quantize wrote.", show_default=False)],
+    model: Annotated[
+        str, typer.Argument(help="A float checkpoint, or a folder that quantize wrote.", show_default=False)
+    ],
     data: Data,
     split: Annotated[str, typer.Option(help="calibration, dev, test, or all.")] = "test",
-    simulate: Annotated[bool, typer.Option(help="Run the folder's plan in simulation instead of its int8 files.")] = False,
+    simulate: Annotated[
+        bool, typer.Option(help="Run the folder's plan in simulation instead of its int8 files.")
+    ] = False,
     checkpoint: Annotated[str, typer.Option(help="With --simulate: where the float checkpoint is now.")] = "",
     settings: Set = [],  # noqa: B006
     json: Json = False,
@@ -91,7 +95,9 @@ def evaluate(
 
 @app.command()
 def transcribe(
-    model: Annotated[str, typer.Argument(help="A folder that quantize wrote, or a float checkpoint.", show_default=False)],
+    model: Annotated[
+        str, typer.Argument(help="A folder that quantize wrote, or a float checkpoint.", show_default=False)
+    ],
     files: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.", show_default=False)],
     threads: Annotated[int, typer.Option(help="Of the runtime; 0: its own choice.")] = 0,
     json: Json = False,
@@ -134,7 +140,9 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def common(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     """Options of every command."""
 

@@ -74,9 +74,7 @@ def read(source: Utterance | Path | str | bytes, sampling_rate: int) -> Samples:
     return np.clip(samples, -1.0, 1.0)
 
 
-def read_many(
-    utterances: Sequence[Utterance], sampling_rate: int, max_bad_fraction: float = 0.01
-) -> Recordings:
+def read_many(utterances: Sequence[Utterance], sampling_rate: int, max_bad_fraction: float = 0.01) -> Recordings:
     """Read all recordings, skipping the few that cannot be used.
 
     An empty transcript counts as a recording that cannot be used.

@@ -53,9 +53,7 @@ class Splits:
                 raise OverlapError(what, expected="disjoint splits", mend="remove it from one of them")
 
 
-def make_splits(
-    utterances: Sequence[Utterance], seed: int = 0, fractions: Fractions = (0.2, 0.4, 0.4)
-) -> Splits:
+def make_splits(utterances: Sequence[Utterance], seed: int = 0, fractions: Fractions = (0.2, 0.4, 0.4)) -> Splits:
     """Divide utterances into calibration, dev and test.
 
     The manifests' own splits are used if they name at least two of the three; a missing third takes its
@@ -101,9 +99,7 @@ def fingerprint(utterances: Sequence[Utterance]) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def _divide(
-    utterances: Sequence[Utterance], shares: dict[str, float], seed: int
-) -> dict[str, tuple[Utterance, ...]]:
+def _divide(utterances: Sequence[Utterance], shares: dict[str, float], seed: int) -> dict[str, tuple[Utterance, ...]]:
     """Hand out groups in a seeded order, each to the split furthest below its share, empty ones first."""
     speakers = {u.speaker for u in utterances} - {None}
     by_speaker = len(speakers) >= 3
@@ -118,9 +114,7 @@ def _divide(
     parts: dict[str, list[Utterance]] = {split: [] for split in shares}
     # A group is known by its smallest id, which no machine's paths enter.
     for group in sorted(groups.values(), key=lambda g: _rank(min(u.id for u in g), seed)):
-        split = max(
-            parts, key=lambda s: (not parts[s], shares[s] * len(utterances) - len(parts[s]), -SPLITS.index(s))
-        )
+        split = max(parts, key=lambda s: (not parts[s], shares[s] * len(utterances) - len(parts[s]), -SPLITS.index(s)))
         parts[split] += group
     return {split: tuple(sorted(part, key=lambda u: u.id)) for split, part in parts.items()}
 

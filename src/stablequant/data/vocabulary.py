@@ -34,6 +34,4 @@ def _strange(text: str, known: set[str]) -> set[str]:
     import unicodedata
 
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    return {c for c in plain.casefold() if c.isalpha() and c not in known} - {
-        c for c in text.casefold() if c in known
-    }
+    return {c for c in plain.casefold() if c.isalpha() and c not in known} - {c for c in text.casefold() if c in known}

@@ -59,7 +59,5 @@ def _whisper() -> Normalizer:
     from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
     file = resources.files("stablequant.evaluate") / "english_spelling.json"
-    normalizer: Normalizer = EnglishTextNormalizer(  # type: ignore[no-untyped-call]
-        json.loads(file.read_text(encoding="utf-8"))
-    )
+    normalizer: Normalizer = EnglishTextNormalizer(json.loads(file.read_text(encoding="utf-8")))
     return normalizer

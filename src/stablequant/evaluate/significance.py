@@ -90,9 +90,7 @@ def _interval(
     return float(low), float(high)
 
 
-def _rates(
-    edits: NDArray[np.int_], words: NDArray[np.int_], draws: int, seed: int
-) -> Iterator[NDArray[np.float64]]:
+def _rates(edits: NDArray[np.int_], words: NDArray[np.int_], draws: int, seed: int) -> Iterator[NDArray[np.float64]]:
     """Yield the rate of each draw, in chunks of bounded memory."""
     rng = np.random.default_rng(seed)
     step = max(1, _CHUNK // len(words))

@@ -109,8 +109,7 @@ class EvaluationResult:
         """
         try:
             row: dict[str, Any] = {
-                key: tuple(value) if isinstance(value, list) else value
-                for key, value in json.loads(text).items()
+                key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(text).items()
             }
             return cls(**row)
         except (json.JSONDecodeError, TypeError, AttributeError) as error:

@@ -132,7 +132,8 @@ def _group_norm(w: Writer, node: Node) -> None:
     x, lengths = node.inputs
     channels, groups = w.float_weight(node, "weight").shape[0], node.attrs["groups"]
     if groups not in (1, channels):
-        raise NotImplementedError(f"{node.name}: {groups} groups of {channels} channels")
+        what = f"{node.name}: {groups} groups of {channels} channels"
+        raise NotImplementedError(what)
     axes = w.constant([1, 2] if groups == 1 else [1])
     valid = w.op("Cast", w.op("Unsqueeze", _valid(w, x, 1, lengths), w.constant([2])), to=1)
     size = w.op("Mul", lengths, w.constant(np.array(channels // groups)))

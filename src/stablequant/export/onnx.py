@@ -15,9 +15,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from stablequant.affine import QuantParams
 from stablequant.calibrate.weights import quantize_weight, weight_scales
 from stablequant.models.graph import Graph, Node
-from stablequant.quantize.affine import QuantParams
 from stablequant.quantize.plan import Scheme
 
 OPSET = 21
@@ -46,7 +46,9 @@ class Writer:
 
     def ops(self, kind: str, inputs: Sequence[str], outs: Sequence[str], **attributes: Any) -> None:
         """Append an ONNX node with several outputs."""
-        self._nodes.append(helper.make_node(kind, list(inputs), list(outs), name=f"{kind}_{len(self._nodes)}", **attributes))
+        self._nodes.append(
+            helper.make_node(kind, list(inputs), list(outs), name=f"{kind}_{len(self._nodes)}", **attributes)
+        )
 
     def constant(self, array: NDArray[Any] | float | int | list[int], dtype: Any = None, name: str = "") -> str:
         """An initialiser; equal small ones are shared."""
@@ -130,7 +132,9 @@ class Writer:
         inputs = [helper.make_tensor_value_info(i.name, _TYPES[i.dtype], list(i.shape)) for i in self.graph.inputs]
         integer = {"frames", "encoder_lengths"}
         outputs = [
-            helper.make_tensor_value_info(name, TensorProto.INT64 if name in integer else TensorProto.FLOAT, list(shape))
+            helper.make_tensor_value_info(
+                name, TensorProto.INT64 if name in integer else TensorProto.FLOAT, list(shape)
+            )
             for name, shape in self.graph.outputs.items()
         ]
         graph = helper.make_graph(
@@ -145,9 +149,7 @@ class Writer:
         )
 
 
-def to_onnx(
-    graph: Graph, scheme: Scheme, *, granularity: str = "channel", method: str = "max"
-) -> onnx.ModelProto:
+def to_onnx(graph: Graph, scheme: Scheme, *, granularity: str = "channel", method: str = "max") -> onnx.ModelProto:
     """Translate ``graph``; the layers ``scheme`` names run in int8, the rest in float."""
     from stablequant.export.emitters import EMITTERS
 
@@ -155,4 +157,3 @@ def to_onnx(
     for node in graph.nodes:
         EMITTERS[node.kind](writer, node)
     return writer.model()
-

@@ -48,9 +48,7 @@ def compare(file: EvaluationResult, reference: EvaluationResult, name: str, tole
     difference = paired_bootstrap(reference, file)
     same = sum(a == b for a, b in zip(file.hypotheses, reference.hypotheses, strict=True))
     limit = max(tolerance, 200.0 / max(1, file.total_words))
-    return Verification(
-        name, same / max(1, len(file.ids)), difference.delta, (difference.low, difference.high), limit
-    )
+    return Verification(name, same / max(1, len(file.ids)), difference.delta, (difference.low, difference.high), limit)
 
 
 def alarms(transcripts: Sequence[Transcript], reference: Sequence[Transcript]) -> list[str]:

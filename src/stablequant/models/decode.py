@@ -15,6 +15,11 @@ from numpy.typing import NDArray
 
 IntArray = NDArray[np.int64]
 
+#: A pass over a guess costs about as much as two single steps: gaining no more tokens than this is no gain,
+WORTHWHILE = 2
+#: and a row that gains nothing so many times in a row is generated step by step.
+PATIENCE = 4
+
 
 class Backend(Protocol):
     """Runs a model's graphs by name; arrays it hands out may live on its own device and are handed back to it as is."""
@@ -74,9 +79,10 @@ def greedy(
 ) -> list[Generated]:
     """Greedy search with a key-value cache.
 
-    With ``drafts`` (the float model's transcripts, say) the decoder first scores whole drafts in one pass and keeps
-    each up to and including the first token it would have chosen otherwise; only what is left is generated step by
-    step. The result is that of plain greedy search: a draft changes the cost alone.
+    With ``drafts`` (the float model's transcripts, say) the decoder scores whole guesses in one pass and keeps each up
+    to and including the first token it would have chosen otherwise; then the guess is mended and scored again. A row
+    that gains little this way is generated step by step. The result is that of plain greedy search: a draft changes the
+    cost alone.
 
     Args:
         backend: Runs the graph "decoder".
@@ -90,23 +96,41 @@ def greedy(
     def unfinished() -> list[int]:
         return [r for r, tokens in enumerate(rows) if len(tokens) < limits[r] and tokens[-1:] != [settings.end]]
 
-    if drafts is not None:
-        for _ in range(2):  # twice, because after one substituted token the rest of a draft often stands
-            if pending := unfinished():
-                guesses = [rows[r] + list(drafts[r][len(rows[r]) : limits[r] - 1]) for r in pending]
-                accepted = _score(backend, _take(backend, encoded, pending, len(rows)), guesses, settings)
-                for r, tokens in zip(pending, accepted, strict=True):
-                    rows[r] = tokens[: limits[r]]
+    slow = [0 if drafts is not None else PATIENCE for _ in limits]
+    while pending := [r for r in unfinished() if slow[r] < PATIENCE]:
+        guesses = [mended(rows[r], drafts[r], limits[r] - 1) for r in pending]  # type: ignore[index]
+        accepted = _score(backend, _take(backend, encoded, pending, len(rows)), guesses, settings)
+        for r, tokens in zip(pending, accepted, strict=True):
+            slow[r] = 0 if len(tokens) - len(rows[r]) > WORTHWHILE else slow[r] + 1
+            rows[r] = tokens[: limits[r]]
     if pending := unfinished():
         known = [rows[r] for r in pending]
-        grown = _generate(
-            backend, _take(backend, encoded, pending, len(rows)), known, [limits[r] for r in pending], settings
-        )
-        for r, tokens in zip(pending, grown, strict=True):
+        encoded = _take(backend, encoded, pending, len(rows))
+        for r, tokens in zip(
+            pending, _generate(backend, encoded, known, [limits[r] for r in pending], settings), strict=True
+        ):
             rows[r] = tokens
-    return [
-        Generated(tuple(t for t in tokens if t != settings.end), tokens[-1:] != [settings.end]) for tokens in rows
-    ]
+    return [Generated(tuple(t for t in tokens if t != settings.end), tokens[-1:] != [settings.end]) for tokens in rows]
+
+
+def mended(tokens: Sequence[int], draft: Sequence[int], limit: int) -> list[int]:
+    """A guess that begins with ``tokens``, known to be right, and goes on as ``draft`` does.
+
+    Where they parted, words may have been inserted or dropped, so the draft is taken up again behind its occurrence
+    of the last two known tokens (or the last one) that lies nearest; a decoder that repeats itself is guessed to go on
+    with its own text.
+    """
+    tokens, draft = list(tokens), list(draft)
+    for length in (2, 1):
+        tail = tokens[-length:]
+        if len(tail) < length:
+            continue
+        for text in (draft, tokens[:-1]):
+            ends = [i + length for i in range(len(text) - length + 1) if text[i : i + length] == tail]
+            if ends:
+                nearest = min(ends, key=lambda end: abs(end - len(tokens)))
+                return (tokens + text[nearest:])[:limit]
+    return (tokens + draft[len(tokens) :])[:limit]
 
 
 def _take(backend: Backend, encoded: Mapping[str, Any], rows: Sequence[int], count: int) -> Mapping[str, Any]:
@@ -129,7 +153,9 @@ def _score(
     ids[:, 0] = settings.start
     for row, guess in zip(ids, guesses, strict=True):
         row[1 : 1 + len(guess)] = guess
-    out = backend.run("decoder", {"input_ids": backend.put(ids), **encoded, **_empty_cache(backend, len(ids), settings)})
+    out = backend.run(
+        "decoder", {"input_ids": backend.put(ids), **encoded, **_empty_cache(backend, len(ids), settings)}
+    )
     accepted = []
     for choices, guess in zip(backend.get(out["logits"]).argmax(-1).tolist(), guesses, strict=True):
         agreeing = next((i for i, (c, g) in enumerate(zip(choices, guess, strict=False)) if c != g), len(guess))
@@ -147,25 +173,23 @@ def _generate(
     """Step by step from the tokens already ``known`` of each row to its end or limit."""
     shared = min(map(len, known))
     rows = [list(tokens[:shared]) for tokens in known]
+    unfinished = set(range(len(rows)))
+    riding = list(range(len(rows)))  # rows in the batch; those that have ended ride along until they are half of it
     feed = np.array([[settings.start, *tokens] for tokens in rows], np.int64)
     cache = _empty_cache(backend, len(rows), settings)
-    while True:
+    for step in range(shared, max(limits)):
         out = backend.run("decoder", {"input_ids": backend.put(feed), **encoded, **cache})
         choices = backend.get(out["logits"])[:, -1].argmax(-1)
-        step = len(rows[0])
-        feed = np.full((len(rows), 1), settings.end, np.int64)
-        for r, tokens in enumerate(rows):
-            done = tokens[-1:] == [settings.end] or step >= limits[r]
-            token = settings.end if done else (known[r][step] if step < len(known[r]) else int(choices[r]))
-            tokens.append(token)
-            feed[r, 0] = token
-        if all(settings.end in tokens or len(tokens) >= limit for tokens, limit in zip(rows, limits, strict=True)):
-            return [_cut(tokens, limit, settings.end) for tokens, limit in zip(rows, limits, strict=True)]
-        cache = {
-            f"past_{role}_{i}": out[f"{role}_{i}"] for role in ("key", "value") for i in range(settings.layers)
-        }
-
-
-def _cut(tokens: list[int], limit: int, end: int) -> list[int]:
-    tokens = tokens[:limit]
-    return tokens[: tokens.index(end) + 1] if end in tokens else tokens
+        for r, choice in zip(riding, choices, strict=True):
+            if r in unfinished:
+                rows[r].append(known[r][step] if step < len(known[r]) else int(choice))
+        unfinished = {r for r in unfinished if len(rows[r]) < limits[r] and rows[r][-1] != settings.end}
+        going = [i for i, r in enumerate(riding) if r in unfinished]
+        if not going:
+            break
+        cache = {f"past_{role}_{i}": out[f"{role}_{i}"] for role in ("key", "value") for i in range(settings.layers)}
+        if len(going) <= len(riding) // 2:
+            encoded, cache = (dict(_take(backend, x, going, len(riding))) for x in (encoded, cache))
+            riding = [riding[i] for i in going]
+        feed = np.array([[rows[r][-1]] for r in riding], np.int64)
+    return rows

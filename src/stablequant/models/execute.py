@@ -7,8 +7,11 @@ trial that changes one operation starts there instead of at the waveform.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stablequant.models.graph import Graph, Node
@@ -68,3 +71,27 @@ class Executor:
                     if self._last_use.get(name) == index and name not in self.graph.outputs:
                         alive.pop(name, None)
         return alive
+
+
+class TorchBackend:
+    """A model's graphs in PyTorch behind the interface that decoding uses, in float or with given operands."""
+
+    def __init__(self, executors: Mapping[str, Executor], operands: Operands | None = None) -> None:
+        """Bind ``operands`` to ``executors``, by graph name."""
+        self._executors = executors
+        self._operands = operands
+
+    def run(self, graph: str, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """Outputs of ``graph`` by name."""
+        executor = self._executors[graph]
+        values = executor.run(feeds, self._operands)
+        return {name: values[name] for name in executor.graph.outputs}
+
+    def put(self, array: NDArray[Any]) -> Tensor:
+        """As a tensor."""
+        return torch.from_numpy(np.ascontiguousarray(array))
+
+    def get(self, array: Tensor) -> NDArray[Any]:
+        """As an array."""
+        result: NDArray[Any] = array.numpy()
+        return result

@@ -89,15 +89,18 @@ def _layer_norm(node: Node, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
 
 @kernel("group_norm")
 def _group_norm(node: Node, weights: Mapping[str, Tensor], x: Tensor, lengths: Tensor) -> Tensor:
-    batch, steps, channels = x.shape
-    valid = valid_steps(steps, lengths)[:, :, None, None]
-    grouped = x.reshape(batch, steps, node.attrs["groups"], -1)
-    count = (lengths * grouped.shape[-1])[:, None, None, None]
-    mean = (grouped * valid).sum((1, 3), keepdim=True) / count
-    centred = (grouped - mean) * valid
-    variance = centred.square().sum((1, 3), keepdim=True) / count
-    y = (centred * torch.rsqrt(variance + node.attrs["eps"])).reshape(batch, steps, channels)
-    return y * weights["weight"] + weights["bias"]
+    """Statistics over the valid steps of each utterance alone; what padding becomes does not matter, it is never read."""
+    batch, _, channels = x.shape
+    groups = node.attrs["groups"]
+    scale, shift = torch.empty(batch, channels), torch.empty(batch, channels)
+    for row, steps in enumerate(lengths.tolist()):
+        valid = x[row, :steps].reshape(steps, groups, channels // groups)
+        variance, mean = torch.var_mean(valid, (0, 2), correction=0)
+        scale[row] = torch.rsqrt(variance + node.attrs["eps"]).repeat_interleave(channels // groups)
+        shift[row] = mean.repeat_interleave(channels // groups)
+    scale *= weights["weight"]
+    shift = weights["bias"] - shift * scale
+    return torch.addcmul(shift[:, None], x, scale[:, None])
 
 
 @kernel("activation")
@@ -122,7 +125,7 @@ def _chunk(node: Node, weights: Mapping[str, Tensor], x: Tensor) -> tuple[Tensor
 
 @kernel("split_heads")
 def _split_heads(node: Node, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    return x.unflatten(-1, (node.attrs["heads"], -1)).transpose(1, 2)
+    return x.reshape(*x.shape[:-1], node.attrs["heads"], -1).transpose(1, 2)
 
 
 @kernel("merge_heads")
@@ -140,24 +143,34 @@ def _matmul(node: Node, weights: Mapping[str, Tensor], a: Tensor, b: Tensor) -> 
 @kernel("attention_softmax")
 def _attention_softmax(node: Node, weights: Mapping[str, Tensor], scores: Tensor, *extras: Tensor) -> Tensor:
     """Inputs: scores ``[B, H, Q, K]``, then as ``attrs["extras"]`` names them: key lengths ``[B]``, a bias to add."""
+    bias = _attention_bias(node, scores.shape[-2], scores.shape[-1], extras)
+    return (scores if bias is None else scores + bias).softmax(-1)
+
+
+@kernel("attention")
+def _attention(node: Node, weights: Mapping[str, Tensor], q: Tensor, k: Tensor, v: Tensor, *extras: Tensor) -> Tensor:
+    """Both products and the softmax between them, without writing the scores down (see models/fuse.py)."""
+    bias = _attention_bias(node, q.shape[-2], k.shape[-2], extras)
+    return functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=node.attrs["scale"])
+
+
+def _attention_bias(node: Node, queries: int, keys: int, extras: Sequence[Tensor]) -> Tensor | None:
+    """What is added to the scores: relative positions, and ``HIDDEN`` where a key may not be seen."""
     named = dict(zip(node.attrs["extras"], extras, strict=True))
-    if "bias" in named:
-        scores = scores + named["bias"]
-    queries, keys = scores.shape[-2:]
-    if "lengths" in named:
+    bias: Tensor | None = named.get("bias")
+    if "lengths" in named and bool((named["lengths"] < keys).any()):
         hidden = ~valid_steps(keys, named["lengths"])
-        scores = scores.masked_fill(hidden[:, None, None, :], HIDDEN)
+        padding = hidden[:, None, None, :] * HIDDEN
+        bias = padding if bias is None else bias + padding
     if node.attrs["causal"] and queries > 1:
-        steps = torch.arange(keys, device=scores.device)
-        hidden = steps > steps[keys - queries :, None]
-        scores = scores.masked_fill(hidden, HIDDEN)
-    return scores.softmax(-1)
+        # The last query sees all keys, each one before it one less.
+        future = torch.full((queries, keys), HIDDEN).triu(keys - queries + 1)
+        bias = future if bias is None else bias + future
+    return bias
 
 
 @kernel("rotary_tables")
-def _rotary_tables(
-    node: Node, weights: Mapping[str, Tensor], like: Tensor, *past: Tensor
-) -> tuple[Tensor, Tensor]:
+def _rotary_tables(node: Node, weights: Mapping[str, Tensor], like: Tensor, *past: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines and sines ``[T, d]`` of the positions of ``like`` ``[B, T, ...]``, which come after those in ``past``."""
     offset = past[0].shape[2] if past else 0
     frequencies = weights["frequencies"]

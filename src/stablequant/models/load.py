@@ -71,11 +71,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise ModelError(f"{folder} has no config.json", expected="a folder in Hugging Face form") from error
+        what = f"{folder} has no config.json"
+        raise ModelError(what, expected="a folder in Hugging Face form") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path} is not valid JSON ({error})", mend="download the file again") from error
+        what = f"{path} is not valid JSON ({error})"
+        raise ModelError(what, mend="download the file again") from error
     if not isinstance(config, dict) or "model_type" not in config:
-        raise ModelError(f"{path} has no model_type", expected="the config.json of a transformers model")
+        what = f"{path} has no model_type"
+        raise ModelError(what, expected="the config.json of a transformers model")
     return config
 
 
@@ -86,9 +89,8 @@ def _family(config: dict[str, Any], folder: Path) -> tuple[str, Builder]:
     mend = "use a checkpoint fine-tuned for speech recognition"
     if config["model_type"] in ("wav2vec2", "hubert", "wavlm"):
         mend = f"{names[0]} has no CTC head: {mend}, with a class that ends in ForCTC"
-    raise ModelError(
-        f"{folder / 'config.json'} names the class {names[0]}", expected=f"one of {', '.join(FAMILIES)}", mend=mend
-    )
+    what = f"{folder / 'config.json'} names the class {names[0]}"
+    raise ModelError(what, expected=f"one of {', '.join(FAMILIES)}", mend=mend)
 
 
 def _folder(model: str | Path) -> Path:
@@ -96,15 +98,21 @@ def _folder(model: str | Path) -> Path:
     if folder.is_dir():
         return folder
     if folder.exists() or folder.is_absolute() or str(model).startswith(".") or str(model).count("/") != 1:
-        raise ModelError(f"{model} is not a folder", expected="a model folder or a hub id such as facebook/hubert-large-ls960-ft")
+        what = f"{model} is not a folder"
+        raise ModelError(what, expected="a model folder or a hub id such as facebook/hubert-large-ls960-ft")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(str(model), allow_patterns=["*.safetensors", "*.safetensors.index.json", *PROCESSOR_FILES]))
+        return Path(
+            snapshot_download(
+                str(model), allow_patterns=["*.safetensors", "*.safetensors.index.json", *PROCESSOR_FILES]
+            )
+        )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        what = f"{model} is no folder here and could not be fetched from the hub ({error})"
         raise ModelError(
-            f"{model} is no folder here and could not be fetched from the hub ({error})",
+            what,
             expected="a model folder or a hub id",
             mend="check the spelling and the network, or download the model and give its folder",
         ) from error
@@ -132,7 +140,8 @@ def _weights(folder: Path) -> dict[str, Tensor]:
         try:
             weights.update({key: value.float() for key, value in load_file(path).items()})
         except (SafetensorError, OSError) as error:
-            raise ModelError(f"{path} cannot be read ({error})", mend="download the file again") from error
+            what = f"{path} cannot be read ({error})"
+            raise ModelError(what, mend="download the file again") from error
     return weights
 
 
@@ -153,13 +162,15 @@ def load_processor(folder: Path, config: dict[str, Any], shape: str) -> Any:
     try:
         processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
+        what = f"the processor in {folder} cannot be loaded ({error})"
         raise ModelError(
-            f"the processor in {folder} cannot be loaded ({error})",
+            what,
             expected="preprocessor_config.json and tokenizer files beside config.json",
             mend="copy them from the model's page",
         ) from error
     if not hasattr(processor, "tokenizer") or not hasattr(processor, "feature_extractor"):
-        raise ModelError(f"{folder} has no tokenizer beside its feature extractor", mend="copy the tokenizer files")
+        what = f"{folder} has no tokenizer beside its feature extractor"
+        raise ModelError(what, mend="copy the tokenizer files")
     _check_vocabulary(folder, processor.tokenizer, int(config["vocab_size"]), shape)
     return processor
 
@@ -170,8 +181,9 @@ def _check_vocabulary(folder: Path, tokenizer: Any, size: int, shape: str) -> No
     largest = max((i for i in tokenizer.get_vocab().values() if i not in special), default=-1)
     # A CTC head has an output for each character and a few special tokens; a seq2seq head may be padded.
     if largest >= size or (shape == "ctc" and len(tokenizer) < size - len(special)):
+        what = f"the tokenizer in {folder} has {len(tokenizer)} tokens up to id {largest}, the model's head has {size}"
         raise ModelError(
-            f"the tokenizer in {folder} has {len(tokenizer)} tokens up to id {largest}, the model's head has {size}",
+            what,
             expected="the tokenizer the model was trained with",
             mend="copy the tokenizer files of this very model",
         )

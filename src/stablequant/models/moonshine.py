@@ -104,7 +104,8 @@ def _decoder(config: Mapping[str, Any], weights: dict[str, Tensor]) -> Graph:
         x = g.add("add", x, h)
         h = g.layer_norm(x, f"{layer}.post_attention_layernorm", bias=False)
         q = g.add("split_heads", g.linear(h, f"{layer}.encoder_attn.q_proj", bias=bias), heads=heads)
-        h = _attend(g, q, *cross[i], f"{layer}.encoder_attn", key_lengths=frames)
+        k, v = cross[i]
+        h = _attend(g, q, k, v, f"{layer}.encoder_attn", key_lengths=frames)
         x = g.add("add", x, h)
         h = g.linear(g.layer_norm(x, f"{layer}.final_layernorm", bias=False), f"{layer}.mlp.fc1")
         value, gate = g.add("chunk", h, count=2)

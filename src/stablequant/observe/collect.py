@@ -13,11 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stablequant.models.execute import Executor
+from stablequant.models.execute import Executor, TorchBackend
 from stablequant.models.graph import Node
 from stablequant.models.model import SpeechModel
 from stablequant.observe.histogram import Histogram
-from stablequant.quantize.simulate import Simulator
 
 #: Layer -> a histogram for each of its activations.
 Histograms = dict[str, tuple[Histogram, ...]]
@@ -52,12 +51,13 @@ def _without_padding(x: Tensor, lengths: Tensor | None) -> Iterator[Tensor]:
 
 
 def observe(
-    simulator: Simulator, batches: Iterable[Sequence[NDArray[np.float32]]], *, matmuls: bool = False
+    model: SpeechModel, batches: Iterable[Sequence[NDArray[np.float32]]], *, matmuls: bool = False
 ) -> Histograms:
-    """Run the float model over ``batches`` of waveforms and return the histograms of its activations."""
-    model, backend = simulator.model, simulator.backend({})
+    """Run the float ``model`` over ``batches`` of waveforms and return the histograms of its activations."""
+    executors = {g.name: Executor(g) for g in model.graphs}
+    backend = TorchBackend(executors)
     observer = Observer(model, matmuls=matmuls)
-    first, *rest = (simulator.executors[g.name] for g in model.graphs)
+    first, *rest = executors.values()
     for waveforms in batches:
         features = model.frontend.features(waveforms)
         outputs = first.run({name: backend.put(value) for name, value in features.items()}, observer)

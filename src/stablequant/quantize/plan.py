@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from stablequant.affine import QuantParams
 from stablequant.config import Settings
 from stablequant.errors import PlanError
 from stablequant.files import write_text
-from stablequant.quantize.affine import QuantParams
 
 SCHEMA_VERSION = 1
 
@@ -104,9 +104,12 @@ class Plan(_Frozen):
     def check(self, fingerprint: str, names: Iterable[str]) -> None:
         """Raise PlanError unless the plan was made for the model with this fingerprint and these operations."""
         if fingerprint != self.model.fingerprint:
-            raise PlanError(
+            what = (
                 f"the plan was made for {self.model.name} ({self.model.fingerprint[:12]}), not for this checkpoint "
-                f"({fingerprint[:12]})",
+                f"({fingerprint[:12]})"
+            )
+            raise PlanError(
+                what,
                 mend="quantize this checkpoint, or give the one the plan was made from",
             )
         require_layers(self.scheme(), names)
@@ -121,26 +124,31 @@ class Plan(_Frozen):
         try:
             raw = json.loads(path.read_text())
         except FileNotFoundError as error:
-            raise PlanError(f"{path} is missing", expected="a folder written by stablequant quantize") from error
+            what = f"{path} is missing"
+            raise PlanError(what, expected="a folder written by stablequant quantize") from error
         except json.JSONDecodeError as error:
-            raise PlanError(f"{path} is not valid JSON ({error})", mend="run stablequant quantize again") from error
+            what = f"{path} is not valid JSON ({error})"
+            raise PlanError(what, mend="run stablequant quantize again") from error
         version = raw.get("schema_version") if isinstance(raw, dict) else None
         if version != SCHEMA_VERSION:
-            raise PlanError(f"{path} has schema version {version}", expected=f"version {SCHEMA_VERSION}")
+            what = f"{path} has schema version {version}"
+            raise PlanError(what, expected=f"version {SCHEMA_VERSION}")
         try:
             return cls.model_validate(raw)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise PlanError(f"{path}: {where} is wrong ({first['msg']})") from error
+            what = f"{path}: {where} is wrong ({first['what']})"
+            raise PlanError(what) from error
 
 
 def require_layers(scheme: Scheme, names: Iterable[str]) -> None:
     """Raise PlanError if ``scheme`` names a layer that no operation among ``names`` has: it would be ignored."""
     known = set(names)
     if unknown := sorted(set(scheme) - known):
+        what = f"the plan names {', '.join(unknown[:5])}{' ...' if len(unknown) > 5 else ''}, which would never run in this model"
         raise PlanError(
-            f"the plan names {', '.join(unknown[:5])}{' ...' if len(unknown) > 5 else ''}, which would never run in this model",
+            what,
             expected=f"names among the model's {len(known)} operations",
             mend="stablequant inspect MODEL lists them",
         )

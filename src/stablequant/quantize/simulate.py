@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from stablequant.affine import QuantParams
 from stablequant.calibrate.weights import fake_quantize_weight, weight_scales
-from stablequant.models.execute import Executor, Operands
+from stablequant.config import Settings
+from stablequant.models.execute import Executor, Operands, TorchBackend
+from stablequant.models.fuse import fuse_attention
 from stablequant.models.graph import Node
 from stablequant.models.model import SpeechModel
-from stablequant.quantize.affine import QuantParams
 from stablequant.quantize.plan import Scheme, require_layers
 
 
@@ -28,13 +28,40 @@ class Simulator:
     Rounded weights depend on the settings alone, so they are made once a layer and shared by all schemes.
     """
 
-    def __init__(self, model: SpeechModel, *, bits: int = 8, granularity: str = "channel", method: str = "max") -> None:
-        """Prepare ``model``; weights, once a scheme names their layer, are rounded as given."""
+    def __init__(
+        self,
+        model: SpeechModel,
+        *,
+        bits: int = 8,
+        granularity: str = "channel",
+        method: str = "max",
+        matmuls: bool = False,
+    ) -> None:
+        """Prepare ``model``; weights, once a scheme names their layer, are rounded as given.
+
+        Args:
+            model: What to simulate.
+            bits: Of the weights.
+            granularity: "channel" or "tensor".
+            method: "max" or "mse".
+            matmuls: Whether schemes may name attention's products; without, they are fused, which is faster.
+        """
         self.model = model
-        self.executors = {g.name: Executor(g) for g in model.graphs}
-        self._names = {op.name for op in model.ops(matmuls=True)}
-        self._settings = {"bits": bits, "granularity": granularity, "method": method}
+        self.executors = {g.name: Executor(g if matmuls else fuse_attention(g)) for g in model.graphs}
+        self._names = {op.name for op in model.ops(matmuls=matmuls)}
+        self._bits, self._granularity, self._method = bits, granularity, method
         self._weights: dict[str, Tensor] = {}
+
+    @classmethod
+    def under(cls, model: SpeechModel, settings: Settings) -> Simulator:
+        """A simulator of ``model`` as ``settings`` say."""
+        return cls(
+            model,
+            bits=settings.bits,
+            granularity=settings.weight_granularity,
+            method=settings.weight_method,
+            matmuls=settings.attention_matmuls,
+        )
 
     def operands(self, scheme: Scheme) -> Operands | None:
         """What the executor should compute with under ``scheme``; ``None`` for all in float."""
@@ -64,39 +91,15 @@ class Simulator:
 
         return operands
 
-    def backend(self, scheme: Scheme) -> SimulatedBackend:
+    def backend(self, scheme: Scheme) -> TorchBackend:
         """The model under ``scheme`` as something that decoding can drive."""
-        return SimulatedBackend(self, self.operands(scheme))
+        return TorchBackend(self.executors, self.operands(scheme))
 
     def _rounded_weight(self, name: str, weight: Tensor) -> Tensor:
         if name not in self._weights:
-            scales = weight_scales(weight, **self._settings)  # type: ignore[arg-type]
-            self._weights[name] = fake_quantize_weight(weight, scales, bits=int(self._settings["bits"]))
+            scales = weight_scales(weight, bits=self._bits, granularity=self._granularity, method=self._method)
+            self._weights[name] = fake_quantize_weight(weight, scales, bits=self._bits)
         return self._weights[name]
-
-
-class SimulatedBackend:
-    """One scheme of a simulator behind the interface that decoding uses."""
-
-    def __init__(self, simulator: Simulator, operands: Operands | None) -> None:
-        """Bind ``operands`` to the graphs of ``simulator``."""
-        self._executors = simulator.executors
-        self._operands = operands
-
-    def run(self, graph: str, feeds: Mapping[str, Any]) -> dict[str, Any]:
-        """Outputs of ``graph`` by name."""
-        executor = self._executors[graph]
-        values = executor.run(feeds, self._operands)
-        return {name: values[name] for name in executor.graph.outputs}
-
-    def put(self, array: NDArray[Any]) -> Tensor:
-        """As a tensor."""
-        return torch.from_numpy(np.ascontiguousarray(array))
-
-    def get(self, array: Tensor) -> NDArray[Any]:
-        """As an array."""
-        result: NDArray[Any] = array.numpy()
-        return result
 
 
 def fake_quantize(x: Tensor, params: QuantParams) -> Tensor:

@@ -14,7 +14,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
 
     def render(line: Sequence[str]) -> str:
-        return "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
+        return "  ".join(
+            c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))
+        )
 
     rule = "  ".join("-" * w for w in widths)
     return "\n".join([render(header).rstrip(), rule, *(render(row).rstrip() for row in rows)])
@@ -60,7 +62,9 @@ def evaluation(result: dict[str, Any]) -> str:
 
 def inspection(found: dict[str, Any]) -> str:
     """A model's operations."""
-    rows = [[o["name"], o["kind"], "x".join(map(str, o["shape"])), f"{o['parameters']:,}", "int8"] for o in found["ops"]]
+    rows = [
+        [o["name"], o["kind"], "x".join(map(str, o["shape"])), f"{o['parameters']:,}", "int8"] for o in found["ops"]
+    ]
     share = found["int8_bytes"] / found["float_bytes"]
     left = "\n".join(f"  {f['count']:4} {f['kind']}: {f['reason']}" for f in found["float"])
     return f"""{table(["operation", "kind", "weight", "parameters", "would be"], rows)}

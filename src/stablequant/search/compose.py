@@ -6,10 +6,10 @@ import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
+from stablequant.affine import QuantParams
 from stablequant.config import Settings
 from stablequant.models.model import Op, SpeechModel
 from stablequant.observe.collect import Histograms
-from stablequant.quantize.affine import QuantParams
 from stablequant.quantize.plan import ActivationPlan, Identity, LayerPlan, Plan, WeightPlan
 from stablequant.search.percentile import PercentileSearch
 from stablequant.search.sensitivity import Sensitivity
@@ -40,7 +40,8 @@ def compose(
     """
     measured = {s.name: s for s in sensitivities}
     layers = [
-        _layer(op, settings, histograms, measured[op.name], found) for op in model.ops(matmuls=settings.attention_matmuls)
+        _layer(op, settings, histograms, measured[op.name], found)
+        for op in model.ops(matmuls=settings.attention_matmuls)
     ]
     values = set(found.p.values())
     return Plan(
@@ -67,9 +68,7 @@ def _layer(
     grids = zip(found.scheme[op.name], histograms[op.name], strict=True)
     weight = None
     if op.node.weights:
-        weight = WeightPlan(
-            bits=settings.bits, granularity=settings.weight_granularity, method=settings.weight_method
-        )
+        weight = WeightPlan(bits=settings.bits, granularity=settings.weight_granularity, method=settings.weight_method)
     return LayerPlan(
         name=op.name,
         graph=op.graph,

@@ -42,7 +42,9 @@ class Journal:
             self._db.execute(_SCHEMA)
         except sqlite3.DatabaseError as error:
             what = f"{path} cannot be used as a journal of trials ({error})"
-            raise DataError(what, mend="wait for the other run on this folder, or remove the file to start afresh") from error
+            raise DataError(
+                what, mend="wait for the other run on this folder, or remove the file to start afresh"
+            ) from error
 
     def __enter__(self) -> Self:
         """Return the journal itself."""

@@ -50,9 +50,7 @@ def search(
         return PercentileSearch({}, base, ())
 
     def evaluate(choices: Sequence[Mapping[str, float]], title: str) -> list[Trial]:
-        candidates = [
-            Candidate("p " + _label(p), schemes.mixed(base, histograms, p, settings)) for p in choices
-        ]
+        candidates = [Candidate("p " + _label(p), schemes.mixed(base, histograms, p, settings)) for p in choices]
         outcomes = trials.run(candidates, title, base=candidates[0].scheme, drafts=reference.transcripts)
         return [Trial(p, o.result.wer, o.result.cer) for p, o in zip(choices, outcomes, strict=True)]
 

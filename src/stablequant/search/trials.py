@@ -154,7 +154,7 @@ class Trials:
 
 def first_difference(simulator: Simulator, scheme: Scheme, base: Scheme) -> int:
     """Index of the first node of the first graph that ``scheme`` and ``base`` compute differently; its length if none."""
-    nodes = simulator.model.graphs[0].nodes
+    nodes = simulator.executors[simulator.model.graphs[0].name].graph.nodes
     for index, node in enumerate(nodes):
         if scheme.get(node.name) != base.get(node.name):
             return index

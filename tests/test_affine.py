@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stablequant.errors import SettingsError
-from stablequant.quantize.affine import (
+from stablequant.affine import (
     SMALLEST_SCALE,
     ZERO_RANGE_SCALE,
     QuantParams,
@@ -16,6 +15,7 @@ from stablequant.quantize.affine import (
     params_from_range,
     quantize,
 )
+from stablequant.errors import SettingsError
 
 ENDS = st.floats(-(2.0**100), 2.0**100, width=32)
 BITS = st.sampled_from([2, 4, 8, 16])
@@ -39,9 +39,7 @@ def test_grid_holds_zero_and_the_range_to_half_a_step(a: float, b: float, bits: 
 
 
 @given(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=50), BITS, st.booleans())
-def test_error_inside_the_grid_is_at_most_half_a_step(
-    values: list[float], bits: int, symmetric: bool
-) -> None:
+def test_error_inside_the_grid_is_at_most_half_a_step(values: list[float], bits: int, symmetric: bool) -> None:
     x = np.array(values, np.float32)
     params = params_from_range(Range(-100.0, 100.0), bits=bits, symmetric=symmetric)
     inside = (x >= params.range.low) & (x <= params.range.high)
@@ -78,10 +76,7 @@ def test_agrees_with_onnx_runtime_to_the_last_bit() -> None:
         ],
         "qdq",
         [helper.make_tensor_value_info("x", tensor.FLOAT, ["n"])],
-        [
-            helper.make_tensor_value_info(name, kind, ["n"])
-            for name, kind in (("q", tensor.INT8), ("y", tensor.FLOAT))
-        ],
+        [helper.make_tensor_value_info(name, kind, ["n"]) for name, kind in (("q", tensor.INT8), ("y", tensor.FLOAT))],
         [
             helper.make_tensor("s", tensor.FLOAT, [], [params.scale]),
             helper.make_tensor("z", tensor.INT8, [], [params.zero_point]),
