@@ -71,7 +71,7 @@ class Settings(BaseModel):
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
             what = f"setting {name} is {first.get('input')!r}"
-            raise SettingsError(what, expected=first["what"]) from error
+            raise SettingsError(what, expected=first["msg"]) from error
 
 
 def digest(value: Any) -> str:

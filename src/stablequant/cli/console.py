@@ -25,7 +25,7 @@ class ProgressLine:
         self._at_start = 0
 
     def __call__(self, title: str, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` steps of ``title`` are finished."""
+        """Show that ``done`` of ``total`` units of work on ``title`` are finished."""
         now = time.monotonic()
         if title != self._title:
             self._title, self._began, self._printed, self._at_start = title, now, 0.0, done
@@ -34,7 +34,7 @@ class ProgressLine:
         if not finished and now - self._printed < (0.2 if terminal else 10.0):
             return
         self._printed = now
-        text = f"{title}  {done}/{total}"
+        text = f"{title}  {100 * done // max(1, total)} %"
         if self._at_start < done < total:
             text += f"  {_clock((now - self._began) / (done - self._at_start) * (total - done))} left"
         elif finished:

@@ -59,7 +59,7 @@ def read_jsonl(path: Path) -> list[Utterance]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            what = f"{where} is not JSON ({error.what} at column {error.colno})"
+            what = f"{where} is not JSON ({error.msg} at column {error.colno})"
             raise DataError(what, expected="one JSON object a line") from error
         if not isinstance(row, dict):
             what = f"{where} is a JSON {type(row).__name__}"

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 IntArray = NDArray[np.int64]
 
-#: A pass over a guess costs about as much as two single steps: gaining no more tokens than this is no gain,
+#: Tokens that one pass guesses ahead,
+STRETCH = 16
+#: how many it must gain to be worth more than single steps,
 WORTHWHILE = 2
-#: and a row that gains nothing so many times in a row is generated step by step.
+#: and how often in a row an utterance may fail that before it is generated step by step.
 PATIENCE = 4
 
 
@@ -80,9 +82,9 @@ def greedy(
     """Greedy search with a key-value cache.
 
     With ``drafts`` (the float model's transcripts, say) the decoder scores whole guesses in one pass and keeps each up
-    to and including the first token it would have chosen otherwise; then the guess is mended and scored again. A row
-    that gains little this way is generated step by step. The result is that of plain greedy search: a draft changes the
-    cost alone.
+    to and including the first token it would have chosen otherwise; from there the guess is mended and the next
+    stretch scored. An utterance that gains little this way is generated step by step. The result is that of plain
+    greedy search: a draft changes the cost alone.
 
     Args:
         backend: Runs the graph "decoder".
@@ -92,25 +94,20 @@ def greedy(
         drafts: Guesses of the token ids, without start and end.
     """
     rows: list[list[int]] = [[] for _ in limits]
-
-    def unfinished() -> list[int]:
-        return [r for r, tokens in enumerate(rows) if len(tokens) < limits[r] and tokens[-1:] != [settings.end]]
-
-    slow = [0 if drafts is not None else PATIENCE for _ in limits]
-    while pending := [r for r in unfinished() if slow[r] < PATIENCE]:
-        guesses = [mended(rows[r], drafts[r], limits[r] - 1) for r in pending]  # type: ignore[index]
-        accepted = _score(backend, _take(backend, encoded, pending, len(rows)), guesses, settings)
-        for r, tokens in zip(pending, accepted, strict=True):
-            slow[r] = 0 if len(tokens) - len(rows[r]) > WORTHWHILE else slow[r] + 1
-            rows[r] = tokens[: limits[r]]
-    if pending := unfinished():
-        known = [rows[r] for r in pending]
+    if drafts is not None:
+        rows = _follow(backend, encoded, drafts, limits, settings)
+    pending = [r for r, tokens in enumerate(rows) if not _finished(tokens, limits[r], settings)]
+    if pending:
         encoded = _take(backend, encoded, pending, len(rows))
-        for r, tokens in zip(
-            pending, _generate(backend, encoded, known, [limits[r] for r in pending], settings), strict=True
-        ):
+        known = [rows[r] for r in pending]
+        grown = _generate(backend, encoded, known, [limits[r] for r in pending], settings)
+        for r, tokens in zip(pending, grown, strict=True):
             rows[r] = tokens
     return [Generated(tuple(t for t in tokens if t != settings.end), tokens[-1:] != [settings.end]) for tokens in rows]
+
+
+def _finished(tokens: Sequence[int], limit: int, settings: GreedySettings) -> bool:
+    return len(tokens) >= limit or list(tokens[-1:]) == [settings.end]
 
 
 def mended(tokens: Sequence[int], draft: Sequence[int], limit: int) -> list[int]:
@@ -145,22 +142,61 @@ def _empty_cache(backend: Backend, batch: int, settings: GreedySettings) -> dict
     return {f"past_{role}_{i}": empty for role in ("key", "value") for i in range(settings.layers)}
 
 
-def _score(
-    backend: Backend, encoded: Mapping[str, Any], guesses: Sequence[Sequence[int]], settings: GreedySettings
+def _follow(
+    backend: Backend,
+    encoded: Mapping[str, Any],
+    drafts: Sequence[Sequence[int]],
+    limits: Sequence[int],
+    settings: GreedySettings,
 ) -> list[list[int]]:
-    """What greedy search would emit along each guess: its agreeing part, and the first token beyond."""
+    """What greedy search emits, as far as drafts lead: all rows at once, then each on its own with its cache."""
+    guesses = [list(draft[: limit - 1]) for draft, limit in zip(drafts, limits, strict=True)]
     ids = np.full((len(guesses), 1 + max(map(len, guesses))), settings.end, np.int64)
     ids[:, 0] = settings.start
     for row, guess in zip(ids, guesses, strict=True):
         row[1 : 1 + len(guess)] = guess
-    out = backend.run(
-        "decoder", {"input_ids": backend.put(ids), **encoded, **_empty_cache(backend, len(ids), settings)}
-    )
-    accepted = []
-    for choices, guess in zip(backend.get(out["logits"]).argmax(-1).tolist(), guesses, strict=True):
-        agreeing = next((i for i, (c, g) in enumerate(zip(choices, guess, strict=False)) if c != g), len(guess))
-        accepted.append(choices[: agreeing + 1])
-    return accepted
+    out = backend.run("decoder", {"input_ids": backend.put(ids), **encoded, **_empty_cache(backend, len(ids), settings)})
+    rows = []
+    for r, (choices, guess) in enumerate(zip(backend.get(out["logits"]).argmax(-1).tolist(), guesses, strict=True)):
+        tokens = _accepted(choices, guess)
+        if not _finished(tokens, limits[r], settings):
+            alone = _take(backend, encoded, [r], len(guesses))
+            cache = {f"past_{name}": backend.get(value)[r : r + 1] for name, value in out.items() if name != "logits"}
+            tokens = _speculate(backend, alone, cache, tokens, drafts[r], limits[r], settings)
+        rows.append(tokens)
+    return rows
+
+
+def _accepted(choices: Sequence[int], guess: Sequence[int]) -> list[int]:
+    """The part of a guess that the decoder agrees with, and the first token beyond."""
+    agreeing = next((i for i, (c, g) in enumerate(zip(choices, guess, strict=False)) if c != g), len(guess))
+    return list(choices[: agreeing + 1])
+
+
+def _speculate(
+    backend: Backend,
+    encoded: Mapping[str, Any],
+    cache: Mapping[str, NDArray[Any]],
+    tokens: list[int],
+    draft: Sequence[int],
+    limit: int,
+    settings: GreedySettings,
+) -> list[int]:
+    """Go on from ``tokens`` of one utterance a guessed stretch at a time; stops early where guesses keep failing.
+
+    The cache holds a position for the start and for every token but the last.
+    """
+    slow = 0
+    while slow < PATIENCE and not _finished(tokens, limit, settings):
+        known = len(tokens)
+        guess = mended(tokens, draft, limit - 1)[known : known + STRETCH]
+        past = {name: backend.put(value[:, :, :known]) for name, value in cache.items()}
+        ids = np.array([[tokens[-1], *guess]], np.int64)
+        out = backend.run("decoder", {"input_ids": backend.put(ids), **encoded, **past})
+        tokens = tokens + _accepted(backend.get(out["logits"])[0].argmax(-1).tolist(), guess)
+        cache = {f"past_{name}": backend.get(value) for name, value in out.items() if name != "logits"}
+        slow = 0 if len(tokens) - known > WORTHWHILE else slow + 1
+    return tokens[:limit]
 
 
 def _generate(

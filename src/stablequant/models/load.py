@@ -46,7 +46,7 @@ def load(model: str | Path) -> SpeechModel:
     """Load a model for quantisation.
 
     Args:
-        model: A folder with config.json, processor files and \\*.safetensors, or a hub id.
+        model: A folder with config.json, processor files and safetensors weights, or a hub id.
 
     Raises:
         ModelError: The folder, its class, its weights or its tokenizer are not what is needed; says which and the mend.

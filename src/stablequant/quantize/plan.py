@@ -138,7 +138,7 @@ class Plan(_Frozen):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            what = f"{path}: {where} is wrong ({first['what']})"
+            what = f"{path}: {where} is wrong ({first['msg']})"
             raise PlanError(what) from error
 
 

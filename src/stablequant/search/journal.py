@@ -1,7 +1,7 @@
 """Every finished trial, on disk: a killed run goes on where it was, and a repeated one costs nothing.
 
-One SQLite file a run, one row a (candidate, shard of utterances). The key is a hash of all the result depends on:
-model, weight settings, scales, and the shard's audio and text. docs/search.md shows how to read it with any SQLite tool.
+One SQLite file a run, one row a (candidate, shard of utterances). The key is a hash of all the result depends
+on: model, weight settings, scales, and the shard's audio. docs/search.md shows how to read it with any SQLite tool.
 """
 
 from __future__ import annotations

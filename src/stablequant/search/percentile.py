@@ -17,7 +17,7 @@ from stablequant.search.trials import Candidate, Outcome, Trials
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate of stage 2: p of each flagged layer, and the error rates of the whole quantised model in per cent."""
+    """One candidate of stage 2: p of each flagged layer, and the whole quantised model's error rates in per cent."""
 
     p: Mapping[str, float]
     wer: float
@@ -51,7 +51,7 @@ def search(
 
     def evaluate(choices: Sequence[Mapping[str, float]], title: str) -> list[Trial]:
         candidates = [Candidate("p " + _label(p), schemes.mixed(base, histograms, p, settings)) for p in choices]
-        outcomes = trials.run(candidates, title, base=candidates[0].scheme, drafts=reference.transcripts)
+        outcomes = trials.run(candidates, title, base=candidates[0].scheme, drafts=reference.transcripts, alike=True)
         return [Trial(p, o.result.wer, o.result.cer) for p, o in zip(choices, outcomes, strict=True)]
 
     tried = evaluate([schemes.same_p(flagged, p) for p in settings.candidates()], "stage 2: one p for all")

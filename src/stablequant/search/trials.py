@@ -76,6 +76,7 @@ class Trials:
         *,
         base: Scheme | None = None,
         drafts: Sequence[Transcript] | None = None,
+        alike: bool = False,
     ) -> list[Outcome]:
         """Transcribe all utterances under every candidate.
 
@@ -84,10 +85,13 @@ class Trials:
             title: Shown with the progress.
             base: The scheme whose layers the candidates mostly share; default: all in float.
             drafts: Transcripts likely to come out, one an utterance; they change the cost alone.
+            alike: Whether a candidate's transcripts resemble those of the one before it more than ``drafts``.
         """
         distinct = {c.key(): c for c in candidates}
         found: dict[str, dict[int, Transcript]] = {key: {} for key in distinct}
-        total = len(distinct) * len(self._speech.shards)
+        # In samples, not shards: the first shards hold the longest utterances.
+        sizes = [sum(len(w) for w in self._speech.batch(shard)) for shard in self._speech.shards]
+        total = len(distinct) * sum(sizes)
         done = 0
         for number, shard in enumerate(self._speech.shards):
             missing = {}
@@ -97,11 +101,11 @@ class Trials:
                     missing[key] = candidate
                 else:
                     found[key].update(zip(shard, transcripts, strict=True))
-                    done += 1
+                    done += sizes[number]
             self._progress(title, done, total)
-            for key, transcripts in self._run_shard(shard, number, missing, base or {}, drafts):
+            for key, transcripts in self._run_shard(shard, number, missing, base or {}, drafts, alike):
                 found[key].update(zip(shard, transcripts, strict=True))
-                done += 1
+                done += sizes[number]
                 self._progress(title, done, total)
         return [self._outcome(c, found[c.key()]) for c in candidates]
 
@@ -115,6 +119,7 @@ class Trials:
         missing: Mapping[str, Candidate],
         base: Scheme,
         drafts: Sequence[Transcript] | None,
+        alike: bool,
     ) -> Iterator[tuple[str, list[Transcript]]]:
         if not missing:
             return
@@ -136,6 +141,8 @@ class Trials:
             transcripts = frontend.read_out(
                 simulator.backend(candidate.scheme), outputs, features["input_lengths"], guesses
             )
+            if alike:
+                guesses = [t.tokens for t in transcripts]
             seconds = time.perf_counter() - began
             self._journal.add(self._row(key, number), candidate.label, number, seconds, transcripts)
             yield key, transcripts
@@ -153,7 +160,7 @@ class Trials:
 
 
 def first_difference(simulator: Simulator, scheme: Scheme, base: Scheme) -> int:
-    """Index of the first node of the first graph that ``scheme`` and ``base`` compute differently; its length if none."""
+    """Index of the first node of the first graph that the two schemes compute differently; its length if none."""
     nodes = simulator.executors[simulator.model.graphs[0].name].graph.nodes
     for index, node in enumerate(nodes):
         if scheme.get(node.name) != base.get(node.name):
