@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stablequant.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 CalibratorName = Literal["max", "percentile", "mse", "entropy"]
 
@@ -16,7 +20,7 @@ CalibratorName = Literal["max", "percentile", "mse", "entropy"]
 class Settings(BaseModel):
     """How to quantise. Every default is the paper's where the paper says, else the better one by measurement."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     bits: Annotated[int, Field(ge=2, le=8)] = 8
     """Of weights and activations alike; files can be exported at 8."""
@@ -42,7 +46,7 @@ class Settings(BaseModel):
     removed: Literal["drop", "fold"] = "drop"
     """What becomes of the mass beyond the cut-off: left out of the error, or piled up on the cut-off."""
 
-    normalizer: str = "english"
+    normalizer: Literal["english", "basic", "none"] = "english"
     seed: int = 0
     max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
     batch_size: Annotated[int, Field(ge=1)] = 16
@@ -64,14 +68,21 @@ class Settings(BaseModel):
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> Settings:
-        """Validate ``values``; SettingsError names the setting and what it may be."""
+        """Validate ``values``; SettingsError names every setting that is wrong, and what it may be."""
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            what = f"setting {name} is {first.get('input')!r}"
-            raise SettingsError(what, expected=first["msg"]) from error
+            wrong = [cls._complaint(str(e["loc"][0]), e) for e in error.errors()]
+            raise SettingsError(
+                "; ".join(wrong), mend="docs/settings.md lists the settings and their values"
+            ) from error
+
+    @classmethod
+    def _complaint(cls, name: str, error: ErrorDetails) -> str:
+        if name not in cls.model_fields:
+            near = difflib.get_close_matches(name, cls.model_fields, 1)
+            return f"there is no setting {name}" + (f" (did you mean {near[0]}?)" if near else "")
+        return f"setting {name} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
 def digest(value: Any) -> str:

@@ -83,7 +83,13 @@ class Interrupted(StablequantError):
     """The run was stopped from outside; finished work is kept."""
 
 
+def memory_ran_out(error: BaseException) -> bool:
+    """Whether ``error`` is a lack of memory, in the words of Python, PyTorch or ONNX Runtime."""
+    told = ("bad_alloc", "bad allocation", "allocate memory", "out of memory", "Failed to allocate")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in told)
+
+
 def _sentence(text: str) -> str:
     """End ``text`` with a full stop unless it already ends a sentence."""
-    text = text.strip()
+    text = " ".join(line.strip() for line in text.strip().splitlines())
     return text if text.endswith((".", "!", "?")) else f"{text}."

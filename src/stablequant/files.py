@@ -10,17 +10,20 @@ from pathlib import Path
 
 from stablequant.errors import ResourceError
 
+#: No space left, quota used up, and more than the file system or a limit lets one file hold.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary neighbour of ``path`` to write to; it takes the place of ``path`` on success alone.
 
     Raises:
-        ResourceError: The disk is full; what stood at ``path`` stands still.
+        ResourceError: It cannot be written, as when the disk is full; what stood at ``path`` stands still.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield part
             os.replace(part, path)  # noqa: PTH105 - the same call on every platform
@@ -30,19 +33,20 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's "no space left" into an error that names ``path`` and the mend."""
+    """Turn what the operating system says while ``path`` is written into an error that names it and the mend."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        message = f"the disk is full while writing {path}"
-        raise ResourceError(
-            message, mend="free some space and run the same command again: it goes on where it was"
-        ) from error
+        if error.errno in FULL:
+            what = f"the disk is full while writing {path} ({error.strerror})"
+            mend = "free some space and run the same command again: it goes on where it was"
+        else:
+            what = f"{path} cannot be written ({error.strerror or error})"
+            mend = "check the path and its permissions, or choose another folder"
+        raise ResourceError(what, mend=mend) from error
 
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path``, all or nothing."""
     with replacing(path) as part:
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8")

@@ -7,7 +7,7 @@ there and fits is not done again. What costs time, the trials, is in the journal
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 
 from stablequant.config import Settings, digest
 from stablequant.data import manifest
+from stablequant.data.audio import require_few_bad
 from stablequant.data.speech import Speech
 from stablequant.data.splits import make_splits
 from stablequant.data.utterance import Utterance
@@ -176,26 +177,35 @@ def read_speech(frontend: Frontend, data: Sequence[str], settings: Settings) -> 
     splits = make_splits(manifest.load(data), settings.seed)
     order = np.random.default_rng(settings.seed).permutation(len(splits.calibration))
     drawn = tuple(splits.calibration[i] for i in sorted(order[: settings.calibration_utterances]))
-    return {
-        name: decode(frontend, utterances, settings)
-        for name, utterances in (("calibration", drawn), ("dev", splits.dev), ("test", splits.test))
-    }
+    return decode(frontend, {"calibration": drawn, "dev": splits.dev, "test": splits.test}, settings)
 
 
-def decode(frontend: Frontend, utterances: Sequence[Utterance], settings: Settings) -> Speech:
-    """Audio of ``utterances`` at the model's rate, their text checked against its alphabet."""
-    if not utterances:
-        what = "a split holds no utterance"
-        raise DataError(what, expected="speech to calibrate, to search and to test on", mend="give more data")
+def decode(frontend: Frontend, parts: Mapping[str, Sequence[Utterance]], settings: Settings) -> dict[str, Speech]:
+    """Audio of each part at the model's rate, its text checked against the model's alphabet.
+
+    What cannot be used is skipped; its share is counted over all parts together, and none may be left empty.
+    """
+    everything = [utterance for part in parts.values() for utterance in part]
+    refused: dict[str, str] = {}
     if frontend.shape == "ctc":
-        check_vocabulary(utterances, frontend.processor.tokenizer.get_vocab(), settings.max_bad_fraction)
-    return Speech.read(
-        utterances,
-        frontend.sampling_rate,
-        max_bad_fraction=settings.max_bad_fraction,
-        batch_size=settings.batch_size,
-        batch_seconds=settings.batch_seconds,
-    )
+        alphabet = frontend.processor.tokenizer.get_vocab()
+        refused = check_vocabulary(everything, alphabet, settings.max_bad_fraction)
+    speech = {}
+    for name, part in parts.items():
+        if not part:
+            what = f"the split {name} holds no utterance"
+            raise DataError(what, expected="speech to calibrate, to search and to test on", mend="give more data")
+        speech[name] = Speech.read(
+            part,
+            frontend.sampling_rate,
+            max_bad_fraction=1.0,
+            batch_size=settings.batch_size,
+            batch_seconds=settings.batch_seconds,
+            shortest=frontend.shortest,
+            refused=refused,
+        )
+    require_few_bad([bad for s in speech.values() for bad in s.skipped], len(everything), settings.max_bad_fraction)
+    return speech
 
 
 def score(speech: Speech, transcripts: Sequence[Transcript], normalizer: str) -> EvaluationResult:

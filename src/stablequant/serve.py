@@ -10,7 +10,7 @@ from stablequant.config import Settings
 from stablequant.data import manifest
 from stablequant.data.splits import make_splits
 from stablequant.data.utterance import SPLITS, Utterance
-from stablequant.errors import DataError, SettingsError
+from stablequant.errors import DataError, ModelError, SettingsError
 from stablequant.models.decode import Backend
 from stablequant.models.frontend import Frontend
 from stablequant.models.load import load, load_frontend
@@ -46,7 +46,14 @@ def open_model(
         backend = open_exported(folder, frontend.shape, threads=threads)
         return frontend, backend, f"{backend.name}, int8"
     plan = Plan.load(folder / "plan.json")
-    loaded = load(checkpoint or plan.model.name)
+    try:
+        loaded = load(checkpoint or plan.model.name)
+    except ModelError as error:
+        if checkpoint:
+            raise
+        what = f"{folder / 'plan.json'} was made from {plan.model.name}: {error.what}"
+        mend = "say where the float checkpoint is now with --checkpoint"
+        raise ModelError(what, expected=error.expected, mend=mend) from error
     plan.check(loaded.fingerprint, (op.name for op in loaded.ops(matmuls=True)))
     return loaded.frontend, Simulator.under(loaded, plan.settings).backend(plan.scheme()), "torch, simulated int8"
 
@@ -68,7 +75,7 @@ def evaluate(
     frontend, backend, runtime = open_model(model, simulate=simulate, checkpoint=checkpoint)
     utterances = manifest.load(data)
     chosen = utterances if split == "all" else getattr(make_splits(utterances, settings.seed), split)
-    speech = decode(frontend, chosen, settings)
+    speech = decode(frontend, {split: chosen}, settings)[split]
     result = score(speech, transcribe_speech(frontend, backend, speech, progress), settings.normalizer)
     return {
         "model": model,
@@ -86,8 +93,11 @@ def evaluate(
     }
 
 
-def transcribe(model: str, files: Sequence[Path], *, threads: int | None = None) -> dict[str, Any]:
+def transcribe(
+    model: str, files: Sequence[Path], settings: Settings | None = None, *, threads: int | None = None
+) -> dict[str, Any]:
     """Text of every recording in ``files`` (folders are searched), batched by length."""
+    settings = settings or Settings()
     found: list[Path] = []
     for path in files:
         found += sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO) if path.is_dir() else [path]
@@ -95,22 +105,11 @@ def transcribe(model: str, files: Sequence[Path], *, threads: int | None = None)
         what = f"no recordings in {', '.join(map(str, files))}"
         raise DataError(what, expected=f"files ending in {', '.join(AUDIO)}")
     frontend, backend, runtime = open_model(model, threads=threads)
-    settings = Settings(max_bad_fraction=0.0)
-    speech = decode_unlabelled(frontend, found, settings)
+    # Nothing is known of what is said; a dash stands for any text.
+    speech = decode(frontend, {"files": [Utterance(str(path), "-", path) for path in found]}, settings)["files"]
     transcripts = transcribe_speech(frontend, backend, speech)
-    rows = [{"file": str(f), "text": t.text, "cut_off": t.truncated} for f, t in zip(found, transcripts, strict=True)]
-    return {"model": model, "runtime": runtime, "transcripts": rows}
-
-
-def decode_unlabelled(frontend: Frontend, files: Sequence[Path], settings: Settings) -> Any:
-    """Recordings without transcripts, as speech."""
-    from stablequant.data.speech import Speech
-
-    utterances = [Utterance(str(path), "-", path) for path in files]
-    return Speech.read(
-        utterances,
-        frontend.sampling_rate,
-        max_bad_fraction=settings.max_bad_fraction,
-        batch_size=settings.batch_size,
-        batch_seconds=settings.batch_seconds,
-    )
+    rows = [
+        {"file": u.id, "text": t.text, "cut_off": t.truncated}
+        for u, t in zip(speech.utterances, transcripts, strict=True)
+    ]
+    return {"model": model, "runtime": runtime, "transcripts": rows, "skipped": dict(speech.skipped)}

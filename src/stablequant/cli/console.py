@@ -7,9 +7,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
-from stablequant.errors import Interrupted, ResourceError, StablequantError
+from stablequant.errors import Interrupted, ResourceError, StablequantError, memory_ran_out
 
 
 class ProgressLine:
@@ -55,22 +55,31 @@ def print_json(value: Any) -> None:
 
 
 @contextmanager
-def plain_errors() -> Iterator[None]:
-    """Turn the library's errors, an interrupt and a lack of memory into one message and an exit code."""
+def plain_errors(*, resumes: bool = False) -> Iterator[None]:
+    """Turn the library's errors, an interrupt and a lack of memory into one message and an exit code.
+
+    Decorates each command, inside of what typer wraps around it, which would turn an interrupt into a bare "Aborted".
+
+    Args:
+        resumes: The command keeps what it finished, and goes on there when it is run again.
+    """
+    again = "run the same command again" + (": it goes on where it was" if resumes else "")
     try:
-        try:
-            yield
-        except KeyboardInterrupt as error:
-            what = "the run was interrupted"
-            raise Interrupted(what, mend="run the same command again: it goes on where it was") from error
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "memory" not in str(error):
-                raise
-            what = f"memory ran out ({error})"
-            mend = (
-                "use smaller batches (--set batch_seconds=40), then run the same command again: it goes on where it was"
-            )
-            raise ResourceError(what, mend=mend) from error
+        yield
     except StablequantError as error:
-        sys.stderr.write(f"\nerror: {error}\n")
-        raise SystemExit(error.exit_code) from error
+        _give_up(error)
+    except KeyboardInterrupt:
+        _give_up(Interrupted("the run was interrupted", mend=again))
+    except Exception as error:
+        if not memory_ran_out(error):
+            raise
+        # In a C++ library's message only the first line is for people.
+        what = f"memory ran out ({str(error).strip().splitlines()[0]})" if str(error) else "memory ran out"
+        mend = f"use smaller batches (--set batch_size=1) or shorter recordings, then {again}"
+        _give_up(ResourceError(what, mend=mend))
+
+
+def _give_up(error: StablequantError) -> NoReturn:
+    # A progress line may stand there unfinished.
+    sys.stderr.write("\n" * sys.stderr.isatty() + f"error: {error}\n")
+    raise SystemExit(error.exit_code) from error

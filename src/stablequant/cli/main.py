@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +26,7 @@ Data = Annotated[
     list[str],
     typer.Option(
         "--data",
-        help="Labelled speech: a LibriSpeech folder, a JSONL or TSV manifest, or hf:name[:config]:split. May be repeated.",
+        help="Labelled speech: LibriSpeech folder, JSONL or TSV manifest, or hf:name[:config]:split. May be repeated.",
         show_default=False,
     ),
 ]
@@ -37,6 +38,7 @@ Set = Annotated[
 
 
 @app.command()
+@plain_errors()
 def inspect(model: Model, json: Json = False) -> None:
     """Show a model's family, operations and bytes, and what would be quantised, what not, and why."""
     from stablequant.models.inspect import inspect as look
@@ -47,6 +49,7 @@ def inspect(model: Model, json: Json = False) -> None:
 
 
 @app.command()
+@plain_errors(resumes=True)
 def quantize(
     model: Model,
     data: Data,
@@ -70,6 +73,7 @@ def quantize(
 
 
 @app.command()
+@plain_errors()
 def evaluate(
     model: Annotated[
         str, typer.Argument(help="A float checkpoint, or a folder that quantize wrote.", show_default=False)
@@ -94,22 +98,26 @@ def evaluate(
 
 
 @app.command()
+@plain_errors()
 def transcribe(
     model: Annotated[
         str, typer.Argument(help="A folder that quantize wrote, or a float checkpoint.", show_default=False)
     ],
     files: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.", show_default=False)],
     threads: Annotated[int, typer.Option(help="Of the runtime; 0: its own choice.")] = 0,
+    settings: Set = [],  # noqa: B006
     json: Json = False,
 ) -> None:
     """Transcribe recordings."""
     from stablequant.serve import transcribe as run
 
-    result = run(model, files, threads=threads or None)
+    result = run(model, files, _settings(settings, {}), threads=threads or None)
     if json:
         print_json(result)
         return
     print(f"runtime: {result['runtime']}", file=sys.stderr)
+    if skipped := result["skipped"]:
+        print(f"{len(skipped)} recordings skipped: {'; '.join(skipped.values())}", file=sys.stderr)
     for row in result["transcripts"]:
         print(f"{row['file']}\t{row['text']}" if len(result["transcripts"]) > 1 else row["text"])
 
@@ -148,12 +156,13 @@ def common(
 
 
 def main() -> None:
-    """Entry point: errors become one message and an exit code."""
+    """Entry point."""
     # transformers' own progress bars and notes would mix with ours.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    with plain_errors():
-        app()
+    # A batch system that ends a run gets what Ctrl-C gets: one message, and nothing lost.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    app()
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ class Recordings(NamedTuple):
     skipped: list[tuple[str, str]]
 
 
-def read(source: Utterance | Path | str | bytes, sampling_rate: int) -> Samples:
+def read(source: Utterance | Path | str | bytes, sampling_rate: int, shortest: int = 1) -> Samples:
     """Read a recording as mono at ``sampling_rate``.
 
     Channels are averaged. Resampling is soxr's, at its high quality.
@@ -39,12 +40,13 @@ def read(source: Utterance | Path | str | bytes, sampling_rate: int) -> Samples:
     Args:
         source: An utterance, a file, or a file's bytes.
         sampling_rate: Samples a second of the result.
+        shortest: Samples of the result that a model needs at least, to have one frame to look at.
 
     Returns:
         Samples of shape ``[T]``, float32, in [-1, 1].
 
     Raises:
-        AudioError: If the file is missing, corrupt, cut short, empty, or holds NaN or infinite samples.
+        AudioError: If the file is missing, corrupt, cut short, empty, too short, or holds NaN or infinite samples.
     """
     utterance = source if isinstance(source, Utterance) else None
     audio = source.audio if isinstance(source, Utterance) else source
@@ -68,13 +70,20 @@ def read(source: Utterance | Path | str | bytes, sampling_rate: int) -> Samples:
         import soxr
 
         samples = np.asarray(soxr.resample(samples, rate, sampling_rate), dtype=np.float32)
-        if not samples.size:
-            what = f"{name} lasts {seconds:.6f} s, less than one sample at {sampling_rate} Hz"
-            raise AudioError(what, expected="at least one sample")
+    if samples.size < shortest:
+        what = f"{name} is too short: {samples.size} samples at {sampling_rate} Hz where the model needs {shortest}"
+        raise AudioError(what, expected=f"{shortest / sampling_rate:.3f} s or more")
     return np.clip(samples, -1.0, 1.0)
 
 
-def read_many(utterances: Sequence[Utterance], sampling_rate: int, max_bad_fraction: float = 0.01) -> Recordings:
+def read_many(
+    utterances: Sequence[Utterance],
+    sampling_rate: int,
+    max_bad_fraction: float = 0.01,
+    *,
+    shortest: int = 1,
+    refused: Mapping[str, str] | None = None,
+) -> Recordings:
     """Read all recordings, skipping the few that cannot be used.
 
     An empty transcript counts as a recording that cannot be used.
@@ -83,6 +92,8 @@ def read_many(utterances: Sequence[Utterance], sampling_rate: int, max_bad_fract
         utterances: What to read.
         sampling_rate: Samples a second of the result.
         max_bad_fraction: The share that may be skipped, 0 to 1.
+        shortest: Samples that the model needs at least.
+        refused: Id -> reason of utterances that cannot be used for what was found before; they count.
 
     Returns:
         ``kept``: (utterance, samples) in the given order. ``skipped``: (id, reason).
@@ -97,20 +108,30 @@ def read_many(utterances: Sequence[Utterance], sampling_rate: int, max_bad_fract
     recordings = Recordings([], [])
     for utterance in utterances:
         try:
+            if reason := (refused or {}).get(utterance.id):
+                raise AudioError(reason)
             if not utterance.text.strip():
                 what = f"{utterance.name} has an empty transcript ({utterance.source})"
                 raise AudioError(what, expected="text")
-            recordings.kept.append((utterance, read(utterance, sampling_rate)))
+            recordings.kept.append((utterance, read(utterance, sampling_rate, shortest)))
         except AudioError as error:
             recordings.skipped.append((utterance.id, error.what))
-    bad, total = len(recordings.skipped), len(utterances)
-    if bad > max_bad_fraction * total or (total and not recordings.kept):
-        reasons = "; ".join(reason for _, reason in recordings.skipped[:5])
-        more = f"; and {bad - 5} more" if bad > 5 else ""
-        what = f"{bad} of {total} recordings cannot be used: {reasons}{more}"
-        mend = "mend or remove them, or raise the share of bad files that is skipped (max_bad_fraction)"
-        raise AudioError(what, expected=f"at most {max_bad_fraction:.2%} bad", mend=mend)
+    require_few_bad(recordings.skipped, len(utterances), max_bad_fraction)
     return recordings
+
+
+def require_few_bad(skipped: Sequence[tuple[str, str]], total: int, max_bad_fraction: float) -> None:
+    """Raise AudioError if more than ``max_bad_fraction`` of ``total`` recordings, or all, are ``skipped``."""
+    bad = len(skipped)
+    if not bad or (bad <= max_bad_fraction * total and bad < total):
+        return
+    reasons = "; ".join(reason for _, reason in skipped[:5])
+    more = f"; and {bad - 5} more" if bad > 5 else ""
+    what = f"{bad} of {total} recordings cannot be used: {reasons}{more}"
+    mend = "mend or remove them"
+    if bad < total:
+        mend += f", or let more be skipped with --set max_bad_fraction={math.ceil(bad / total * 1000) / 1000:g}"
+    raise AudioError(what, expected=f"at most {max_bad_fraction:.2%} bad", mend=mend)
 
 
 def _decode(audio: Path | bytes, name: str) -> tuple[Samples, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -43,9 +43,14 @@ class Speech:
         max_bad_fraction: float,
         batch_size: int,
         batch_seconds: float,
+        shortest: int = 1,
+        refused: Mapping[str, str] | None = None,
     ) -> Speech:
-        """Decode, resample and sort into shards of at most ``batch_size`` and ``batch_seconds`` with padding."""
-        kept, skipped = read_many(utterances, sampling_rate, max_bad_fraction)
+        """Decode, resample and sort into shards of at most ``batch_size`` and ``batch_seconds`` with padding.
+
+        What cannot be used is skipped as `read_many` says.
+        """
+        kept, skipped = read_many(utterances, sampling_rate, max_bad_fraction, shortest=shortest, refused=refused)
         shards = batches([len(w) for _, w in kept], batch_size, max(1, int(batch_seconds * sampling_rate)))
         return cls(
             tuple(u for u, _ in kept),

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from stablequant.errors import ExportError
 from stablequant.export.onnx import Writer
 from stablequant.models.graph import Node
 from stablequant.models.kernels import HIDDEN
@@ -133,7 +134,7 @@ def _group_norm(w: Writer, node: Node) -> None:
     channels, groups = w.float_weight(node, "weight").shape[0], node.attrs["groups"]
     if groups not in (1, channels):
         what = f"{node.name}: {groups} groups of {channels} channels"
-        raise NotImplementedError(what)
+        raise ExportError(what, expected="one group, or one a channel")
     axes = w.constant([1, 2] if groups == 1 else [1])
     valid = w.op("Cast", w.op("Unsqueeze", _valid(w, x, 1, lengths), w.constant([2])), to=1)
     size = w.op("Mul", lengths, w.constant(np.array(channels // groups)))

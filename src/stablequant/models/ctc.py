@@ -84,6 +84,12 @@ def build(config: Mapping[str, Any], weights: dict[str, Tensor]) -> tuple[Graph]
     return (g,)
 
 
+def convolutions(config: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """Kernel and stride of the feature extractor's convolutions."""
+    settings = {**DEFAULTS, **config}
+    return list(zip(settings["conv_kernel"], settings["conv_stride"], strict=True))
+
+
 def fold_weight_norm(magnitude: Tensor, direction: Tensor) -> Tensor:
     """The plain weight of a weight-normed positional convolution.
 

@@ -32,11 +32,13 @@ class Frontend:
         shape: "ctc" (one graph, "model") or "seq2seq" (two, "encoder" and "decoder").
         config: The model's config.json.
         processor: Feature extractor and tokenizer, as transformers loads them.
+        shortest: Samples that one frame takes: shorter audio gives the model nothing to look at.
     """
 
     shape: str
     config: Mapping[str, Any]
     processor: Any
+    shortest: int = 1
 
     @property
     def sampling_rate(self) -> int:

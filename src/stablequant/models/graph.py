@@ -10,7 +10,7 @@ Adding an operation: a method here, a kernel in ``quantize/kernels.py`` and an e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -158,6 +158,14 @@ class Graph:
     def last_use(self) -> dict[str, int]:
         """For each value the index of the last node that reads it: after that it can be let go."""
         return {value: index for index, node in enumerate(self.nodes) for value in (*node.inputs, node.lengths)}
+
+
+def receptive_field(convolutions: Iterable[tuple[int, int]]) -> int:
+    """Samples that one frame behind a stack of unpadded ``convolutions`` (kernel, stride) looks at."""
+    samples = 1
+    for kernel, stride in reversed(list(convolutions)):
+        samples = (samples - 1) * stride + kernel
+    return samples
 
 
 def check_weights(*graphs: Graph) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +15,33 @@ from torch import Tensor
 from stablequant.errors import ModelError
 from stablequant.models import ctc, moonshine
 from stablequant.models.frontend import Frontend
-from stablequant.models.graph import Graph
+from stablequant.models.graph import Graph, receptive_field
 from stablequant.models.model import SpeechModel
 
-Builder = Callable[[dict[str, Any], dict[str, Tensor]], tuple[Graph, ...]]
 
-#: Class named in config.json -> (shape, builder of its graphs).
-FAMILIES: dict[str, tuple[str, Builder]] = {
-    "MoonshineForConditionalGeneration": ("seq2seq", moonshine.build),
-    "Wav2Vec2ForCTC": ("ctc", ctc.build),
-    "HubertForCTC": ("ctc", ctc.build),
-    "WavLMForCTC": ("ctc", ctc.build),
+@dataclass(frozen=True)
+class Family:
+    """What is known of a class of models.
+
+    Attributes:
+        shape: "ctc" or "seq2seq", as in `Frontend`.
+        build: From config.json and weights to graphs.
+        convolutions: From config.json to kernel and stride of the convolutions on the waveform.
+    """
+
+    shape: str
+    build: Callable[[dict[str, Any], dict[str, Tensor]], tuple[Graph, ...]]
+    convolutions: Callable[[Mapping[str, Any]], Sequence[tuple[int, int]]]
+
+
+CTC = Family("ctc", ctc.build, ctc.convolutions)
+
+#: By the class that config.json names.
+FAMILIES: dict[str, Family] = {
+    "MoonshineForConditionalGeneration": Family("seq2seq", moonshine.build, moonshine.convolutions),
+    "Wav2Vec2ForCTC": CTC,
+    "HubertForCTC": CTC,
+    "WavLMForCTC": CTC,
 }
 
 #: Small files that make a folder self-contained beside its weights.
@@ -53,13 +71,15 @@ def load(model: str | Path) -> SpeechModel:
     """
     folder = _folder(model)
     config = read_config(folder)
-    shape, build = _family(config, folder)
+    family = _family(config, folder)
     weights = _weights(folder)
+    with _naming(folder):
+        graphs = family.build(config, weights)
     return SpeechModel(
         family=config["model_type"],
         path=folder,
-        frontend=Frontend(shape, config, load_processor(folder, config, shape)),
-        graphs=build(config, weights),
+        frontend=_frontend(folder, config, family),
+        graphs=graphs,
         fingerprint=fingerprint(folder),
         float_bytes=sum(4 * w.numel() for w in weights.values()),
     )
@@ -82,7 +102,20 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _family(config: dict[str, Any], folder: Path) -> tuple[str, Builder]:
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Name the checkpoint in errors of what knows its contents alone."""
+    try:
+        yield
+    except ModelError as error:
+        what = f"{folder}: {error.what}"
+        raise ModelError(what, expected=error.expected, mend=error.mend) from error
+    except KeyError as error:
+        what = f"{folder / 'config.json'} has no {error.args[0]}"
+        raise ModelError(what, expected="the config.json that belongs to the weights", mend="copy it again") from error
+
+
+def _family(config: dict[str, Any], folder: Path) -> Family:
     names = config.get("architectures") or ["(none named)"]
     if names[0] in FAMILIES:
         return FAMILIES[names[0]]
@@ -171,17 +204,18 @@ def load_processor(folder: Path, config: dict[str, Any], shape: str) -> Any:
     if not hasattr(processor, "tokenizer") or not hasattr(processor, "feature_extractor"):
         what = f"{folder} has no tokenizer beside its feature extractor"
         raise ModelError(what, mend="copy the tokenizer files")
-    _check_vocabulary(folder, processor.tokenizer, int(config["vocab_size"]), shape)
+    with _naming(folder):
+        _check_vocabulary(processor.tokenizer, int(config["vocab_size"]), shape)
     return processor
 
 
-def _check_vocabulary(folder: Path, tokenizer: Any, size: int, shape: str) -> None:
+def _check_vocabulary(tokenizer: Any, size: int, shape: str) -> None:
     """A tokenizer of another model writes nonsense without failing, so its size is compared with the head's."""
     special = set(tokenizer.all_special_ids)
     largest = max((i for i in tokenizer.get_vocab().values() if i not in special), default=-1)
     # A CTC head has an output for each character and a few special tokens; a seq2seq head may be padded.
     if largest >= size or (shape == "ctc" and len(tokenizer) < size - len(special)):
-        what = f"the tokenizer in {folder} has {len(tokenizer)} tokens up to id {largest}, the model's head has {size}"
+        what = f"the tokenizer has {len(tokenizer)} tokens up to id {largest}, the model's head has {size}"
         raise ModelError(
             what,
             expected="the tokenizer the model was trained with",
@@ -192,5 +226,9 @@ def _check_vocabulary(folder: Path, tokenizer: Any, size: int, shape: str) -> No
 def load_frontend(folder: Path) -> Frontend:
     """Processor and configuration of an exported or a float model, without its weights."""
     config = read_config(folder)
-    shape, _ = _family(config, folder)
-    return Frontend(shape, config, load_processor(folder, config, shape))
+    return _frontend(folder, config, _family(config, folder))
+
+
+def _frontend(folder: Path, config: dict[str, Any], family: Family) -> Frontend:
+    shortest = receptive_field(family.convolutions(config))
+    return Frontend(family.shape, config, load_processor(folder, config, family.shape), shortest)

@@ -6,7 +6,7 @@ computed once an utterance, and one decoder graph serves the first step and ever
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -30,6 +30,15 @@ def build(config: Mapping[str, Any], weights: dict[str, Tensor]) -> tuple[Graph,
     graphs = _encoder(config, shared), _decoder(config, shared)
     check_weights(*graphs)
     return graphs
+
+
+#: Kernel and stride of the three convolutions on the waveform; they are the same in every size.
+CONVOLUTIONS = ((127, 64), (7, 3), (3, 2))
+
+
+def convolutions(config: Mapping[str, Any]) -> Sequence[tuple[int, int]]:
+    """Kernel and stride of the convolutions on the waveform; config.json does not tell them."""
+    return CONVOLUTIONS
 
 
 def _encoder(config: Mapping[str, Any], weights: dict[str, Tensor]) -> Graph:
@@ -149,10 +158,10 @@ def _rotary_constants(config: Mapping[str, Any], head_size: int) -> dict[str, Te
     """
     rope = config["rope_parameters"] if "rope_parameters" in config else config
     dims = int(head_size * rope.get("partial_rotary_factor", 1.0))
+    even = torch.arange(0, dims, 2)  # of an odd number of dimensions the last is turned with the one beyond
     frequencies = torch.zeros(head_size)
-    frequencies[:dims] = (float(rope["rope_theta"]) ** -(torch.arange(0, dims, 2) / dims)).repeat_interleave(2)
+    frequencies[: 2 * len(even)] = (float(rope["rope_theta"]) ** -(even / dims)).repeat_interleave(2)
     rotation = torch.zeros(head_size, head_size)
-    even = torch.arange(0, dims, 2)
     rotation[even + 1, even] = -1.0
     rotation[even, even + 1] = 1.0
     return {"rotary.frequencies": frequencies, "rotary.rotation": rotation}

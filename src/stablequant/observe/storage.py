@@ -52,7 +52,7 @@ def load_histograms(path: str | Path) -> tuple[dict[str, Histogram], dict[str, A
     Raises:
         DataError: The file is missing, damaged, or of another format.
     """
-    mend = "observe the activations again"
+    mend = f"remove {path}: the next run observes the activations again"
     try:
         with np.load(Path(path), allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}

@@ -126,27 +126,29 @@ class Plan(_Frozen):
         except FileNotFoundError as error:
             what = f"{path} is missing"
             raise PlanError(what, expected="a folder written by stablequant quantize") from error
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
             what = f"{path} is not valid JSON ({error})"
-            raise PlanError(what, mend="run stablequant quantize again") from error
+            raise PlanError(what, mend="run stablequant quantize again: finished trials are not repeated") from error
         version = raw.get("schema_version") if isinstance(raw, dict) else None
         if version != SCHEMA_VERSION:
             what = f"{path} has schema version {version}"
-            raise PlanError(what, expected=f"version {SCHEMA_VERSION}")
+            mend = "run stablequant quantize again: finished trials are not repeated"
+            raise PlanError(what, expected=f"version {SCHEMA_VERSION}", mend=mend)
         try:
             return cls.model_validate(raw)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             what = f"{path}: {where} is wrong ({first['msg']})"
-            raise PlanError(what) from error
+            raise PlanError(what, mend="run stablequant quantize again: finished trials are not repeated") from error
 
 
 def require_layers(scheme: Scheme, names: Iterable[str]) -> None:
     """Raise PlanError if ``scheme`` names a layer that no operation among ``names`` has: it would be ignored."""
     known = set(names)
     if unknown := sorted(set(scheme) - known):
-        what = f"the plan names {', '.join(unknown[:5])}{' ...' if len(unknown) > 5 else ''}, which would never run in this model"
+        more = " ..." if len(unknown) > 5 else ""
+        what = f"the plan names {', '.join(unknown[:5])}{more}, which would never run in this model"
         raise PlanError(
             what,
             expected=f"names among the model's {len(known)} operations",

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from stablequant.errors import ExportError
+from stablequant.errors import ExportError, memory_ran_out
 
 #: ONNX Runtime folds MatMul + Add into Gemm, which its int8 fusions do not know: a quantised layer then runs in float.
 DISABLED = ("MatMulAddFusion",)
@@ -44,6 +44,8 @@ class OnnxRuntimeBackend:
                     source, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(DISABLED)
                 )
             except Exception as error:  # ONNX Runtime's errors share no base of their own
+                if memory_ran_out(error):
+                    raise
                 label = "a model in memory" if isinstance(file, bytes) else str(file)
                 what = f"ONNX Runtime cannot load {label} ({error})"
                 raise ExportError(what, mend="export again with stablequant quantize") from error

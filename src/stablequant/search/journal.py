@@ -6,17 +6,20 @@ on: model, weight settings, scales, and the shard's audio. docs/search.md shows 
 
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from stablequant.errors import DataError
+from stablequant.errors import DataError, ResourceError
 from stablequant.files import disk_errors
 from stablequant.models.frontend import Transcript
 
+_COLUMNS = ("key", "label", "shard", "seconds", "transcripts")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS trials (
     key TEXT PRIMARY KEY, label TEXT NOT NULL, shard INTEGER NOT NULL, seconds REAL NOT NULL, transcripts TEXT NOT NULL
@@ -31,20 +34,22 @@ class Journal:
         """Open or create the journal at ``path``.
 
         Raises:
-            DataError: The file is no journal, or another run holds it.
+            DataError: The file is no journal, it is damaged, or another run holds it.
+            ResourceError: It cannot be written, as when the disk is full.
         """
         self._path = path or Path("the journal in memory")
-        try:
-            if path is not None:
+        if path is not None:
+            with disk_errors(path.parent):
                 path.parent.mkdir(parents=True, exist_ok=True)
+        with self._plain_errors():
             self._db = sqlite3.connect(path or ":memory:", timeout=5.0, isolation_level=None)
+            tables = {row[0] for row in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            columns = tuple(row[1] for row in self._db.execute("PRAGMA table_info(trials)"))
+            if tables and columns != _COLUMNS:
+                what = f"{path} is a database of something else (it has {', '.join(sorted(tables))})"
+                raise DataError(what, expected="a journal of trials", mend="choose another output folder")
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute(_SCHEMA)
-        except sqlite3.DatabaseError as error:
-            what = f"{path} cannot be used as a journal of trials ({error})"
-            raise DataError(
-                what, mend="wait for the other run on this folder, or remove the file to start afresh"
-            ) from error
 
     def __enter__(self) -> Self:
         """Return the journal itself."""
@@ -58,26 +63,39 @@ class Journal:
 
     def find(self, key: str) -> list[Transcript] | None:
         """Transcripts of the finished trial ``key``, or ``None``."""
-        row = self._db.execute("SELECT transcripts FROM trials WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            return None
-        return [Transcript(text, tuple(tokens), truncated) for text, tokens, truncated in json.loads(row[0])]
+        with self._plain_errors():
+            row = self._db.execute("SELECT transcripts FROM trials WHERE key = ?", (key,)).fetchone()
+            return row and [Transcript(text, tuple(tokens), cut_off) for text, tokens, cut_off in json.loads(row[0])]
 
     def add(self, key: str, label: str, shard: int, seconds: float, transcripts: Sequence[Transcript]) -> None:
         """Keep a finished trial; it is on disk when this returns."""
         payload = json.dumps([[t.text, t.tokens, t.truncated] for t in transcripts], ensure_ascii=False)
-        with disk_errors(self._path):
-            try:
-                self._db.execute(
-                    "INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?)", (key, label, shard, seconds, payload)
-                )
-            except sqlite3.OperationalError as error:
-                if "full" not in str(error):
-                    raise
-                import errno
-
-                raise OSError(errno.ENOSPC, str(error)) from error
+        with self._plain_errors():
+            self._db.execute(
+                "INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?)", (key, label, shard, seconds, payload)
+            )
 
     def __len__(self) -> int:
         """Number of finished trials."""
-        return int(self._db.execute("SELECT COUNT(*) FROM trials").fetchone()[0])
+        with self._plain_errors():
+            return int(self._db.execute("SELECT COUNT(*) FROM trials").fetchone()[0])
+
+    @contextmanager
+    def _plain_errors(self) -> Iterator[None]:
+        """What SQLite says, as an error that names the file and the mend."""
+        try:
+            yield
+        except (sqlite3.Error, ValueError, TypeError) as error:
+            kind = getattr(error, "sqlite_errorname", "")
+            if kind == "SQLITE_FULL":
+                with disk_errors(self._path):
+                    raise OSError(errno.ENOSPC, str(error)) from error
+            if kind.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")):
+                what = f"{self._path} cannot be written ({error}: {kind})"
+                mend = "see whether the disk is full or the folder read-only, then run the same command again"
+                raise ResourceError(what, mend=mend) from error
+            if kind.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+                what = f"{self._path} is held by another run ({error})"
+                raise DataError(what, mend="wait for it, or choose another output folder") from error
+            what = f"{self._path} is damaged, or no journal of trials ({error})"
+            raise DataError(what, mend="move it away: the trials that it held are run again") from error

@@ -1,0 +1,133 @@
+"""Put the measured tables into README.md and docs/, between markers; with --check, fail if they are out of date.
+
+    python bench/readme.py [--check]
+
+A table lives between `<!-- table NAME -->` and `<!-- end -->`; NAME is a function below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+
+
+def result(name: str) -> dict[str, Any]:
+    """A file of bench/results."""
+    loaded: dict[str, Any] = json.loads((ROOT / "bench" / "results" / f"{name}.json").read_text())
+    return loaded
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table, first column to the left."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *rows))
+
+
+def methods(name: str) -> str:
+    """Float, rivals, stablequant and the int8 file on test speech."""
+    s = result(name)
+    f, file = s["float"], s["int8_file"]
+    mb = s["model"]["float_bytes"] / 1e6
+    rows = [["float32", f"{f['wer']:.2f}", "", "", f"{f['cer']:.2f}", f"{mb:.1f}", "1"]]
+    named = [(f"{k}, simulated", v) for k, v in s["methods"].items()] + [("**the int8 file**", file)]
+    for label, r in named:
+        low, high = r["delta_interval"]
+        is_file = r is file
+        rows.append(
+            [
+                label,
+                f"{r['wer']:.2f}",
+                f"{r['delta']:+.2f}",
+                f"{low:+.2f} to {high:+.2f}",
+                f"{r['cer']:.2f}",
+                f"{file['bytes'] / 1e6:.1f}" if is_file else "",
+                f"{file['speedup']:.2f}" if is_file else "",
+            ]
+        )
+    head = ["W8A8, every operation", "WER %", "against float", "95 % interval", "CER %", "MB", "speed"]
+    flagged = ", ".join(f"`{n}`" for n in s["flagged"]) or "none"
+    p = s["p"] if not isinstance(s["p"], dict) else "one a layer"
+    test, dev = s["data"]["test"]["details"], s["data"]["dev"]["details"]
+    note = (
+        f"Test: {test['utterances']} utterances, {f['words']} words; search on {dev['utterances']} dev utterances, "
+        f"{s['dev']['words']} words. Flagged by stage 1: {flagged}. p = {p}. "
+        f"{s['ops_int8']} of {s['ops']} operations in int8; {file['bytes_ratio']:.3f} of float32's bytes. "
+        f"The file's WER differs from the simulation's by {file['wer_difference_to_simulation']:+.2f} points. "
+        f"Speed: one utterance at a time, both files in {file['runtime']}, "
+        f"{s['machine']['cpu']}, {s['machine']['cores']} cores. `{s['command']}`"
+    )
+    return f"{markdown(head, rows)}\n\n{note}"
+
+
+def ablation(name: str) -> str:
+    """The open choices."""
+    r = result(name)
+    rows = [
+        [
+            x["variant"],
+            f"{x['p']:g}",
+            f"{x['wer']:.2f}",
+            f"{x['cer']:.2f}",
+            f"{x['delta']:+.2f}",
+            "{:+.2f} to {:+.2f}".format(*x["delta_interval"]),
+        ]
+        for x in r["rows"]
+    ]
+    head = ["variant", "best p", "WER %", "CER %", "against float", "95 % interval"]
+    return f"{markdown(head, rows)}\n\nDev speech, {r['rows'][0]['words']} words, float {r['rows'][0]['float_wer']:.2f} %; flagged: {', '.join(f'`{n}`' for n in r['flagged'])}."
+
+
+def large(name: str) -> str:
+    """A model of HuBERT-large's size."""
+    r = result(name)
+    rows = [
+        ["parameters", f"{r['parameters']:,}"],
+        ["operations in int8", f"{r['ops_int8']} of {r['ops']}"],
+        ["bytes, float32 to file", f"{r['float_bytes']:,} to {r['bytes']:,} ({r['bytes_ratio']:.3f}x)"],
+        ["speed against float, same runtime", f"{r['speedup']:.2f}x"],
+        ["peak memory of the whole run", f"{r['peak_rss_bytes'] / 1e9:.1f} GB"],
+        ["minutes, all stages", f"{r['minutes']:.1f}"],
+    ]
+    d = r["dev_utterances"]
+    note = f"Random weights, {d['utterances']} dev utterances of {d['seconds']} s in all, three values of p; {r['machine']['cpu']}, {r['machine']['cores']} cores, {r['runtime']}."
+    return f"{markdown(['HuBERT-large size', ''], rows)}\n\n{note}"
+
+
+TABLES = {"methods": methods, "ablation": ablation, "large": large}
+
+
+def filled(text: str) -> str:
+    """``text`` with every table made anew."""
+
+    def table(match: re.Match[str]) -> str:
+        kind, name = match[1].split()
+        return f"<!-- table {kind} {name} -->\n{TABLES[kind](name)}\n<!-- end -->"
+
+    return re.sub(r"<!-- table (\w+ [\w.-]+) -->.*?<!-- end -->", table, text, flags=re.DOTALL)
+
+
+def main() -> None:
+    """Fill, or check."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    stale = []
+    for page in PAGES:
+        old = page.read_text()
+        if (new := filled(old)) != old:
+            stale.append(page.name)
+            if not check:
+                page.write_text(new)
+    if check and stale:
+        sys.exit(f"out of date: {', '.join(stale)}; run python bench/readme.py")
+
+
+if __name__ == "__main__":
+    main()

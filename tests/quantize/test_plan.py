@@ -1,0 +1,182 @@
+"""The plan on disk: what is read is what was written, and nothing else is read."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stablequant.affine import QuantParams
+from stablequant.config import Settings
+from stablequant.errors import PlanError
+from stablequant.quantize.plan import (
+    SCHEMA_VERSION,
+    ActivationPlan,
+    Identity,
+    LayerPlan,
+    Plan,
+    WeightPlan,
+    require_layers,
+)
+
+
+def activation(scale: float, zero_point: int = 0) -> ActivationPlan:
+    return ActivationPlan(scale=scale, zero_point=zero_point, bits=8, minimum=-3.5, maximum=141.25, cutoff=127 * scale)
+
+
+def layer(name: str, *activations: ActivationPlan, p: float | None = None) -> LayerPlan:
+    kind = "conv1d" if len(activations) == 1 else "matmul"
+    return LayerPlan(
+        name=name,
+        graph="encoder",
+        kind=kind,
+        calibrator="mse" if p is None else "clipped_mse",
+        p=p,
+        flagged=p is not None,
+        sensitivity=0.1 if p is None else 13.3,
+        reason="réason: “told” in words",
+        activations=activations,
+        weight=WeightPlan(bits=8, granularity="channel", method="max") if kind == "conv1d" else None,
+    )
+
+
+def plan(scale: float = 0.1) -> Plan:
+    return Plan(
+        model=Identity(name="a/model", fingerprint="f" * 64, details={"family": "moonshine"}),
+        data={"dev": Identity(name="some speech", fingerprint="e" * 64)},
+        settings=Settings(p_step=0.02, symmetric=False),
+        versions={"torch": "2.13.0"},
+        p=0.02,
+        layers=(
+            layer("conv1", activation(0.25, -128)),
+            layer("conv3", activation(scale, 3), p=0.02),
+            layer("scores", activation(1 / 3), activation(1e-7)),
+        ),
+    )
+
+
+def saved(made: Plan, path: Path) -> dict[str, Any]:
+    made.save(path)
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+def test_what_is_loaded_is_what_was_saved(tmp_path: Path) -> None:
+    plan().save(tmp_path / "plan.json")
+    assert Plan.load(tmp_path / "plan.json") == plan()
+
+
+def test_a_loaded_plan_saves_to_the_same_bytes(tmp_path: Path) -> None:
+    plan().save(tmp_path / "a.json")
+    Plan.load(tmp_path / "a.json").save(tmp_path / "b.json")
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_its_scheme_has_each_layer_with_its_grids_to_the_last_bit(tmp_path: Path) -> None:
+    plan().save(tmp_path / "plan.json")
+    third = QuantParams(1 / 3)
+    assert Plan.load(tmp_path / "plan.json").scheme() == {
+        "conv1": (QuantParams(0.25, -128),),
+        "conv3": (QuantParams(0.1, 3),),
+        "scores": (third, QuantParams(1e-7)),
+    }
+    assert plan().flagged == ("conv3",)
+
+
+def test_it_is_for_one_model_alone() -> None:
+    names = ["conv1", "conv2", "conv3", "scores"]
+    plan().check("f" * 64, names)
+    with pytest.raises(PlanError, match="a/model"):
+        plan().check("0" * 64, names)
+    with pytest.raises(PlanError, match="conv3"):
+        plan().check("f" * 64, ["conv1", "scores"])
+
+
+def test_a_layer_that_would_never_run_is_named() -> None:
+    require_layers({"a": (QuantParams(1.0),)}, ["a", "b"])
+    with pytest.raises(PlanError, match="names q_proj, which would never run"):
+        require_layers({"a": (QuantParams(1.0),), "q_proj": (QuantParams(1.0),)}, ["a", "b"])
+
+
+def test_one_change_is_one_line_of_a_diff(tmp_path: Path) -> None:
+    plan(0.1).save(tmp_path / "a.json")
+    changed = plan().model_copy(update={"p": 0.04})
+    changed.save(tmp_path / "b.json")
+    texts = [(tmp_path / name).read_text().splitlines() for name in ("a.json", "b.json")]
+    lines = [line for line in difflib.ndiff(*texts) if line[0] in "+-"]
+    assert lines == ['-  "p": 0.02,', '+  "p": 0.04,'] or [line.split() for line in lines] == [
+        ["-", '"p":', "0.02,"],
+        ["+", '"p":', "0.04,"],
+    ]
+
+
+def test_layers_are_in_network_order_and_text_is_readable(tmp_path: Path) -> None:
+    content = saved(plan(), tmp_path / "plan.json")
+    assert [entry["name"] for entry in content["layers"]] == ["conv1", "conv3", "scores"]
+    assert content["schema_version"] == SCHEMA_VERSION
+    assert "réason: “told”" in (tmp_path / "plan.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("version", [SCHEMA_VERSION + 1, None, "1"])
+def test_another_schema_is_refused(tmp_path: Path, version: Any) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(saved(plan(), path) | {"schema_version": version}))
+    with pytest.raises(PlanError, match=r"plan\.json has schema version"):
+        Plan.load(path)
+
+
+@pytest.mark.parametrize(
+    ("where", "change", "named"),
+    [
+        (("layers", 1, "activations", 0), {"zero_point": "many"}, r"layers\.1\.activations\.0\.zero_point"),
+        (("layers", 0), {"colour": "red"}, r"layers\.0\.colour"),
+        (("layers", 0, "weight"), {"granularity": "row"}, r"layers\.0\.weight\.granularity"),
+        (("settings",), {"bits": 1}, r"settings\.bits"),
+        ((), {"layers": None}, "layers"),
+    ],
+)
+def test_what_is_wrong_in_it_is_named(tmp_path: Path, where: tuple[Any, ...], change: Any, named: str) -> None:
+    path = tmp_path / "plan.json"
+    content = part = saved(plan(), path)
+    for step in where:
+        part = part[step]
+    part.update(change)
+    path.write_text(json.dumps(content))
+    with pytest.raises(PlanError, match=named):
+        Plan.load(path)
+
+
+@pytest.mark.parametrize("field", ["model", "settings", "layers", "versions"])
+def test_a_missing_part_is_named(tmp_path: Path, field: str) -> None:
+    path = tmp_path / "plan.json"
+    content = saved(plan(), path)
+    del content[field]
+    path.write_text(json.dumps(content))
+    with pytest.raises(PlanError, match=f"{field} is wrong"):
+        Plan.load(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '"plan"'])
+def test_another_file_is_no_plan(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(text)
+    with pytest.raises(PlanError, match=r"plan\.json"):
+        Plan.load(path)
+
+
+def test_a_plan_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="missing"):
+        Plan.load(tmp_path / "plan.json")
+
+
+def test_a_half_written_plan_never_replaces_a_whole_one(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    saved(plan(), path)
+    broken = plan().model_copy(update={"versions": {"torch": object()}})
+    with pytest.raises((TypeError, ValueError)):
+        broken.save(path)
+    assert Plan.load(path) == plan()
+    assert [p.name for p in tmp_path.iterdir()] == ["plan.json"]

@@ -1,0 +1,221 @@
+"""Trials: a shortcut gives what the long way gives, nothing is done twice, and a killed run goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import pytest
+import support
+import torch
+
+from stablequant.affine import QuantParams
+from stablequant.config import Settings
+from stablequant.data.speech import Speech
+from stablequant.errors import DataError
+from stablequant.models.frontend import Transcript
+from stablequant.quantize.plan import Scheme
+from stablequant.quantize.simulate import Simulator
+from stablequant.search.journal import Journal
+from stablequant.search.trials import Candidate, Outcome, Progress, Trials, first_difference
+
+SETTINGS = Settings()
+COARSE = (QuantParams(2.0),)
+
+
+@cache
+def simulator(name: str) -> Simulator:
+    return Simulator(support.MODELS[name]())
+
+
+@cache
+def speech() -> Speech:
+    return support.speech()
+
+
+def trials(name: str, journal: Journal) -> Trials:
+    return Trials(simulator(name), speech(), SETTINGS, journal)
+
+
+def directly(name: str, scheme: Scheme) -> list[Transcript]:
+    """The long way: every shard from its waveform, without a draft."""
+    found: dict[int, Transcript] = {}
+    backend = simulator(name).backend(scheme)
+    for shard in speech().shards:
+        transcripts = simulator(name).model.frontend.recognize(backend, speech().batch(shard))
+        found.update(zip(shard, transcripts, strict=True))
+    return [found[i] for i in range(len(found))]
+
+
+def some_layers(name: str) -> list[str]:
+    """From the first layer to the last, of every graph."""
+    names = [op.name for op in support.MODELS[name]().ops()]
+    return [names[0], names[2], names[len(names) // 3], names[-len(names) // 3], names[-2], names[-1]]
+
+
+@pytest.mark.parametrize("name", support.MODELS)
+def test_a_run_from_the_middle_is_a_full_run_to_the_last_bit(name: str) -> None:
+    model = support.MODELS[name]()
+    executor = simulator(name).executors[model.graphs[0].name]
+    base, scheme = support.scheme(name, "max"), support.scheme(name, "mse")
+    values = support.feeds(model, support.waveforms())
+    full = executor.run(values, simulator(name).operands(scheme))
+    names = [node.name for node in executor.graph.nodes]
+    for layer in [n for n in some_layers(name) if n in names]:
+        mixed = {n: (scheme if names.index(n) >= names.index(layer) else base)[n] for n in names if n in scheme}
+        start = first_difference(simulator(name), mixed, base)
+        frontier = executor.run(values, simulator(name).operands(base), stop=start)
+        resumed = executor.run(frontier, simulator(name).operands(mixed), start=start)
+        expected = executor.run(values, simulator(name).operands(mixed))
+        assert start >= names.index(layer)
+        for output in executor.graph.outputs:
+            assert torch.equal(resumed[output], expected[output])
+    assert not torch.equal(full[output], expected[output]) or output.endswith(("frames", "lengths"))
+
+
+@pytest.mark.parametrize("name", support.MODELS)
+@pytest.mark.parametrize("base", ["float", "quantised"])
+def test_each_candidate_gets_the_transcripts_of_a_full_run(name: str, base: str) -> None:
+    shared = {} if base == "float" else support.scheme(name, "mse")
+    candidates = [Candidate(layer, {**shared, layer: COARSE}) for layer in some_layers(name)]
+    candidates.append(Candidate("as the base", shared))
+    with Journal(None) as journal:
+        (reference,) = trials(name, journal).run([Candidate("float", {})], "float")
+        outcomes = trials(name, journal).run(candidates, "layers", base=shared, drafts=reference.transcripts)
+        alike = trials(name, Journal(None)).run(
+            candidates, "layers", base=shared, drafts=reference.transcripts, alike=True
+        )
+    assert len({o.transcripts for o in outcomes}) > 2
+    for outcome in outcomes:
+        assert list(outcome.transcripts) == directly(name, outcome.candidate.scheme)
+    assert [o.transcripts for o in alike] == [o.transcripts for o in outcomes]
+
+
+def test_outcomes_are_in_the_order_of_utterances_and_counted_right() -> None:
+    with Journal(None) as journal:
+        (outcome,) = trials("moonshine", journal).run([Candidate("float", {})], "float")
+    assert outcome.result.ids == support.SHORT
+    assert [t.text for t in outcome.transcripts] == [
+        "Do not disturb.",
+        "Is in use.",
+        "No more messages.",
+        "Please try again.",
+    ]
+    assert outcome.result.wer == 0
+    assert outcome.runaways == 0
+
+
+def test_candidates_whose_grids_coincide_are_evaluated_once() -> None:
+    layer, other = some_layers("graft")[1:3]
+    same = [Candidate(f"p {p}", {layer: (QuantParams(0.5),)}) for p in range(3)]
+    # As decimal fractions apart, as float32 one number.
+    same.append(Candidate("p 3", {layer: (QuantParams(0.5 + 1e-10),)}))
+    apart = Candidate("another grid", {layer: (QuantParams(0.5, 1),)})
+    both = Candidate("another layer too", {layer: (QuantParams(0.5),), other: (QuantParams(0.5),)})
+    turned = Candidate("in another order", {other: (QuantParams(0.5),), layer: (QuantParams(0.5),)})
+    with Journal(None) as journal:
+        outcomes = trials("graft", journal).run([*same, apart, both, turned], "some")
+        assert len(journal) == 3 * len(speech().shards)
+        assert len(outcomes) == 7
+        assert len({o.transcripts for o in outcomes[:4]}) == 1
+        assert [o.candidate.label for o in outcomes[:4]] == ["p 0", "p 1", "p 2", "p 3"]
+        trials("graft", journal).run([apart, *same], "once more")
+        assert len(journal) == 3 * len(speech().shards)
+
+
+def test_progress_ends_where_it_said_it_would_and_counts_what_is_known() -> None:
+    seen: list[tuple[int, int]] = []
+    with Journal(None) as journal:
+        candidates = [Candidate(layer, {layer: COARSE}) for layer in some_layers("graft")[:2]]
+        runner = Trials(simulator("graft"), speech(), SETTINGS, journal, lambda _, d, t: seen.append((d, t)))
+        runner.run(candidates[:1], "one")
+        seen.clear()
+        runner.run(candidates, "both")
+    total = 2 * sum(len(w) for w in speech().waveforms)
+    assert seen[-1] == (total, total)
+    assert {t for _, t in seen} == {total}
+    assert [d for d, _ in seen] == sorted(d for d, _ in seen)
+    assert 0 < seen[0][0] < total
+
+
+@pytest.mark.parametrize("change", ["weights", "audio"])
+def test_what_a_result_depends_on_is_part_of_its_key(change: str) -> None:
+    candidate = Candidate("one", {some_layers("graft")[0]: COARSE})
+    with Journal(None) as journal:
+        trials("graft", journal).run([candidate], "as it is")
+        known = len(journal)
+        settings = SETTINGS.model_copy(update={"weight_granularity": "tensor"}) if change == "weights" else SETTINGS
+        sounds = speech() if change == "weights" else support.speech(support.CALIBRATION)
+        other = Simulator.under(support.graft(), settings)
+        Trials(other, sounds, settings, journal).run([candidate], "changed")
+        assert len(journal) == known + len(sounds.shards)
+
+
+def test_a_file_that_is_no_journal_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "trials.sqlite"
+    path.write_text("no database at all, and long enough to be taken for one" * 20)
+    with pytest.raises(DataError, match=r"trials\.sqlite"):
+        Journal(path)
+
+
+# -- a killed run ------------------------------------------------------------------------------------------------------
+
+FINISHED = 5
+
+
+def stage(journal: Journal, progress: Progress = lambda label, done, total: None) -> list[Outcome]:
+    """One layer at a time on the graft: what the child is killed in the middle of."""
+    layers = [op.name for op in support.graft().ops()][:12]
+    runner = Trials(simulator("graft"), speech(), SETTINGS, journal, progress)
+    return runner.run([Candidate(layer, {layer: COARSE}) for layer in layers], "layers")
+
+
+def rows(path: Path) -> dict[str, tuple[float, str]]:
+    with sqlite3.connect(path) as db:
+        return {key: (s, t) for key, s, t in db.execute("SELECT key, seconds, transcripts FROM trials")}
+
+
+def run_and_be_killed(path: Path) -> None:
+    """Die by a signal that nothing can catch, a moment into the evaluation after ``FINISHED`` of them."""
+    journal = Journal(path)
+
+    def progress(label: str, done: int, total: int) -> None:
+        if len(journal) == FINISHED:
+            threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+    stage(journal, progress)
+
+
+def test_a_killed_run_goes_on_and_repeats_at_most_the_evaluation_in_flight(tmp_path: Path) -> None:
+    path = tmp_path / "trials.sqlite"
+    here = os.pathsep.join([str(Path(__file__).parent), str(Path(support.__file__).parent)])
+    code = f"import pathlib, test_trials; test_trials.run_and_be_killed(pathlib.Path({str(path)!r}))"
+    child = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": here}, capture_output=True, timeout=120
+    )
+    assert child.returncode == -signal.SIGKILL, child.stderr.decode()
+    before = rows(path)
+    total = 12 * len(speech().shards)
+    assert FINISHED <= len(before) < total
+
+    with Journal(path) as journal:
+        resumed = stage(journal)
+    after = rows(path)
+    assert len(after) == total
+    # The seconds tell that no finished evaluation was done again.
+    assert {key: after[key] for key in before} == before
+    with Journal(None) as journal:
+        fresh = stage(journal)
+    assert transcripts(resumed) == transcripts(fresh)
+    assert [o.result for o in resumed] == [o.result for o in fresh]
+
+
+def transcripts(outcomes: Sequence[Outcome]) -> list[tuple[Transcript, ...]]:
+    return [o.transcripts for o in outcomes]
