@@ -81,7 +81,9 @@ def ablation(name: str) -> str:
         for x in r["rows"]
     ]
     head = ["variant", "best p", "WER %", "CER %", "against float", "95 % interval"]
-    return f"{markdown(head, rows)}\n\nDev speech, {r['rows'][0]['words']} words, float {r['rows'][0]['float_wer']:.2f} %; flagged: {', '.join(f'`{n}`' for n in r['flagged'])}."
+    first, flagged = r["rows"][0], ", ".join(f"`{n}`" for n in r["flagged"])
+    note = f"Dev speech, {first['words']} words, float {first['float_wer']:.2f} %; flagged: {flagged}."
+    return f"{markdown(head, rows)}\n\n{note}"
 
 
 def large(name: str) -> str:
@@ -96,7 +98,8 @@ def large(name: str) -> str:
         ["minutes, all stages", f"{r['minutes']:.1f}"],
     ]
     d = r["dev_utterances"]
-    note = f"Random weights, {d['utterances']} dev utterances of {d['seconds']} s in all, three values of p; {r['machine']['cpu']}, {r['machine']['cores']} cores, {r['runtime']}."
+    machine = f"{r['machine']['cpu']}, {r['machine']['cores']} cores, {r['runtime']}"
+    note = f"Random weights, {d['utterances']} dev utterances of {d['seconds']} s in all, three values of p; {machine}."
     return f"{markdown(['HuBERT-large size', ''], rows)}\n\n{note}"
 
 

@@ -59,6 +59,8 @@ class Evidence:
     test: dict[str, EvaluationResult]
     """By method: float, max, percentile, mse, stablequant (simulated), int8_file."""
     verifications: tuple[verify.Verification, ...]
+    warnings: tuple[str, ...]
+    """What a user should hear of although the file is right: it does what the plan says, and the plan costs this."""
     runtime: str
     file_bytes: int
     speedup: float
@@ -144,7 +146,7 @@ def quantize(
         bundle.copy_processor(model.path, out)
     with clock.stage("verify"):
         backend = OnnxRuntimeBackend(files)
-        result, verifications = _verify(
+        result, verifications, warnings = _verify(
             model.frontend, backend, files, speech["test"], outcomes, settings, aside, progress
         )
     with clock.stage("speed"):
@@ -162,6 +164,7 @@ def quantize(
         dev=reference.result,
         test={**{name: o.result for name, o in outcomes.items()}, "int8_file": result},
         verifications=tuple(verifications),
+        warnings=tuple(warnings),
         runtime=backend.name,
         file_bytes=size,
         speedup=speedup(seconds, "int8", "float"),
@@ -270,8 +273,11 @@ def _verify(
     settings: Settings,
     aside: Path,
     progress: Progress,
-) -> tuple[EvaluationResult, list[verify.Verification]]:
-    """The int8 files' result on test, held against the simulation and against the same files run as written."""
+) -> tuple[EvaluationResult, list[verify.Verification], list[str]]:
+    """The int8 files' result on test, held against the simulation and against the same files run as written.
+
+    Also what is wrong with it beyond WER when held against float: the plan's doing, not the file's.
+    """
     transcripts = transcribe(frontend, backend, speech, progress, "int8 file on test")
     result = score(speech, transcripts, settings.normalizer)
     plain = transcribe(frontend, OnnxRuntimeBackend(files, optimise=False), speech, progress, "int8 file, unoptimised")
@@ -281,8 +287,9 @@ def _verify(
             result, score(speech, plain, settings.normalizer), "ONNX Runtime without optimisation", settings.tolerance
         ),
     ]
-    verify.require(verifications, verify.alarms(transcripts, outcomes["float"].transcripts), str(aside))
-    return result, verifications
+    simulated = outcomes["stablequant"].transcripts
+    verify.require(verifications, verify.alarms(transcripts, simulated, "the simulation"), str(aside))
+    return result, verifications, verify.alarms(transcripts, outcomes["float"].transcripts, "the float model")
 
 
 def _speed(

@@ -38,6 +38,7 @@ def histograms() -> dict[str, object]:
     return {op.name: found[op.name] for op in support.graft().ops()}
 
 
+@cache
 def run(settings: Settings, flagged: tuple[str, ...]) -> tuple[PercentileSearch, int]:
     """What the search finds, and how many evaluations it took besides the reference's."""
     with Journal(None) as journal:

@@ -68,7 +68,7 @@ def test_a_run_from_the_middle_is_a_full_run_to_the_last_bit(name: str) -> None:
     values = support.feeds(model, support.waveforms())
     full = executor.run(values, simulator(name).operands(scheme))
     names = [node.name for node in executor.graph.nodes]
-    for layer in [n for n in some_layers(name) if n in names]:
+    for layer in [n for n in some_layers(name) if n in names][1:4]:
         mixed = {n: (scheme if names.index(n) >= names.index(layer) else base)[n] for n in names if n in scheme}
         start = first_difference(simulator(name), mixed, base)
         frontier = executor.run(values, simulator(name).operands(base), stop=start)
@@ -77,25 +77,24 @@ def test_a_run_from_the_middle_is_a_full_run_to_the_last_bit(name: str) -> None:
         assert start >= names.index(layer)
         for output in executor.graph.outputs:
             assert torch.equal(resumed[output], expected[output])
-    assert not torch.equal(full[output], expected[output]) or output.endswith(("frames", "lengths"))
+        assert any(not torch.equal(full[output], expected[output]) for output in executor.graph.outputs)
 
 
-@pytest.mark.parametrize("name", support.MODELS)
-@pytest.mark.parametrize("base", ["float", "quantised"])
-def test_each_candidate_gets_the_transcripts_of_a_full_run(name: str, base: str) -> None:
-    shared = {} if base == "float" else support.scheme(name, "mse")
-    candidates = [Candidate(layer, {**shared, layer: COARSE}) for layer in some_layers(name)]
-    candidates.append(Candidate("as the base", shared))
+@pytest.mark.parametrize(
+    ("name", "quantised", "alike"),
+    [("graft", False, False), ("graft", True, False), ("moonshine", True, True)],
+)
+def test_each_candidate_gets_the_transcripts_of_a_full_run(name: str, quantised: bool, alike: bool) -> None:
+    base = support.scheme(name, "mse") if quantised else {}
+    candidates = [Candidate(layer, {**base, layer: COARSE}) for layer in some_layers(name)]
+    candidates.append(Candidate("as the base", base))
     with Journal(None) as journal:
         (reference,) = trials(name, journal).run([Candidate("float", {})], "float")
-        outcomes = trials(name, journal).run(candidates, "layers", base=shared, drafts=reference.transcripts)
-        alike = trials(name, Journal(None)).run(
-            candidates, "layers", base=shared, drafts=reference.transcripts, alike=True
-        )
+        drafts = reference.transcripts
+        outcomes = trials(name, journal).run(candidates, "layers", base=base, drafts=drafts, alike=alike)
     assert len({o.transcripts for o in outcomes}) > 2
     for outcome in outcomes:
         assert list(outcome.transcripts) == directly(name, outcome.candidate.scheme)
-    assert [o.transcripts for o in alike] == [o.transcripts for o in outcomes]
 
 
 def test_outcomes_are_in_the_order_of_utterances_and_counted_right() -> None:

@@ -10,8 +10,10 @@ from stablequant.evaluate.significance import paired_bootstrap
 from stablequant.evaluate.wer import EvaluationResult
 from stablequant.models.frontend import Transcript
 
-#: Share of empty or cut-off transcripts, beyond the float model's, at which the alarm goes.
+#: Share of transcripts that may be empty or cut off beyond the reference's.
 ALARM_SHARE = 0.02
+#: A difference outside this paired interval is no chance. Wide: the check must not cry wolf on one run in twenty.
+LEVEL = 0.999
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Verification:
         reference: What it was held against.
         identical: Share of transcripts that agree to the letter.
         difference: WER of the file minus the reference's, in points.
-        interval: 95 % interval of that difference by paired bootstrap.
+        interval: Interval of that difference by paired bootstrap, at ``LEVEL``.
         limit: The largest difference that passes whatever the interval.
     """
 
@@ -36,23 +38,23 @@ class Verification:
     def passed(self) -> bool:
         """Within the limit, or within chance.
 
-        Two runtimes add numbers in different orders. A sum that falls on the edge between two int8 steps may then
-        fall on either side, and a few utterances in a thousand come out differently, better as often as worse. A
-        wrong graph is worse only.
+        Two runtimes add numbers in different orders. A sum that falls on the edge between two int8 steps may then fall
+        on either side, and what follows differs: a change of one part in a million in the audio does the same to the
+        simulation itself. Such transcripts are better as often as worse; a wrong graph is worse only.
         """
         return abs(self.difference) <= self.limit or self.interval[0] <= 0.0 <= self.interval[1]
 
 
 def compare(file: EvaluationResult, reference: EvaluationResult, name: str, tolerance: float) -> Verification:
     """Hold the file's result against ``reference``; ``tolerance`` is in points of WER, at least two words."""
-    difference = paired_bootstrap(reference, file)
+    difference = paired_bootstrap(reference, file, level=LEVEL)
     same = sum(a == b for a, b in zip(file.hypotheses, reference.hypotheses, strict=True))
     limit = max(tolerance, 200.0 / max(1, file.total_words))
     return Verification(name, same / max(1, len(file.ids)), difference.delta, (difference.low, difference.high), limit)
 
 
-def alarms(transcripts: Sequence[Transcript], reference: Sequence[Transcript]) -> list[str]:
-    """What is wrong beyond WER: transcripts that became empty, or that had to be cut off."""
+def alarms(transcripts: Sequence[Transcript], reference: Sequence[Transcript], name: str) -> list[str]:
+    """What is wrong beyond WER: transcripts that are empty or had to be cut off where those of ``name`` are not."""
 
     def empty(ts: Sequence[Transcript]) -> int:
         return sum(not t.text for t in ts)
@@ -65,7 +67,7 @@ def alarms(transcripts: Sequence[Transcript], reference: Sequence[Transcript]) -
     for count, what in ((empty, "empty"), (runaway, "cut off at the length limit (a runaway decoder)")):
         now, before = count(transcripts), count(reference)
         if now > before + room:
-            found.append(f"{now} of {len(transcripts)} transcripts are {what}, {before} in float")
+            found.append(f"{now} of {len(transcripts)} transcripts are {what}, {before} of {name}")
     return found
 
 
@@ -73,7 +75,8 @@ def require(verifications: Sequence[Verification], found: Sequence[str], kept: s
     """Raise VerificationError unless all passed and no alarm went; the message says where the file is ``kept``."""
     reasons = [
         f"WER differs from {v.reference} by {v.difference:+.2f} points "
-        f"(95 % interval {v.interval[0]:+.2f} to {v.interval[1]:+.2f}, {v.identical:.1%} of transcripts identical)"
+        f"({LEVEL:.1%} interval {v.interval[0]:+.2f} to {v.interval[1]:+.2f}, "
+        f"{v.identical:.1%} of transcripts identical)"
         for v in verifications
         if not v.passed
     ]

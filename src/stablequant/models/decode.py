@@ -155,7 +155,8 @@ def _follow(
     ids[:, 0] = settings.start
     for row, guess in zip(ids, guesses, strict=True):
         row[1 : 1 + len(guess)] = guess
-    out = backend.run("decoder", {"input_ids": backend.put(ids), **encoded, **_empty_cache(backend, len(ids), settings)})
+    cache = _empty_cache(backend, len(ids), settings)
+    out = backend.run("decoder", {"input_ids": backend.put(ids), **encoded, **cache})
     rows = []
     for r, (choices, guess) in enumerate(zip(backend.get(out["logits"]).argmax(-1).tolist(), guesses, strict=True)):
         tokens = _accepted(choices, guess)

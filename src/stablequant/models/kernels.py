@@ -89,7 +89,7 @@ def _layer_norm(node: Node, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
 
 @kernel("group_norm")
 def _group_norm(node: Node, weights: Mapping[str, Tensor], x: Tensor, lengths: Tensor) -> Tensor:
-    """Statistics over the valid steps of each utterance alone; what padding becomes does not matter, it is never read."""
+    """Statistics over the valid steps of each utterance; what padding becomes does not matter, it is never read."""
     batch, _, channels = x.shape
     groups = node.attrs["groups"]
     scale, shift = torch.empty(batch, channels), torch.empty(batch, channels)

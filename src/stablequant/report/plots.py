@@ -118,7 +118,9 @@ def p_curve(tried: Sequence[tuple[float, float]], reference: float, chosen: floa
                 last_label = x
         else:
             kind = "dot accent" if p == chosen else "dot small"
-            parts.append(tag("g", title, tag("circle", cx=f"{100 * x:.2f}%", cy=here, r=6 if p == chosen else 3, class_=kind)))
+            parts.append(
+                tag("g", title, tag("circle", cx=f"{100 * x:.2f}%", cy=here, r=6 if p == chosen else 3, class_=kind))
+            )
     won = dict(points)[chosen]
     # The winner is the lowest point, so its name has room beneath, unless that is the axis.
     below = y(won) + 20
@@ -174,7 +176,14 @@ def histogram(bins: Bins, grid: Range, height: float = 170) -> Markup:
             parts.append(words(x_scale.percent(value), 10, f"cut-off {figure(value)}", "cutoff", anchor(share)))
     left, right = x_scale.share(grid.low), x_scale.share(grid.high)
     parts.append(
-        tag("rect", x=f"{100 * left:.2f}%", y=bottom + 26, width=f"{100 * (right - left):.2f}%", height=6, class_="grid-bar")
+        tag(
+            "rect",
+            x=f"{100 * left:.2f}%",
+            y=bottom + 26,
+            width=f"{100 * (right - left):.2f}%",
+            height=6,
+            class_="grid-bar",
+        )
     )
     label = (
         f"Histogram of the input's values from {figure(smallest)} to {figure(largest)}, logarithmic counts; "

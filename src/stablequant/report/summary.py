@@ -45,6 +45,7 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
             "transcripts_identical_to_unoptimised": round(against_plain.identical, 4),
             "wer_difference_limit": round(against_simulation.limit, 4),
         },
+        "warnings": list(evidence.warnings),
         "flagged": list(plan.flagged),
         "p": plan.p if plan.p is not None or not plan.flagged else {x.name: x.p for x in plan.layers if x.flagged},
         "gamma": plan.settings.gamma,

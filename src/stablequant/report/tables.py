@@ -35,15 +35,17 @@ def methods(summary: dict[str, Any]) -> str:
         rows.append([label, f"{r['wer']:.2f}", f"{r['delta']:+.2f}", f"{low:+.2f} to {high:+.2f}", size, speed])
     head = ["W8A8", "WER %", "delta", "95 % interval", "MB", "speed"]
     p = summary["p"] if not isinstance(summary["p"], dict) else "one a layer"
+    float32, cpu = summary["float"], summary["machine"]["cpu"]
     text = f"""{table(head, rows)}
 
-{summary["ops_int8"]} of {summary["ops"]} operations in int8; test: {summary["float"]["utterances"]} utterances, {summary["float"]["words"]} words
+{summary["ops_int8"]} of {summary["ops"]} operations in int8
+test: {float32["utterances"]} utterances, {float32["words"]} words
 flagged: {", ".join(flagged) or "none"}; p = {p}
-int8 file: {file["bytes_ratio"]:.3f} of float32's bytes, speed against float in {file["runtime"]} on {summary["machine"]["cpu"]}"""
+int8 file: {file["bytes_ratio"]:.3f} of float32's bytes, speed against float in {file["runtime"]} on {cpu}"""
     skipped = {i: why for rows in summary["data"]["skipped"].values() for i, why in rows.items()}
     if skipped:
         text += f"\n{len(skipped)} recordings skipped: " + "; ".join(skipped.values())
-    return text
+    return "\n".join([text, *(f"warning: {w}" for w in summary["warnings"])])
 
 
 def evaluation(result: dict[str, Any]) -> str:
@@ -70,6 +72,7 @@ def inspection(found: dict[str, Any]) -> str:
     return f"""{table(["operation", "kind", "weight", "parameters", "would be"], rows)}
 
 {found["class"]} ({found["family"]}), {found["parameters"]:,} parameters, {len(rows)} operations to quantise
-{found["parameters_int8"]:,} parameters in int8; {found["float_bytes"]:,} -> {found["int8_bytes"]:,} bytes ({share:.3f}x)
+{found["parameters_int8"]:,} parameters in int8
+{found["float_bytes"]:,} -> {found["int8_bytes"]:,} bytes ({share:.3f}x)
 stays in float:
 {left}"""

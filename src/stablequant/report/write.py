@@ -8,11 +8,15 @@ from typing import Any
 
 from stablequant.files import write_text
 from stablequant.pipeline import Evidence
+from stablequant.report.card import card
+from stablequant.report.page import page
 from stablequant.report.summary import summarise
 
 
 def write_reports(evidence: Evidence, out: Path) -> dict[str, Any]:
-    """Write summary.json, the model card and the page to ``out``; return the summary."""
+    """Write summary.json, the model card README.md and report.html to ``out``; return the summary."""
     summary = summarise(evidence)
     write_text(out / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    write_text(out / "README.md", card(evidence, summary))
+    write_text(out / "report.html", page(evidence, summary))
     return summary

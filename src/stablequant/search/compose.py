@@ -61,7 +61,8 @@ def _layer(
     if sensitivity.flagged:
         p = found.p[op.name]
         calibrator = "clipped_mse"
-        reason = f"sensitive: {cost}, more than gamma {settings.gamma:g}; {p:g} % of the mass clipped, then least squared error"
+        clip = f"{p:g} % of the mass clipped, then least squared error"
+        reason = f"sensitive: {cost}, more than gamma {settings.gamma:g}; {clip}"
     else:
         p, calibrator = None, settings.base_calibrator
         reason = f"not sensitive: {cost}, at most gamma {settings.gamma:g}"

@@ -1,0 +1,195 @@
+"""report.html: a run on one page that needs nothing but itself.
+
+The template is rendered with autoescaping on, and plots escape what they are given: whatever a layer, a file or a
+recording is called, it stays text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from markupsafe import Markup
+
+from stablequant.config import Settings
+from stablequant.pipeline import RIVALS, Evidence
+from stablequant.quantize.plan import ActivationPlan, LayerPlan
+from stablequant.report import plots, words
+from stablequant.report.svg import Scale
+from stablequant.report.template import environment
+from stablequant.search.percentile import Trial, choose
+
+#: What the methods are called on the page.
+METHODS = {
+    "max": "max",
+    "percentile": "percentile",
+    "mse": "mse",
+    "stablequant": "stablequant",
+    "int8_file": "int8 file",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer's cost: its name within its group, points of WER, whether it is flagged, and its bar."""
+
+    name: str
+    delta: float
+    flagged: bool
+    bar: Markup
+
+
+@dataclass(frozen=True)
+class Group:
+    """Layers that follow each other in one module."""
+
+    name: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One flagged layer's input: its histogram and the figures beside it."""
+
+    title: str
+    plot: Markup
+    grid: ActivationPlan
+    low: float
+    high: float
+    clipped: float
+    """Per cent of the values that lie beyond the grid."""
+    count: int
+    finer: float
+    """How many times finer the grid is than one that reaches the largest value."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One series of stage 2's trials: whose p moved, which won, and the plot."""
+
+    title: str
+    chosen: float
+    trials: int
+    plot: Markup
+
+
+def page(evidence: Evidence, summary: dict[str, Any]) -> str:
+    """The page, from what a run found and its summary."""
+    plan = evidence.plan
+    defaults = Settings()
+    settings = {name: (value, value == getattr(defaults, name)) for name, value in plan.settings.model_dump().items()}
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            s=summary,
+            plan=plan,
+            words=words,
+            verdict=words.verdict(summary),
+            methods=[(METHODS[name], rates, name in RIVALS) for name, rates in _compared(summary)],
+            intervals=_intervals(summary),
+            sensitivity=sensitivity(plan.layers, plan.settings.gamma),
+            worst=max(plan.layers, key=lambda layer: layer.sensitivity or 0.0),
+            flagged=[(layer, _activations(evidence, layer)) for layer in plan.layers if layer.flagged],
+            curves=curves(evidence),
+            verifications=evidence.verifications,
+            settings=settings,
+            total_seconds=sum(summary["seconds"].values()),
+        )
+    )
+
+
+def _compared(summary: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return [*summary["methods"].items(), ("int8_file", summary["int8_file"])]
+
+
+def _intervals(summary: dict[str, Any]) -> dict[str, Any]:
+    rows = [
+        plots.Estimate(METHODS[name], rates["delta"], *rates["delta_interval"], strong=name not in RIVALS)
+        for name, rates in _compared(summary)
+    ]
+    return {"names": [row.name for row in rows], "plot": plots.intervals(rows)}
+
+
+def sensitivity(layers: Sequence[LayerPlan], gamma: float) -> list[tuple[str, list[Group]]]:
+    """Every layer's cost alone, in network order, by graph and by module."""
+    costs = [layer.sensitivity or 0.0 for layer in layers]
+    # At least four gammas wide, so that a calm model does not look like an alarming one.
+    scale = Scale(min(0.0, *costs), max(4 * gamma, 1.0, *costs), root=True)
+    result = []
+    for graph, members in groupby(layers, key=lambda layer: layer.graph):
+        groups = []
+        for module, rows in groupby(members, key=lambda layer: split_name(layer.name)[0]):
+            groups.append(Group(module, tuple(_row(layer, gamma, scale) for layer in rows)))
+        result.append((graph, groups))
+    return result
+
+
+def _row(layer: LayerPlan, gamma: float, scale: Scale) -> Row:
+    delta = layer.sensitivity or 0.0
+    title = f"{layer.name}: {words.signed(delta)} points"
+    return Row(split_name(layer.name)[1], delta, layer.flagged, plots.bar(delta, gamma, scale, layer.flagged, title))
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """A layer's name as module and what is left, the module ending in the number of a block where there is one.
+
+    ``a.layers.3.attention.q`` is ``a.layers.3`` and ``attention.q``; ``a.convs.0.conv`` is ``a.convs`` and ``0.conv``,
+    for a block that is one operation is no group.
+    """
+    parts = name.split(".")
+    numbers = [i for i, part in enumerate(parts) if part.isdigit() and len(parts) - i > 2]
+    cut = numbers[0] + 1 if numbers else max(len(parts) - 1, 0)
+    if not numbers and len(parts) > 2 and parts[-2].isdigit():
+        cut -= 1
+    return ".".join(parts[:cut]), ".".join(parts[cut:])
+
+
+def _activations(evidence: Evidence, layer: LayerPlan) -> list[Activation]:
+    found = []
+    pairs = zip(layer.activations, evidence.histograms[layer.name], strict=True)
+    for number, (grid, histogram) in enumerate(pairs, 1):
+        bins, ends = histogram.nonempty(), grid.params().range
+        reach = max(abs(grid.minimum), abs(grid.maximum)) / max(abs(ends.low), abs(ends.high))
+        found.append(
+            Activation(
+                title=f"input {number}" if len(layer.activations) > 1 else "input",
+                plot=plots.histogram(bins, ends),
+                grid=grid,
+                low=ends.low,
+                high=ends.high,
+                clipped=100 * plots.clipped_share(bins, ends),
+                count=histogram.count,
+                finer=reach,
+            )
+        )
+    return found
+
+
+def curves(evidence: Evidence) -> list[Curve]:
+    """Stage 2's trials as curves: one p for all, then each layer's own where that was searched."""
+    tried, step = evidence.search.trials, len(evidence.plan.settings.candidates())
+    found = []
+    for start in range(0, len(tried), step):
+        series = tried[start : start + step]
+        name = _moved(series) if start else None
+        if start and name is None:
+            continue
+        found.append(_curve(evidence, series, name))
+    return found
+
+
+def _moved(series: Sequence[Trial]) -> str | None:
+    """The layer whose p differs within ``series``; ``None`` if none does."""
+    return next((name for name in series[0].p if len({trial.p[name] for trial in series}) > 1), None)
+
+
+def _curve(evidence: Evidence, series: Sequence[Trial], name: str | None) -> Curve:
+    def value(trial: Trial) -> float:
+        return trial.p[name] if name else next(iter(trial.p.values()))
+
+    chosen = value(choose(series))
+    plot = plots.p_curve([(value(t), t.wer) for t in series], evidence.dev.wer, chosen, 140 if name else 220)
+    return Curve(name or "one p for all flagged layers", chosen, len(series), plot)
