@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# Threads that spin while they wait cost dearly on a machine with other work to do.
+export OMP_WAIT_POLICY ?= passive
 
 .PHONY: demo test lint bench clean
 

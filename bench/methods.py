@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 
-from stablequant.cli.console import ProgressLine
-from stablequant.config import Settings
-from stablequant.pipeline import quantize
-from stablequant.report.tables import methods
-from stablequant.report.write import write_reports
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch starts its threads, as the command line does
+
+from stablequant.cli.console import ProgressLine  # noqa: E402
+from stablequant.config import Settings  # noqa: E402
+from stablequant.pipeline import quantize  # noqa: E402
+from stablequant.report.tables import methods  # noqa: E402
+from stablequant.report.write import write_reports  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEECH = ROOT.parent / "shared" / "assets" / "speech"

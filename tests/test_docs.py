@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from stablequant.config import Settings
+from stablequant.pipeline import Evidence
+from stablequant.report.summary import summarise
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
 
@@ -34,3 +38,28 @@ def test_files_named_in_backticks_exist(page: Path) -> None:
     ):
         inside = ROOT / "src" / "stablequant" / name
         assert (ROOT / name).exists() or inside.exists(), f"{page.name} names {name}"
+
+
+def test_the_settings_page_lists_every_setting_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE))
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    written = {
+        name: str(d).lower() if isinstance(d, bool) else f"{d:g}" if isinstance(d, float) else str(d)
+        for name, d in defaults.items()
+    }
+    assert rows == written
+
+
+def test_the_plan_page_names_every_field(evidence: Evidence) -> None:
+    page = (ROOT / "docs" / "plan.md").read_text()
+    plan = evidence.plan.model_dump(mode="json")
+    layer = plan["layers"][0]
+    for field in (*plan, *layer, *layer["activations"][0], *layer["weight"], *plan["model"]):
+        assert f"`{field}`" in page, field
+
+
+def test_the_summary_page_names_every_field(evidence: Evidence) -> None:
+    page = (ROOT / "docs" / "summary.md").read_text()
+    summary = summarise(evidence)
+    for field in (*summary, *summary["float"], *summary["int8_file"], *summary["model"]):
+        assert f"`{field}`" in page, field

@@ -27,7 +27,7 @@ def card(evidence: Evidence, summary: dict[str, Any]) -> str:
         s=summary,
         plan=evidence.plan,
         words=words,
-        title=Path(evidence.plan.model.name).name or evidence.plan.model.name,
+        title=words.short_name(evidence.plan.model.name),
         verdict=words.verdict(summary),
         methods=[
             *((METHODS[n], r) for n, r in summary["methods"].items()),
@@ -54,7 +54,7 @@ def front_matter(evidence: Evidence, summary: dict[str, Any]) -> str:
         "library_name": "onnx",
         "tags": ["stablequant", "onnx", "int8", "w8a8", evidence.model.family],
         "metrics": ["wer", "cer"],
-        "model-index": [{"name": f"{Path(name).name} int8", "results": [_result(evidence, summary)]}],
+        "model-index": [{"name": f"{words.short_name(name)} int8", "results": [_result(evidence, summary)]}],
     }
     kept = {key: value for key, value in data.items() if value is not None}
     dumped: str = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=100)

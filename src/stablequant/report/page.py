@@ -14,6 +14,7 @@ from typing import Any
 from markupsafe import Markup
 
 from stablequant.config import Settings
+from stablequant.export.verify import LEVEL
 from stablequant.pipeline import RIVALS, Evidence
 from stablequant.quantize.plan import ActivationPlan, LayerPlan
 from stablequant.report import plots, words
@@ -87,6 +88,7 @@ def page(evidence: Evidence, summary: dict[str, Any]) -> str:
             s=summary,
             plan=plan,
             words=words,
+        title=words.short_name(summary["model"]["name"]),
             verdict=words.verdict(summary),
             methods=[(METHODS[name], rates, name in RIVALS) for name, rates in _compared(summary)],
             intervals=_intervals(summary),
@@ -95,6 +97,7 @@ def page(evidence: Evidence, summary: dict[str, Any]) -> str:
             flagged=[(layer, _activations(evidence, layer)) for layer in plan.layers if layer.flagged],
             curves=curves(evidence),
             verifications=evidence.verifications,
+        check_level=f"{100 * LEVEL:g}",
             settings=settings,
             total_seconds=sum(summary["seconds"].values()),
         )
@@ -107,7 +110,9 @@ def _compared(summary: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 def _intervals(summary: dict[str, Any]) -> dict[str, Any]:
     rows = [
-        plots.Estimate(METHODS[name], rates["delta"], *rates["delta_interval"], strong=name not in RIVALS)
+        plots.Estimate(
+            METHODS[name], rates["delta"], rates["delta_interval"][0], rates["delta_interval"][1], strong=name not in RIVALS
+        )
         for name, rates in _compared(summary)
     ]
     return {"names": [row.name for row in rows], "plot": plots.intervals(rows)}

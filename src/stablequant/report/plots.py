@@ -168,12 +168,14 @@ def histogram(bins: Bins, grid: Range, height: float = 170) -> Markup:
     for end, value in (("min", smallest), ("max", largest)):
         share = x_scale.share(value)
         parts.append(line(x_scale.percent(value), top - 6, x_scale.percent(value), bottom, "extreme"))
-        parts.append(words(x_scale.percent(value), top - 10, f"{end} {figure(value)}", "extreme", anchor(share)))
+        side = _beside(share, left=end == "min")
+        parts.append(words(x_scale.percent(value), top - 10, f"{end} {figure(value)}", "extreme", side, 4))
     for value in (grid.low, grid.high):
         if smallest < value < largest:
             share = x_scale.share(value)
             parts.append(line(x_scale.percent(value), 14, x_scale.percent(value), bottom + 26, "cutoff"))
-            parts.append(words(x_scale.percent(value), 10, f"cut-off {figure(value)}", "cutoff", anchor(share)))
+            side = _beside(share, left=value == grid.low)
+            parts.append(words(x_scale.percent(value), 10, f"cut-off {figure(value)}", "cutoff", side, 4))
     left, right = x_scale.share(grid.low), x_scale.share(grid.high)
     parts.append(
         tag(
@@ -216,6 +218,11 @@ def _steps(
     for left, right, top in zip(shares[:-1], shares[1:], heights, strict=True):
         outline += [(left, top), (right, top)]
     return [*outline, (shares[-1], 0.0)]
+
+
+def _beside(share: float, *, left: bool) -> str:
+    """How to hang text beside a mark at ``share`` of the width, on the side away from the others, if there is room."""
+    return "end" if (left and share > 0.15) or share > 0.85 else "start"
 
 
 def _power(exponent: int) -> str:

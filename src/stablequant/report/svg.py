@@ -97,9 +97,10 @@ def line(x1: str, y1: float, x2: str, y2: float, class_: str) -> Markup:
     return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=class_)
 
 
-def words(x: str, y: float, text: str, class_: str = "", anchor: str = "middle") -> Markup:
-    """Text at a point."""
-    return tag("text", text, x=x, y=y, text_anchor=anchor, class_=class_ or None)
+def words(x: str, y: float, text: str, class_: str = "", anchor: str = "middle", gap: int | None = None) -> Markup:
+    """Text at a point, ``gap`` pixels to the side that it hangs on."""
+    shift = None if gap is None else -gap if anchor == "end" else gap
+    return tag("text", text, x=x, y=y, dx=shift, text_anchor=anchor, class_=class_ or None)
 
 
 def anchor(share: float) -> str:

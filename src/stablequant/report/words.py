@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any
 
 MINUS = "\N{MINUS SIGN}"
@@ -21,6 +22,11 @@ def interval(ends: tuple[float, float] | list[float]) -> str:
 def figure(value: float, digits: int = 3) -> str:
     """``value`` to so many significant digits, with a true minus."""
     return f"{value:.{digits}g}".replace("-", MINUS)
+
+
+def short_name(name: str) -> str:
+    """A model's name without the folders before it."""
+    return PurePath(name).name or name
 
 
 def megabytes(count: int) -> str:

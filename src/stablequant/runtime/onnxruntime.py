@@ -31,7 +31,7 @@ class OnnxRuntimeBackend:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what it logs as an error it raises as well
         if threads is not None:
             options.intra_op_num_threads = threads
         level = onnxruntime.GraphOptimizationLevel

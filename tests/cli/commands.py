@@ -1,0 +1,88 @@
+"""What the tests of the command line share: the small model, short recordings, and processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[2]
+MODEL = ROOT / "tests" / "assets" / "wavlm-graft"
+SPEECH = ROOT / "examples" / "asterisk"
+
+
+class Ran(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Interrupted(NamedTuple):
+    """A run that was stopped, and the same command once more."""
+
+    out: Path
+    command: list[str]
+    stopped: Ran
+    finished: Ran
+    before: dict[str, float]
+    """Key -> seconds of each trial in the journal when the run had stopped."""
+    after: dict[str, float]
+
+
+def rows(split: str = "", count: int = 1000) -> list[dict[str, Any]]:
+    """The shortest recordings of a split of the example's speech, as lines of a manifest."""
+    lines = [json.loads(line) for line in (SPEECH / "manifest.jsonl").read_text().splitlines()]
+    chosen = sorted((r for r in lines if not split or r["split"] == split), key=lambda r: (r["duration"], r["id"]))
+    return [row | {"audio": str(SPEECH / row["audio"])} for row in chosen[:count]]
+
+
+def write_manifest(path: Path, lines: Iterable[dict[str, Any]]) -> Path:
+    """Write ``lines`` as a JSONL manifest."""
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def trials(journal: Path) -> dict[str, float]:
+    """Key -> seconds of the trials in a journal; a repeated trial would have taken another time."""
+    if not journal.is_file():
+        return {}
+    connection = sqlite3.connect(f"file:{journal}?mode=ro", uri=True)
+    try:
+        return dict(connection.execute("SELECT key, seconds FROM trials"))
+    except sqlite3.OperationalError:  # it has just been made and has no table yet
+        return {}
+    finally:
+        connection.close()
+
+
+def environment() -> dict[str, str]:
+    """For a process of its own; one thread, since two wait for each other on a busy machine."""
+    source = str(ROOT / "src")
+    return os.environ | {"PYTHONPATH": source, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+
+
+def start(command: list[str]) -> subprocess.Popen[str]:
+    """A process of its own, from the repository's root."""
+    return subprocess.Popen(
+        command,
+        env=environment(),
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A shell in the background lets its children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> Ran:
+    """Wait for it and return what it left behind."""
+    out, err = process.communicate()
+    return Ran(process.returncode, out, err)

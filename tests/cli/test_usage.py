@@ -1,0 +1,109 @@
+"""How commands are called: settings, options, --json, and a quick --help."""
+
+from __future__ import annotations
+
+import inspect as python_inspect
+import json
+import subprocess
+import sys
+
+import pytest
+from commands import MODEL, ROOT, environment, rows
+
+from stablequant.cli import main as module
+from stablequant.config import Settings
+
+HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "numpy", "soundfile", "jiwer", "huggingface_hub")
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys; from stablequant.cli.main import app; app(['--help'], standalone_mode=False); "
+    code += "print(*sys.modules, file=sys.stderr)"
+    ran = subprocess.run([sys.executable, "-c", code], env=environment(), cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert all(name in ran.stdout for name in ("inspect", "quantize", "evaluate", "transcribe"))
+    assert set(HEAVY).isdisjoint(ran.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["quantise"], "No such command"),
+        (["quantize", "model"], "Missing option"),
+        (["quantize", "model", "--data", "d", "--out", "o", "--gamma", "much"], "Invalid value for"),
+        (["evaluate", "model", "--data", "d", "--splitt", "dev"], "No such option"),
+        (["transcribe", "model"], "Missing argument"),
+    ],
+)
+def test_wrong_usage_ends_with_2_on_stderr(cli, arguments, message):
+    ran = cli(*arguments)
+    assert ran.code == 2
+    assert ran.out == ""
+    assert message in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_every_wrong_setting_is_told_at_once(cli):
+    wrong = ("--set", "gama=1", "--set", "p_step=0", "--set", "normalizer=strict", "--set", "gamma=nan")
+    ran = cli("evaluate", MODEL, "--data", "nowhere", *wrong)
+    assert ran.code == 2
+    assert ran.err.startswith("error: ")
+    assert "setting p_step is '0': input should be greater than 0" in ran.err
+    assert "setting normalizer is 'strict': input should be 'english', 'basic' or 'none'" in ran.err
+    assert "setting gamma is 'nan': input should be a finite number" in ran.err
+    assert "there is no setting gama (did you mean gamma?)" in ran.err
+    assert "Mend: docs/settings.md lists the settings and their values." in ran.err
+
+
+def test_a_setting_without_a_value_is_told(cli):
+    ran = cli("evaluate", MODEL, "--data", "nowhere", "--set", "gamma")
+    assert ran.code == 2
+    assert ran.err == "error: --set gamma. Expected NAME=VALUE. Mend: for example --set p_step=0.05.\n"
+
+
+def test_an_unknown_split_is_told(cli):
+    ran = cli("evaluate", MODEL, "--data", "nowhere", "--split", "train")
+    assert ran.code == 2
+    assert ran.err == "error: --split train. Expected one of calibration, dev, test, all.\n"
+
+
+def test_options_have_the_defaults_of_the_settings():
+    parameters = python_inspect.signature(module.quantize).parameters
+    for name in ("gamma", "p_step", "p_max"):
+        assert parameters[name].default == Settings.model_fields[name].default
+
+
+def test_json_is_one_object_on_stdout_for_every_command(cli, interrupted, manifest):
+    """For quantize the fixture's own process shows it: tests/cli/test_interrupt.py."""
+    audio = rows("test", 1)[0]["audio"]
+    commands = [
+        ("inspect", MODEL),
+        ("evaluate", MODEL, "--data", manifest),
+        ("evaluate", interrupted.out, "--data", manifest),
+        ("transcribe", interrupted.out, audio),
+    ]
+    for command in commands:
+        ran = cli(*command, "--json")
+        assert ran.code == 0, ran.err
+        assert isinstance(json.loads(ran.out), dict)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("inspect", "/no/where"),
+        ("quantize", "/no/where", "--data", "d", "--out", "o"),
+        ("evaluate", "/no/where", "--data", "d"),
+        ("transcribe", "/no/where", "a.wav"),
+    ],
+)
+def test_after_an_error_stdout_is_empty(cli, command):
+    ran = cli(*command, "--json")
+    assert ran.code == 2
+    assert ran.out == ""
+    assert ran.err.startswith("error: /no/where is not a folder.")
+
+
+def test_without_json_people_get_tables(cli, interrupted, manifest):
+    assert "48 operations to quantise" in cli("inspect", MODEL).out
+    assert "WER " in cli("evaluate", interrupted.out, "--data", manifest).out
