@@ -1,65 +1,78 @@
-"""Numbers in the README and docs are those of bench/results, and links lead somewhere."""
+"""What the documents list is what the code has."""
 
-from __future__ import annotations
-
+import json
 import re
-import subprocess
-import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from stablequant.config import Settings
-from stablequant.pipeline import Evidence
+from stablequant.quantize.plan import ActivationPlan, Identity, LayerPlan, Plan, WeightPlan
 from stablequant.report.summary import summarise
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+DOCS = ROOT / "docs"
 
 
-def test_every_table_is_made_from_the_measured_results() -> None:
-    check = subprocess.run(
-        [sys.executable, ROOT / "bench" / "readme.py", "--check"], capture_output=True, text=True, check=False
-    )
-    assert check.returncode == 0, check.stderr
+def tables(name: str) -> list[list[list[str]]]:
+    """The cells of a document's tables, without their headers."""
+    blocks = re.findall(r"(?:^\|.*\n)+", (DOCS / name).read_text(), re.MULTILINE)
+    return [[re.split(r"\s+\|\s+", line.strip("| ")) for line in block.splitlines()[2:]] for block in blocks]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_local_links_lead_to_files(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
-        if not target.startswith("http"):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+def fields(table: list[list[str]]) -> list[str]:
+    """The names in a table's first column; a cell may hold several."""
+    return [name for row in table for name in re.findall(r"`(\w+)`", row[0])]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_files_named_in_backticks_exist(page: Path) -> None:
-    for name in re.findall(
-        r"`((?:src|tests|bench|docs|examples|models|search|quantize|export|calibrate)/[\w./-]+\.\w+)", page.read_text()
-    ):
-        inside = ROOT / "src" / "stablequant" / name
-        assert (ROOT / name).exists() or inside.exists(), f"{page.name} names {name}"
+def test_settings_md_lists_every_setting_with_its_default():
+    (table,) = tables("settings.md")
+    assert fields(table) == list(Settings.model_fields)
+    for (_, default, meaning), field in zip(table, Settings.model_fields.values(), strict=True):
+        assert default == str(field.default).lower().removesuffix(".0")
+        assert len(meaning) > 10
 
 
-def test_the_settings_page_lists_every_setting_with_its_default() -> None:
-    rows = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE))
-    defaults = {name: field.default for name, field in Settings.model_fields.items()}
-    written = {
-        name: str(d).lower() if isinstance(d, bool) else f"{d:g}" if isinstance(d, float) else str(d)
-        for name, d in defaults.items()
-    }
-    assert rows == written
+def test_plan_md_explains_every_field():
+    top, layer = tables("plan.md")
+    assert fields(top) == list(Plan.model_fields)
+    assert fields(layer) == list(LayerPlan.model_fields)
+    rows = {fields([row])[0]: row[1] for row in (*top, *layer)}
+    parts = {"model": Identity, "data": Identity, "activations": ActivationPlan, "weight": WeightPlan}
+    for row, model in parts.items():
+        assert set(model.model_fields) <= set(re.findall(r"`(\w+)`", rows[row]))
 
 
-def test_the_plan_page_names_every_field(evidence: Evidence) -> None:
-    page = (ROOT / "docs" / "plan.md").read_text()
-    plan = evidence.plan.model_dump(mode="json")
-    layer = plan["layers"][0]
-    for field in (*plan, *layer, *layer["activations"][0], *layer["weight"], *plan["model"]):
-        assert f"`{field}`" in page, field
+def keys(value: Mapping[str, object]) -> Iterator[str]:
+    """Every key of the summary, but for ids of recordings and names of packages."""
+    for key, inner in value.items():
+        yield key
+        if isinstance(inner, Mapping) and key not in ("skipped", "versions"):
+            yield from keys(inner)
 
 
-def test_the_summary_page_names_every_field(evidence: Evidence) -> None:
-    page = (ROOT / "docs" / "summary.md").read_text()
-    summary = summarise(evidence)
-    for field in (*summary, *summary["float"], *summary["int8_file"], *summary["model"]):
-        assert f"`{field}`" in page, field
+def test_summary_md_explains_every_field(evidence):
+    summary = json.loads(json.dumps(summarise(evidence)))
+    top, file = tables("summary.md")
+    assert set(fields(top)) == set(summary)
+    assert set(fields(file)) <= set(summary["int8_file"])
+    text = (DOCS / "summary.md").read_text()
+    assert [key for key in keys(summary) if not re.search(rf"\b{key}\b", text)] == []
+
+
+CASES = [row for table in tables("errors.md") for row in table]
+
+
+@pytest.mark.parametrize(("case", "message", "test"), CASES, ids=[row[0] for row in CASES])
+def test_errors_md_quotes_the_code_and_names_a_test_that_is_there(case, message, test):
+    path, name = test.split("::")
+    assert f"def {name}(" in (ROOT / "tests" / path).read_text()
+    # Literals as they are, whatever the lines they are split over; code may join a message's parts.
+    source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)
+    quoted = re.findall(r"`([^`]+)`", message)
+    assert quoted or message == "the usage of the command"
+    for part in quoted:
+        for words in re.split(r"\{[^}]*\}|\.? ?\b(?:Expected|Mend:) |\.$|[:;,] ", part):
+            assert words.strip() in source, f"{case}: {words!r} is not what the code says"

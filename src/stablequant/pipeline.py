@@ -22,7 +22,7 @@ from stablequant.data.speech import Speech
 from stablequant.data.splits import make_splits
 from stablequant.data.utterance import Utterance
 from stablequant.data.vocabulary import check_vocabulary
-from stablequant.errors import DataError
+from stablequant.errors import DataError, SettingsError
 from stablequant.evaluate.wer import EvaluationResult, evaluate
 from stablequant.export import bundle, verify
 from stablequant.models.frontend import Frontend, Transcript
@@ -108,6 +108,9 @@ def quantize(
     Raises:
         StablequantError: Of any kind; what was computed stays in ``out``.
     """
+    if settings.bits != bundle.BITS:
+        what = f"setting bits is {settings.bits}"
+        raise SettingsError(what, expected=f"{bundle.BITS}: the width of the kernels that run the exported file")
     clock = Clock()
     with clock.stage("load"):
         model = load(model_name)

@@ -66,7 +66,11 @@ def test_results_are_the_summarys(written: str, summary: dict[str, Any]) -> None
 
 
 def test_the_python_that_the_card_shows_runs(
-    written: str, evidence: Evidence, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    written: str,
+    evidence: Evidence,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import soundfile
 

@@ -101,7 +101,7 @@ def test_p_curve_names_the_chosen_value_and_holds_every_trial() -> None:
     # The outlier is told in words at the edge, and does not flatten the rest.
     assert "31.0" in shown
     heights = [float(c.get("cy", "nan")) for c in parse(drawn).iter("circle")]
-    assert max(heights) - min(heights) > 100
+    assert max(heights) - min(heights) > 60  # on an axis to 31 it would be 30
 
 
 @pytest.mark.parametrize("tried", [[(0.0, 5.0)], [(0.0, 5.0), (0.25, 5.0), (0.5, 5.0)]])

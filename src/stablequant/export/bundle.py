@@ -15,6 +15,8 @@ from stablequant.models.model import SpeechModel
 from stablequant.quantize.plan import Plan
 from stablequant.runtime.backends import FILES
 
+#: Width of the integers in an exported file.
+BITS = 8
 #: ONNX files are protobuf messages, which end at 2 GiB; larger weights would have to stand beside them.
 LARGEST = 2**31 - 1
 
@@ -29,7 +31,7 @@ def write_graphs(model: SpeechModel, plan: Plan | None, folder: Path) -> dict[st
     settings = None if plan is None else plan.settings
     if plan is not None:
         plan.check(model.fingerprint, (op.name for op in model.ops(matmuls=True)))
-        if plan.settings.bits != 8:
+        if plan.settings.bits != BITS:
             what = f"the plan has {plan.settings.bits} bits"
             raise ExportError(what, expected="8: the width that int8 kernels have", mend="quantize with bits=8")
     files = {}

@@ -88,7 +88,7 @@ def page(evidence: Evidence, summary: dict[str, Any]) -> str:
             s=summary,
             plan=plan,
             words=words,
-        title=words.short_name(summary["model"]["name"]),
+            title=words.short_name(summary["model"]["name"]),
             verdict=words.verdict(summary),
             methods=[(METHODS[name], rates, name in RIVALS) for name, rates in _compared(summary)],
             intervals=_intervals(summary),
@@ -97,7 +97,7 @@ def page(evidence: Evidence, summary: dict[str, Any]) -> str:
             flagged=[(layer, _activations(evidence, layer)) for layer in plan.layers if layer.flagged],
             curves=curves(evidence),
             verifications=evidence.verifications,
-        check_level=f"{100 * LEVEL:g}",
+            check_level=f"{100 * LEVEL:g}",
             settings=settings,
             total_seconds=sum(summary["seconds"].values()),
         )
@@ -111,7 +111,11 @@ def _compared(summary: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 def _intervals(summary: dict[str, Any]) -> dict[str, Any]:
     rows = [
         plots.Estimate(
-            METHODS[name], rates["delta"], rates["delta_interval"][0], rates["delta_interval"][1], strong=name not in RIVALS
+            METHODS[name],
+            rates["delta"],
+            rates["delta_interval"][0],
+            rates["delta_interval"][1],
+            strong=name not in RIVALS,
         )
         for name, rates in _compared(summary)
     ]

@@ -103,7 +103,10 @@ def p_curve(tried: Sequence[tuple[float, float]], reference: float, chosen: floa
 
     parts = [_grid_x(x_scale, x_scale.ticks(5), 0, height, " %")]
     for value in y_scale.ticks(4):
-        parts += [line("0%", y(value), "100%", y(value), "grid"), words("-8", y(value) + 4, f"{value:g}", anchor="end")]
+        parts += [
+            line("0%", y(value), "100%", y(value), "grid"),
+            words("-12", y(value) + 4, f"{value:g}", anchor="end"),
+        ]
     parts.append(line("0%", y(reference), "100%", y(reference), "reference"))
     curve = [(x_scale.share(p), y_scale.share(wer)) for p, wer in points]
     parts.append(area(curve, height, "curve", closed=False))
@@ -122,12 +125,13 @@ def p_curve(tried: Sequence[tuple[float, float]], reference: float, chosen: floa
                 tag("g", title, tag("circle", cx=f"{100 * x:.2f}%", cy=here, r=6 if p == chosen else 3, class_=kind))
             )
     won = dict(points)[chosen]
-    # The winner is the lowest point, so its name has room beneath, unless that is the axis.
+    # The winner is the lowest point, so its name has room beneath, unless the axis or float's line is there.
     below = y(won) + 20
+    free = below < height - 4 and abs(below - 4 - y(reference)) > 10
     parts.append(
         words(
             x_scale.percent(chosen),
-            below if below < height - 4 else y(won) - 12,
+            below if free else y(won) - 12,
             f"p = {chosen:g} %: {won:.2f} %",
             "chosen",
             anchor(x_scale.share(chosen)),
@@ -157,31 +161,32 @@ def histogram(bins: Bins, grid: Range, height: float = 170) -> Markup:
     for power in range(0, int(y_scale.high) + 1, 2 if y_scale.high > 4 else 1):
         at = top + height * (1 - y_scale.share(float(np.log10(1 + 10.0**power)) if power else 0.0))
         parts.append(line("0%", at, "100%", at, "grid"))
-        parts.append(words("-8", at + 4, _power(power) if power else "0", anchor="end"))
+        parts.append(words("-12", at + 4, _power(power) if power else "0", anchor="end"))
     bodies = [
         area(_steps(edges, np.where(mask, counts, 0.0), x_scale, y_scale), height, kind, closed=True)
         for mask, kind in ((kept, "mass"), (~kept, "mass clipped"))
     ]
     parts.append(tag("svg", *bodies, x=0, y=top, width="100%", height=height))
     bottom = top + height
-    parts.append(_grid_x(x_scale, x_scale.ticks(6), bottom, bottom, ""))
+    parts.append(_grid_x(x_scale, x_scale.ticks(6), bottom, bottom + 8, ""))
+    left, right = x_scale.share(grid.low), x_scale.share(grid.high)
     for end, value in (("min", smallest), ("max", largest)):
         share = x_scale.share(value)
-        parts.append(line(x_scale.percent(value), top - 6, x_scale.percent(value), bottom, "extreme"))
+        parts.append(line(x_scale.percent(value), 14, x_scale.percent(value), bottom, "extreme"))
         side = _beside(share, left=end == "min")
-        parts.append(words(x_scale.percent(value), top - 10, f"{end} {figure(value)}", "extreme", side, 4))
+        parts.append(words(x_scale.percent(value), 10, f"{end} {figure(value)}", "extreme", side, 4))
     for value in (grid.low, grid.high):
         if smallest < value < largest:
             share = x_scale.share(value)
-            parts.append(line(x_scale.percent(value), 14, x_scale.percent(value), bottom + 26, "cutoff"))
-            side = _beside(share, left=value == grid.low)
-            parts.append(words(x_scale.percent(value), 10, f"cut-off {figure(value)}", "cutoff", side, 4))
-    left, right = x_scale.share(grid.low), x_scale.share(grid.high)
+            parts.append(line(x_scale.percent(value), top - 6, x_scale.percent(value), bottom + 2, "cutoff"))
+            # Between the two marks, where no extreme is, if there is room for both names.
+            side = _beside(share, left=(value == grid.low) != (right - left > 0.5))
+            parts.append(words(x_scale.percent(value), top - 10, f"cut-off {figure(value)}", "cutoff", side, 4))
     parts.append(
         tag(
             "rect",
             x=f"{100 * left:.2f}%",
-            y=bottom + 26,
+            y=bottom + 2,
             width=f"{100 * (right - left):.2f}%",
             height=6,
             class_="grid-bar",
@@ -191,7 +196,7 @@ def histogram(bins: Bins, grid: Range, height: float = 170) -> Markup:
         f"Histogram of the input's values from {figure(smallest)} to {figure(largest)}, logarithmic counts; "
         f"the int8 grid covers {figure(grid.low)} to {figure(grid.high)}"
     )
-    return picture(bottom + 36, *parts, label=label)
+    return picture(bottom + 30, *parts, label=label)
 
 
 def mass_below(bins: Bins, at: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -221,7 +226,7 @@ def _steps(
 
 
 def _beside(share: float, *, left: bool) -> str:
-    """How to hang text beside a mark at ``share`` of the width, on the side away from the others, if there is room."""
+    """How to hang text to the left or right of a mark at ``share`` of the width, or on the side that has room."""
     return "end" if (left and share > 0.15) or share > 0.85 else "start"
 
 

@@ -105,7 +105,7 @@ def words(x: str, y: float, text: str, class_: str = "", anchor: str = "middle",
 
 def anchor(share: float) -> str:
     """How to hang text at ``share`` of the width so that it stays in the picture."""
-    return "start" if share < 0.12 else "end" if share > 0.88 else "middle"
+    return "start" if share < 0.04 else "end" if share > 0.96 else "middle"
 
 
 def area(points: Sequence[tuple[float, float]], height: float, class_: str, *, closed: bool) -> Markup:

@@ -50,7 +50,7 @@ def chance(ends: tuple[float, float] | list[float]) -> str:
         return "more than chance explains"
     if high < 0:
         return "an improvement beyond chance"
-    return "within chance" if high > low else "no transcript changed for better or worse"
+    return "which this speech cannot tell from chance" if high > low else "exactly none"
 
 
 def verdict(summary: dict[str, Any]) -> str:
