@@ -52,7 +52,10 @@ def methods(name: str) -> str:
             ]
         )
     head = ["W8A8, every operation", "WER %", "against float", "95 % interval", "CER %", "MB", "speed"]
-    flagged = ", ".join(f"`{n}`" for n in s["flagged"]) or "none"
+    names, deltas = s["flagged"], s.get("sensitivity", {})
+    names = sorted(names, key=lambda n: -deltas.get(n, 0.0))
+    flagged = ", ".join(f"`{n}`" for n in names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    flagged = flagged or "none"
     p = s["p"] if not isinstance(s["p"], dict) else "one a layer"
     test, dev = s["data"]["test"]["details"], s["data"]["dev"]["details"]
     note = (
