@@ -3,7 +3,7 @@
     python bench/methods.py moonshine-tiny            # about an hour on two cores
     python bench/methods.py wavlm-graft
 
-Searches on the dev speech of all sets in ../shared/assets/speech, reports on all their test speech, and writes
+Searches on the dev speech of the sets in ../shared/assets/speech, reports on their test speech, and writes
 bench/results/methods-MODEL.json. The work is kept in build/bench/: a stopped run goes on.
 """
 
@@ -12,6 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch starts its threads, as the command line does
@@ -21,6 +24,7 @@ from stablequant.config import Settings  # noqa: E402
 from stablequant.pipeline import quantize  # noqa: E402
 from stablequant.report.tables import methods  # noqa: E402
 from stablequant.report.write import write_reports  # noqa: E402
+from stablequant.search.sensitivity import Sensitivity  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEECH = ROOT.parent / "shared" / "assets" / "speech"
@@ -29,11 +33,13 @@ MODELS = {"moonshine-tiny": "examples/moonshine-tiny", "wavlm-graft": "tests/ass
 DROPPED = {"CDINT201"}
 
 
-def manifests(folder: Path) -> list[str]:
-    """One manifest a set, with absolute paths and without what would overlap."""
+def manifests(folder: Path, sets: Sequence[str] = ()) -> list[str]:
+    """One manifest a set (default: all), with absolute paths and without what would overlap."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for source in sorted(SPEECH.glob("*/manifest.jsonl")):
+        if sets and source.parent.name not in sets:
+            continue
         rows = [json.loads(line) for line in source.read_text().splitlines()]
         kept = [{**row, "audio": str(source.parent / row["audio"])} for row in rows if row["id"] not in DROPPED]
         path = folder / f"{source.parent.name}.jsonl"
@@ -42,28 +48,40 @@ def manifests(folder: Path) -> list[str]:
     return paths
 
 
+def stage_1(name: str, settings: Settings) -> list[Sensitivity]:
+    """What stage 1 found in a finished run with the same grids, from its result."""
+    found = json.loads((ROOT / "bench" / "results" / f"methods-{name}.json").read_text())
+    wer = found["dev"]["float_wer"]
+    return [Sensitivity(layer, wer + d, d, d > settings.gamma) for layer, d in found["sensitivity"].items()]
+
+
 def main() -> None:
     """Run one model and write its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=MODELS)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="settings")
+    parser.add_argument("--speech", action="append", default=[], metavar="SET", help="default: all four")
     parser.add_argument("--name", help="of the result; default: the model's")
+    parser.add_argument("--stage-1", metavar="NAME", help="take stage 1 from bench/results/methods-NAME.json of before")
     arguments = parser.parse_args()
     name = arguments.name or arguments.model
     work = ROOT / "build" / "bench" / name
     settings = Settings.parse(dict(pair.split("=", 1) for pair in arguments.settings))
+    known = stage_1(arguments.stage_1, settings) if arguments.stage_1 else None
+    speech = manifests(ROOT / "build" / "bench" / "manifests", arguments.speech)
     evidence = quantize(
         str(ROOT / MODELS[arguments.model]),
-        manifests(ROOT / "build" / "bench" / "manifests"),
+        speech,
         work,
         settings,
-        command=f"python bench/methods.py {arguments.model}" + "".join(f" --set {s}" for s in arguments.settings),
+        command=shlex.join(["python", "bench/methods.py", *sys.argv[1:]]),
+        sensitivities=known,
         progress=ProgressLine(),
     )
     summary = write_reports(evidence, work)
     summary["model"]["name"] = MODELS[arguments.model]
     for split in ("calibration", "dev", "test"):
-        summary["data"][split]["name"] = "asterisk, fotaq, librivox5, sky"
+        summary["data"][split]["name"] = ", ".join(Path(path).stem for path in speech)
     summary["sensitivity"] = {layer.name: layer.sensitivity for layer in evidence.plan.layers}
     summary["p_curve"] = [
         {"p": sorted(set(t.p.values())), "wer": round(t.wer, 4), "cer": round(t.cer, 4)} for t in evidence.search.trials

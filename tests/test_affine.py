@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -45,6 +47,21 @@ def test_error_inside_the_grid_is_at_most_half_a_step(values: list[float], bits:
     inside = (x >= params.range.low) & (x <= params.range.high)
     error = np.abs(fake_quantize(x, params).astype(np.float64) - x)[inside]
     assert (error <= params.scale * 0.5 + 100 * 2.0**-22).all()
+
+
+@given(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=50), st.booleans())
+def test_a_second_plane_holds_what_the_first_leaves(values: list[float], symmetric: bool) -> None:
+    x = np.array(values, np.float32)
+    params = replace(params_from_range(Range(-100.0, 100.0), symmetric=symmetric), planes=2)
+    assert params.remainder.range.high >= params.scale * 0.5 * (1 - 1e-6)
+    error = np.abs(fake_quantize(x, params).astype(np.float64) - x)
+    assert (error <= params.remainder.scale * 0.5 + params.scale * 0.005 + 100 * 2.0**-22).all()
+    assert params.remainder.scale < params.scale / 250
+
+
+def test_what_is_clipped_stays_clipped_in_two_planes() -> None:
+    params = QuantParams(1.0, planes=2)
+    assert fake_quantize(np.array([500.0], np.float32), params)[0] < 128
 
 
 @given(BITS, st.floats(1e-6, 1e6), st.data())

@@ -60,15 +60,18 @@ class QuantParams:
         scale: Width of a step in real units, rounded to float32 on construction.
         zero_point: The code of the real zero; 0 for a symmetric grid.
         bits: Width of a code.
+        planes: How many codes carry a value: 1, or 2, of which the second is the first one's remainder on the
+            grid ``remainder``. Both are operands of ``bits`` bits, multiplied by the same weights.
 
     Raises:
-        SettingsError: The scale is not a positive float32, the zero point is no code, or ``bits`` is not in
-            2..16.
+        SettingsError: The scale is not a positive float32, the zero point is no code, ``bits`` is not in
+            2..16, or ``planes`` is not 1 or 2.
     """
 
     scale: float
     zero_point: int = 0
     bits: int = 8
+    planes: int = 1
 
     def __post_init__(self) -> None:
         """Round the scale to float32 and check all three."""
@@ -82,6 +85,9 @@ class QuantParams:
         if not qmin <= self.zero_point <= qmax:
             what = f"zero point {self.zero_point} is not a {self.bits}-bit code"
             raise SettingsError(what, expected=f"an integer in {qmin}..{qmax}")
+        if self.planes not in (1, 2):
+            what = f"planes={self.planes} is not supported"
+            raise SettingsError(what, expected="1 or 2")
         object.__setattr__(self, "scale", scale)
 
     @property
@@ -93,6 +99,11 @@ class QuantParams:
     def qmax(self) -> int:
         """The highest code."""
         return code_limits(self.bits)[1]
+
+    @property
+    def remainder(self) -> QuantParams:
+        """The symmetric grid of what rounding to this one leaves: half a step on either side."""
+        return QuantParams(max(self.scale / (2 * self.qmax), SMALLEST_SCALE), 0, self.bits)
 
     @property
     def range(self) -> Range:
@@ -151,5 +162,8 @@ def dequantize(q: NDArray[np.integer], params: QuantParams) -> NDArray[np.float3
 
 
 def fake_quantize(x: NDArray[np.floating], params: QuantParams) -> NDArray[np.float32]:
-    """Return ``x`` moved onto the grid and clamped to its ends: ``dequantize(quantize(x))``."""
-    return dequantize(quantize(x, params), params)
+    """Return ``x`` moved onto the grid and clamped to its ends, as all planes together hold it."""
+    held = dequantize(quantize(x, params), params)
+    if params.planes == 1:
+        return held
+    return held + fake_quantize(np.asarray(x, np.float32) - held, params.remainder)

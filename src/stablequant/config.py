@@ -45,6 +45,8 @@ class Settings(BaseModel):
     """After the global p, refine one p a flagged layer (coordinate descent, most sensitive first)."""
     removed: Literal["drop", "fold"] = "drop"
     """What becomes of the mass beyond the cut-off: left out of the error, or piled up on the cut-off."""
+    planes: Annotated[int, Field(ge=1, le=2)] = 1
+    """Codes that carry an activation of a flagged layer; of two, the second holds the first one's remainder."""
 
     normalizer: Literal["english", "basic", "none"] = "english"
     seed: int = 0

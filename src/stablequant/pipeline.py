@@ -7,7 +7,7 @@ there and fits is not done again. What costs time, the trials, is in the journal
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +23,9 @@ from stablequant.data.splits import make_splits
 from stablequant.data.utterance import Utterance
 from stablequant.data.vocabulary import check_vocabulary
 from stablequant.errors import DataError, SettingsError
-from stablequant.evaluate.wer import EvaluationResult, evaluate
-from stablequant.export import bundle, verify
-from stablequant.models.frontend import Frontend, Transcript
+from stablequant.evaluate.wer import EvaluationResult
+from stablequant.export import bundle, handover, verify
+from stablequant.models.frontend import Frontend
 from stablequant.models.load import load
 from stablequant.models.model import SpeechModel
 from stablequant.observe.collect import Histograms, observe
@@ -33,14 +33,12 @@ from stablequant.observe.histogram import Histogram
 from stablequant.observe.storage import load_histograms, save_histograms
 from stablequant.quantize.plan import Identity, Plan
 from stablequant.quantize.simulate import Simulator
-from stablequant.runtime.backends import FILES
-from stablequant.runtime.latency import interleaved, speedup
+from stablequant.runtime.latency import speedup
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
-from stablequant.runtime.transcribe import transcribe
 from stablequant.search import percentile, schemes
 from stablequant.search.compose import compose
 from stablequant.search.journal import Journal
-from stablequant.search.sensitivity import sensitivity
+from stablequant.search.sensitivity import Sensitivity, sensitivity
 from stablequant.search.trials import Candidate, Outcome, Progress, Trials
 
 #: Whole-model methods that stablequant is held against: the same calibrator for every layer.
@@ -93,6 +91,7 @@ def quantize(
     settings: Settings,
     *,
     command: str = "",
+    sensitivities: Sequence[Sensitivity] | None = None,
     progress: Progress = lambda title, done, total: None,
 ) -> Evidence:
     """Quantise a model and export it to ``out``, with the evidence of what it cost.
@@ -103,6 +102,8 @@ def quantize(
         out: Folder to write to; a run that was stopped there goes on.
         settings: How.
         command: The command line that makes this run again, for the record.
+        sensitivities: What stage 1 found in an earlier run of this model, speech and settings, one entry an operation in
+            network order; default: it is run.
         progress: Told what is running.
 
     Raises:
@@ -134,7 +135,7 @@ def quantize(
         with clock.stage("stage_1"):
             on_dev = trials("dev")
             (reference,) = on_dev.run([Candidate("float", {})], "float on dev")
-            layers = sensitivity(on_dev, reference, histograms, settings)
+            layers = sensitivities or sensitivity(on_dev, reference, histograms, settings)
         with clock.stage("stage_2"):
             worst_first = sorted((s for s in layers if s.flagged), key=lambda s: -s.delta)
             found = percentile.search(on_dev, reference, histograms, [s.name for s in worst_first], settings)
@@ -149,11 +150,11 @@ def quantize(
         bundle.copy_processor(model.path, out)
     with clock.stage("verify"):
         backend = OnnxRuntimeBackend(files)
-        result, verifications, warnings = _verify(
+        result, verifications, warnings = handover.check(
             model.frontend, backend, files, speech["test"], outcomes, settings, aside, progress
         )
     with clock.stage("speed"):
-        seconds = _speed(model, backend, out / "float", speech["test"])
+        seconds = handover.measure_speed(model, backend, out / "float", speech["test"])
     size = 0
     for path in files.values():
         size += path.stat().st_size
@@ -214,16 +215,6 @@ def decode(frontend: Frontend, parts: Mapping[str, Sequence[Utterance]], setting
     return speech
 
 
-def score(speech: Speech, transcripts: Sequence[Transcript], normalizer: str) -> EvaluationResult:
-    """Error rates of ``transcripts``."""
-    return evaluate(
-        [u.id for u in speech.utterances],
-        [u.text for u in speech.utterances],
-        [t.text for t in transcripts],
-        normalizer,
-    )
-
-
 def _observe(simulator: Simulator, speech: Speech, settings: Settings, path: Path, progress: Progress) -> Histograms:
     """Histograms from ``path`` if they are of this model and speech, else from one pass."""
     meta = {
@@ -265,51 +256,3 @@ def _test(
     outcomes = trials.run(candidates, "methods on test", base=found.scheme, drafts=reference.transcripts)
     named = zip((*RIVALS, "stablequant"), outcomes, strict=True)
     return {"float": reference, **dict(named)}
-
-
-def _verify(
-    frontend: Frontend,
-    backend: OnnxRuntimeBackend,
-    files: dict[str, Path],
-    speech: Speech,
-    outcomes: dict[str, Outcome],
-    settings: Settings,
-    aside: Path,
-    progress: Progress,
-) -> tuple[EvaluationResult, list[verify.Verification], list[str]]:
-    """The int8 files' result on test, held against the simulation and against the same files run as written.
-
-    Also what is wrong with it beyond WER when held against float: the plan's doing, not the file's.
-    """
-    transcripts = transcribe(frontend, backend, speech, progress, "int8 file on test")
-    result = score(speech, transcripts, settings.normalizer)
-    plain = transcribe(frontend, OnnxRuntimeBackend(files, optimise=False), speech, progress, "int8 file, unoptimised")
-    verifications = [
-        verify.compare(result, outcomes["stablequant"].result, "the simulation", settings.tolerance),
-        verify.compare(
-            result, score(speech, plain, settings.normalizer), "ONNX Runtime without optimisation", settings.tolerance
-        ),
-    ]
-    simulated = outcomes["stablequant"].transcripts
-    verify.require(verifications, verify.alarms(transcripts, simulated, "the simulation"), str(aside))
-    return result, verifications, verify.alarms(transcripts, outcomes["float"].transcripts, "the float model")
-
-
-def _speed(
-    model: SpeechModel, backend: OnnxRuntimeBackend, folder: Path, speech: Speech, count: int = 8
-) -> dict[str, list[float]]:
-    """Seconds of the float and the int8 files in the same runtime, on a few test utterances of every length."""
-    bundle.write_graphs(model, None, folder)
-    paths = {name: folder / file for name, file in FILES[model.frontend.shape].items()}
-    reference = OnnxRuntimeBackend(paths)
-    by_length = sorted(speech.waveforms, key=len)
-    sample = [by_length[int((i + 0.5) * len(by_length) / count)] for i in range(min(count, len(by_length)))]
-    recognisers: dict[str, Callable[[Any], object]] = {
-        "float": lambda w: model.frontend.recognize(reference, [w]),
-        "int8": lambda w: model.frontend.recognize(backend, [w]),
-    }
-    seconds = interleaved(recognisers, sample)
-    for path in paths.values():
-        path.unlink()
-    folder.rmdir()
-    return seconds

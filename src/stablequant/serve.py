@@ -11,10 +11,11 @@ from stablequant.data import manifest
 from stablequant.data.splits import make_splits
 from stablequant.data.utterance import SPLITS, Utterance
 from stablequant.errors import DataError, ModelError, SettingsError
+from stablequant.evaluate.score import score
 from stablequant.models.decode import Backend
 from stablequant.models.frontend import Frontend
 from stablequant.models.load import load, load_frontend
-from stablequant.pipeline import decode, score
+from stablequant.pipeline import decode
 from stablequant.quantize.plan import Plan
 from stablequant.quantize.simulate import Simulator
 from stablequant.report.summary import machine, rates

@@ -15,6 +15,7 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import Tensor
 
+from stablequant.affine import QuantParams
 from stablequant.config import Settings
 from stablequant.export.onnx import to_onnx
 from stablequant.quantize.plan import LayerQuant
@@ -133,6 +134,38 @@ def test_activations_are_uint8_on_the_signed_grid_moved_by_128(name: str, symmet
         assert {zero for _, zero in written} == {128}
     else:
         assert len({zero for _, zero in written}) > 5
+
+
+@pytest.mark.parametrize("name", support.MODELS)
+def test_two_planes_bring_a_file_nearer_to_float_than_one_and_agree_with_the_simulation(name: str) -> None:
+    """A convolution without bias, one with, and a linear layer, alone in int8, run as written."""
+    ops = [op for op in support.MODELS[name]().ops() if op.graph == support.MODELS[name]().graphs[0].name]
+    convolutions = [op.name for op in ops if op.node.kind == "conv1d"][:2]
+    names = [*convolutions, next(op.name for op in ops if op.node.kind == "linear")]
+    ids = torch.tensor([[1, 1939, 901, 7191, 29889]])
+    sounds = support.waveforms(support.SHORT[:1])
+
+    def logits(backend: Any) -> np.ndarray:
+        return run_both(backend, name, sounds, ids)[-1]["logits"]
+
+    reference, found = logits(simulator(name).backend({})), {}
+    for planes in (1, 2):
+        settings = Settings(planes=planes)
+        scheme = schemes.mixed({}, support.histograms(name), dict.fromkeys(names, 0.0), settings)
+        assert {q.planes for quants in scheme.values() for q in quants} == {planes}
+        file = logits(runtime(exported(name, scheme), optimise=False))
+        simulated = logits(Simulator(support.MODELS[name]()).backend(scheme))
+        # What rounding does to weights is in both; the inputs of these layers alone differ.
+        weights = logits(Simulator(support.MODELS[name]()).backend(fine(scheme)))
+        found[planes] = support.relative_difference(file, weights)
+        assert support.relative_difference(file, simulated) < max(0.1 * found[planes], 2e-3)
+        assert support.relative_difference(file, reference) > 0
+    assert found[2] < 0.2 * found[1]
+
+
+def fine(scheme: Mapping[str, LayerQuant]) -> dict[str, LayerQuant]:
+    """The same layers with inputs on a grid too fine to matter."""
+    return {name: tuple(QuantParams(q.scale / 256, bits=16) for q in quants) for name, quants in scheme.items()}
 
 
 @pytest.mark.parametrize("name", support.MODELS)

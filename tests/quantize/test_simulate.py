@@ -36,7 +36,7 @@ def simulator(name: str) -> Simulator:
 def params() -> st.SearchStrategy[QuantParams]:
     def of(bits: int) -> st.SearchStrategy[QuantParams]:
         zero = st.integers(*affine.code_limits(bits))
-        return st.builds(QuantParams, st.floats(1e-6, 1e3), zero, st.just(bits))
+        return st.builds(QuantParams, st.floats(1e-6, 1e3), zero, st.just(bits), st.sampled_from([1, 2]))
 
     return st.sampled_from([2, 4, 8]).flatmap(of)
 

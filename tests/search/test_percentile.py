@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -148,3 +149,24 @@ def test_candidates_are_from_zero_to_the_end_of_the_range(p_max: float, p_step: 
     values = Settings(p_max=p_max, p_step=p_step).candidates()
     assert len(values) == count
     assert (values[0], values[-1]) == (0.0, p_max)
+
+
+def test_flagged_layers_alone_are_carried_in_two_planes_and_are_trials_of_their_own() -> None:
+    settings = SETTINGS.model_copy(update={"planes": 2, "bits": 8})
+    one, two = (run(s, FLAGGED)[0].scheme for s in (settings.model_copy(update={"planes": 1}), settings))
+    assert {name for name, grids in two.items() if grids[0].planes == 2} == set(FLAGGED)
+    assert {name for name in one if one[name] != two[name]} == set(FLAGGED)
+    # With the remainder kept apart no range has to be given up for a finer step: the whole of it is covered.
+    unclipped = schemes.mixed(one, histograms(), dict.fromkeys(FLAGGED, 0.0), settings)  # type: ignore[arg-type]
+    for name in FLAGGED:
+        (grid,), (histogram,) = unclipped[name], support.histograms("graft")[name]
+        amax = max(-histogram.minimum, histogram.maximum)
+        assert grid.scale == pytest.approx(amax / grid.qmax, rel=0.01)
+        assert Candidate("", {name: (grid,)}).key() != Candidate("", {name: (replace(grid, planes=1),)}).key()
+
+
+def test_products_of_attention_have_one_plane() -> None:
+    settings = SETTINGS.model_copy(update={"planes": 2, "attention_matmuls": True})
+    product = next(op.name for op in support.graft().ops(matmuls=True) if op.node.kind == "matmul")
+    found = schemes.mixed({}, support.histograms("graft"), {product: 0.0}, settings)
+    assert [grid.planes for grid in found[product]] == [1, 1]

@@ -129,9 +129,10 @@ def require_few_bad(skipped: Sequence[tuple[str, str]], total: int, max_bad_frac
     more = f"; and {bad - 5} more" if bad > 5 else ""
     what = f"{bad} of {total} recordings cannot be used: {reasons}{more}"
     mend = "mend or remove them"
+    expected = f"at most {max_bad_fraction:.2%} bad" if max_bad_fraction < 1 else "at least one that can"
     if bad < total:
         mend += f", or let more be skipped with --set max_bad_fraction={math.ceil(bad / total * 1000) / 1000:g}"
-    raise AudioError(what, expected=f"at most {max_bad_fraction:.2%} bad", mend=mend)
+    raise AudioError(what, expected=expected, mend=mend)
 
 
 def _decode(audio: Path | bytes, name: str) -> tuple[Samples, int]:

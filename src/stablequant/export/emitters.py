@@ -67,33 +67,43 @@ def _operand(w: Writer, node: Node, index: int) -> str:
     return value if params is None or index >= len(params) else w.activation(value, params[index])
 
 
+def _product(w: Writer, node: Node, multiply: Callable[..., str], out: str) -> str:
+    """``multiply`` of the first input, which is rounded where the scheme says so; of two planes, the sum of two products."""
+    params = w.quantised(node.name)
+    if params is None or params[0].planes == 1:
+        return multiply(_operand(w, node, 0), out=out)
+    rest = w.remainder(node.inputs[0], params[0])
+    return w.op("Add", multiply(_operand(w, node, 0)), multiply(rest), out=out)
+
+
 @emitter("linear")
 def _linear(w: Writer, node: Node) -> None:
-    x, weight = _operand(w, node, 0), w.weight(node, transposed=True)
+    weight = w.weight(node, transposed=True)
+
+    def multiply(x: str, out: str | None = None) -> str:
+        return w.op("MatMul", x, weight, out=out)
+
     if "bias" in node.weights:
-        product = w.op("MatMul", x, weight, out=f"{node.name}.product")
+        product = _product(w, node, multiply, f"{node.name}.product")
         w.op("Add", product, w.parameter(node, "bias"), out=node.outputs[0])
     else:
-        w.op("MatMul", x, weight, out=node.outputs[0])
+        _product(w, node, multiply, node.outputs[0])
 
 
 @emitter("conv1d")
 def _conv1d(w: Writer, node: Node) -> None:
     a = node.attrs
-    x = w.op("Transpose", _operand(w, node, 0), perm=[0, 2, 1])
-    bias = [w.parameter(node, "bias")] if "bias" in node.weights else []
+    weight = w.weight(node, transposed=False)
     pads = [a["padding"], a["padding"] - a["trim"]]  # one step less of padding is one step less at the end
-    y = w.op(
-        "Conv",
-        x,
-        w.weight(node, transposed=False),
-        *bias,
-        out=f"{node.name}.product",
-        kernel_shape=[a["kernel"]],
-        strides=[a["stride"]],
-        pads=pads,
-        group=a["groups"],
-    )
+    shape = {"kernel_shape": [a["kernel"]], "strides": [a["stride"]], "pads": pads, "group": a["groups"]}
+    bias = [w.parameter(node, "bias")] if "bias" in node.weights else []
+
+    def multiply(x: str, out: str | None = None) -> str:
+        turned = w.op("Transpose", x, perm=[0, 2, 1])
+        # Of two planes one alone may bring the bias.
+        return w.op("Conv", turned, weight, *(bias.pop() for _ in bias[:]), out=out, **shape)
+
+    y = _product(w, node, multiply, f"{node.name}.product")
     w.op("Transpose", y, perm=[0, 2, 1], out=node.outputs[0])
 
 

@@ -123,6 +123,15 @@ class Writer:
 
         return self.once(("activation", value, params), write)
 
+    def remainder(self, value: str, params: QuantParams) -> str:
+        """What the first plane leaves of ``value``, through a pair of its own."""
+
+        def write() -> str:
+            rest = self.op("Sub", value, self.activation(value, params))
+            return self.activation(rest, params.remainder)
+
+        return self.once(("remainder", value, params), write)
+
     # -- result ------------------------------------------------------------------------------------------------------
 
     def model(self) -> onnx.ModelProto:

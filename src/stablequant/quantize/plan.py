@@ -41,10 +41,12 @@ class ActivationPlan(_Frozen):
     """Exact extremes seen in calibration, clipped or not."""
     cutoff: float
     """The largest magnitude that the grid represents."""
+    planes: Literal[1, 2] = 1
+    """Codes that carry a value; of two, the second holds the first one's remainder."""
 
     def params(self) -> QuantParams:
         """The grid as the quantiser wants it."""
-        return QuantParams(scale=self.scale, zero_point=self.zero_point, bits=self.bits)
+        return QuantParams(self.scale, self.zero_point, self.bits, self.planes)
 
 
 class WeightPlan(_Frozen):

@@ -103,8 +103,11 @@ class Simulator:
 
 
 def fake_quantize(x: Tensor, params: QuantParams) -> Tensor:
-    """Round ``x`` to its grid and back: ``(clip(round(x / s) + z) - z) * s``, ties to even, as ONNX QuantizeLinear."""
-    low, high = -(2 ** (params.bits - 1)), 2 ** (params.bits - 1) - 1
+    """Round ``x`` to its grid and back: ``(clip(round(x / s) + z) - z) * s``, ties to even, as ONNX QuantizeLinear.
+
+    With two planes the remainder is rounded to its own grid and added.
+    """
+    low, high = params.qmin - params.zero_point, params.qmax - params.zero_point
     with torch.inference_mode():
-        q = torch.div(x, params.scale).round_()
-        return q.clamp_(low - params.zero_point, high - params.zero_point).mul_(params.scale)
+        held = torch.div(x, params.scale).round_().clamp_(low, high).mul_(params.scale)
+        return held if params.planes == 1 else held.add_(fake_quantize(x - held, params.remainder))

@@ -62,6 +62,8 @@ def _layer(
         p = found.p[op.name]
         calibrator = "clipped_mse"
         clip = f"{p:g} % of the mass clipped, then least squared error"
+        if any(grid.planes == 2 for grid in found.scheme[op.name]):
+            clip += "; carried in two planes"
         reason = f"sensitive: {cost}, more than gamma {settings.gamma:g}; {clip}"
     else:
         p, calibrator = None, settings.base_calibrator
@@ -92,4 +94,5 @@ def _activation(grid: QuantParams, minimum: float, maximum: float) -> Activation
         minimum=minimum,
         maximum=maximum,
         cutoff=max(abs(grid.range.low), abs(grid.range.high)) if grid.zero_point else grid.qmax * grid.scale,
+        planes=grid.planes,
     )

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
+from stablequant.affine import params_from_range
 from stablequant.calibrate import calibrate
+from stablequant.calibrate.clipped_mse import clipped_mse_range
 from stablequant.config import Settings
 from stablequant.observe.collect import Histograms
+from stablequant.observe.histogram import Histogram
 from stablequant.quantize.plan import LayerQuant
 
 
 def layer(histograms: Histograms, name: str, calibrator: str, settings: Settings, p: float = 0.0) -> LayerQuant:
-    """Grids of one layer's activations by the calibrator called ``calibrator``."""
+    """Grids of one layer's activations by the calibrator called ``calibrator``, one plane each."""
     options: dict[str, object] = {}
     if calibrator == "percentile":
         options = {"percentile": settings.percentile}
@@ -32,7 +36,22 @@ def mixed(
     base: Mapping[str, LayerQuant], histograms: Histograms, p: Mapping[str, float], settings: Settings
 ) -> dict[str, LayerQuant]:
     """``base`` with the layers in ``p`` clipped at their own p and given the scale of least squared error."""
-    return {**base, **{name: layer(histograms, name, "clipped_mse", settings, value) for name, value in p.items()}}
+    clipped = {
+        name: _in_planes(histograms[name][0], settings, value)
+        if settings.planes > 1 and len(histograms[name]) == 1
+        else layer(histograms, name, "clipped_mse", settings, value)
+        for name, value in p.items()
+    }
+    return {**base, **clipped}
+
+
+def _in_planes(histogram: Histogram, settings: Settings, p: float) -> LayerQuant:
+    """A grid whose range has the least squared error at the resolution that all planes have together."""
+    whole = clipped_mse_range(
+        histogram, bits=settings.planes * settings.bits, symmetric=settings.symmetric, p=p, removed=settings.removed
+    )
+    grid = params_from_range(whole, bits=settings.bits, symmetric=settings.symmetric)
+    return (replace(grid, planes=settings.planes),)
 
 
 def same_p(flagged: Iterable[str], p: float) -> dict[str, float]:

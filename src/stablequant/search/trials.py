@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from stablequant.config import Settings, digest
 from stablequant.data.speech import Speech
-from stablequant.evaluate.wer import EvaluationResult, evaluate
+from stablequant.evaluate.score import score
+from stablequant.evaluate.wer import EvaluationResult
 from stablequant.models.frontend import Transcript
 from stablequant.quantize.plan import Scheme
 from stablequant.quantize.simulate import Simulator
@@ -31,7 +32,11 @@ class Candidate:
 
     def key(self) -> str:
         """Hash of the scheme: candidates whose grids coincide share it, and are evaluated once."""
-        return digest({n: [[q.scale, q.zero_point, q.bits] for q in qs] for n, qs in self.scheme.items()})
+        grids = {
+            name: [[q.scale, q.zero_point, q.bits, *([q.planes] if q.planes > 1 else [])] for q in grids]
+            for name, grids in self.scheme.items()
+        }
+        return digest(grids)
 
 
 @dataclass(frozen=True)
@@ -148,14 +153,8 @@ class Trials:
             yield key, transcripts
 
     def _outcome(self, candidate: Candidate, found: Mapping[int, Transcript]) -> Outcome:
-        utterances = self._speech.utterances
-        transcripts = tuple(found[i] for i in range(len(utterances)))
-        result = evaluate(
-            [u.id for u in utterances],
-            [u.text for u in utterances],
-            [t.text for t in transcripts],
-            self._settings.normalizer,
-        )
+        transcripts = tuple(found[i] for i in range(len(self._speech.utterances)))
+        result = score(self._speech, transcripts, self._settings.normalizer)
         return Outcome(candidate, transcripts, result)
 
 
