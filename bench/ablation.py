@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch starts its threads, as the command line does
 
 from stablequant import pipeline
 from stablequant.cli.console import ProgressLine
@@ -35,6 +38,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "weights: tensor, mse": {"weight_granularity": "tensor", "weight_method": "mse"},
     "removed mass folded": {"removed": "fold"},
     "asymmetric activations": {"symmetric": False},
+    "flagged layers in two planes": {"planes": 2},
+    "two planes, asymmetric": {"planes": 2, "symmetric": False},
     "base calibrator max": {"base_calibrator": "max"},
     "attention's products too": {"attention_matmuls": True},
 }

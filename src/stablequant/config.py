@@ -33,6 +33,8 @@ class Settings(BaseModel):
 
     gamma: Annotated[float, Field(ge=0)] = 0.25
     """Stage 1 flags a layer that alone costs more than this, in points of WER."""
+    beyond_chance: bool = False
+    """Flag a layer only if the 95 % interval of its cost lies above 0 as well; a thousand words err by more than gamma."""
     stage1_calibrator: Literal["max", "percentile"] = "max"
     percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
     """Of the calibrator "percentile", as naive method and in stage 1."""

@@ -38,7 +38,7 @@ from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 from stablequant.search import percentile, schemes
 from stablequant.search.compose import compose
 from stablequant.search.journal import Journal
-from stablequant.search.sensitivity import Sensitivity, sensitivity
+from stablequant.search.sensitivity import Sensitivity, resolution, sensitivity
 from stablequant.search.trials import Candidate, Outcome, Progress, Trials
 
 #: Whole-model methods that stablequant is held against: the same calibrator for every layer.
@@ -54,6 +54,8 @@ class Evidence:
     histograms: Histograms
     search: percentile.PercentileSearch
     dev: EvaluationResult
+    resolution: float | None
+    """Points of WER that the dev speech tells from chance."""
     test: dict[str, EvaluationResult]
     """By method: float, max, percentile, mse, stablequant (simulated), int8_file."""
     verifications: tuple[verify.Verification, ...]
@@ -136,6 +138,7 @@ def quantize(
             on_dev = trials("dev")
             (reference,) = on_dev.run([Candidate("float", {})], "float on dev")
             layers = sensitivities or sensitivity(on_dev, reference, histograms, settings)
+            resolved = resolution(layers)
         with clock.stage("stage_2"):
             worst_first = sorted((s for s in layers if s.flagged), key=lambda s: -s.delta)
             found = percentile.search(on_dev, reference, histograms, [s.name for s in worst_first], settings)
@@ -166,9 +169,10 @@ def quantize(
         histograms=histograms,
         search=found,
         dev=reference.result,
+        resolution=resolved,
         test={**{name: o.result for name, o in outcomes.items()}, "int8_file": result},
         verifications=tuple(verifications),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *_too_coarse(resolved, reference.result.total_words, settings)),
         runtime=backend.name,
         file_bytes=size,
         speedup=speedup(seconds, "int8", "float"),
@@ -213,6 +217,16 @@ def decode(frontend: Frontend, parts: Mapping[str, Sequence[Utterance]], setting
         )
     require_few_bad([bad for s in speech.values() for bad in s.skipped], len(everything), settings.max_bad_fraction)
     return speech
+
+
+def _too_coarse(resolved: float | None, words: int, settings: Settings) -> list[str]:
+    """A warning where chance alone flags layers: the dev speech is too small for gamma."""
+    if resolved is None or resolved <= settings.gamma or settings.beyond_chance:
+        return []
+    return [
+        f"the dev speech ({words} words) tells differences of about {resolved:.2f} points of WER from chance, gamma is "
+        f"{settings.gamma:g}: layers may be flagged by chance; give more dev speech, or --set beyond_chance=true"
+    ]
 
 
 def _observe(simulator: Simulator, speech: Speech, settings: Settings, path: Path, progress: Progress) -> Histograms:

@@ -63,6 +63,13 @@ def test_a_bad_recording_is_named_with_the_reason_and_the_mend(cli, interrupted,
     assert "Mend: mend or remove them, or let more be skipped with --set max_bad_fraction=0.5." in ran.err
 
 
+def test_one_missing_file_alone_is_told_without_a_share(cli, interrupted, tmp_path):
+    ran = cli("transcribe", interrupted.out, tmp_path / "gone.wav")
+    assert ran.code == 2
+    assert "There is no audio file" in ran.err
+    assert "Expected at least one that can." in ran.err
+
+
 def test_bad_recordings_are_skipped_as_far_as_the_setting_allows(cli, interrupted, tmp_path):
     gone = tmp_path / "gone.wav"
     allowed = ("--set", "max_bad_fraction=0.5")

@@ -69,6 +69,8 @@ class LayerPlan(_Frozen):
     flagged: bool
     sensitivity: float | None
     """Points of WER that the layer alone cost in stage 1."""
+    sensitivity_interval: tuple[float, float] | None = None
+    """95 % interval of that."""
     reason: str
     activations: tuple[ActivationPlan, ...]
     weight: WeightPlan | None

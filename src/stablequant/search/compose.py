@@ -67,7 +67,8 @@ def _layer(
         reason = f"sensitive: {cost}, more than gamma {settings.gamma:g}; {clip}"
     else:
         p, calibrator = None, settings.base_calibrator
-        reason = f"not sensitive: {cost}, at most gamma {settings.gamma:g}"
+        chance = sensitivity.delta > settings.gamma
+        reason = f"not sensitive: {cost}, " + ("within chance" if chance else f"at most gamma {settings.gamma:g}")
     grids = zip(found.scheme[op.name], histograms[op.name], strict=True)
     weight = None
     if op.node.weights:
@@ -80,6 +81,7 @@ def _layer(
         p=p,
         flagged=sensitivity.flagged,
         sensitivity=round(sensitivity.delta, 6),
+        sensitivity_interval=sensitivity.interval and tuple(round(end, 6) for end in sensitivity.interval),
         reason=reason,
         activations=tuple(_activation(grid, h.minimum, h.maximum) for grid, h in grids),
         weight=weight,

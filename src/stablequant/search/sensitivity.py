@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stablequant.config import Settings
+from stablequant.evaluate.significance import paired_bootstrap
 from stablequant.observe.collect import Histograms
 from stablequant.search import schemes
 from stablequant.search.trials import Candidate, Outcome, Trials
+
+#: Draws of the bootstrap behind each layer's interval: enough to place its ends to a tenth of its width.
+DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -18,13 +24,15 @@ class Sensitivity:
         name: The layer.
         wer: Of the model with this layer alone quantised, in per cent.
         delta: Points above float.
-        flagged: Whether that is more than gamma.
+        flagged: Whether that is more than gamma and, with the setting ``beyond_chance``, more than chance.
+        interval: 95 % interval of ``delta`` by paired bootstrap over utterances; ``None`` where it was not measured.
     """
 
     name: str
     wer: float
     delta: float
     flagged: bool
+    interval: tuple[float, float] | None = None
 
 
 def sensitivity(trials: Trials, reference: Outcome, histograms: Histograms, settings: Settings) -> list[Sensitivity]:
@@ -38,8 +46,16 @@ def sensitivity(trials: Trials, reference: Outcome, histograms: Histograms, sett
         for name in histograms
     ]
     outcomes = trials.run(candidates, "stage 1: one layer at a time", drafts=reference.transcripts)
-    deltas = [outcome.result.wer - reference.result.wer for outcome in outcomes]
-    return [
-        Sensitivity(o.candidate.label, o.result.wer, delta, delta > settings.gamma)
-        for o, delta in zip(outcomes, deltas, strict=True)
-    ]
+    return [_judge(reference, outcome, settings) for outcome in outcomes]
+
+
+def resolution(layers: Sequence[Sensitivity]) -> float | None:
+    """Points of WER that the dev speech tells from chance: half the interval of a typical layer's cost."""
+    halves = [(layer.interval[1] - layer.interval[0]) / 2 for layer in layers if layer.interval]
+    return statistics.median(halves) if halves else None
+
+
+def _judge(reference: Outcome, outcome: Outcome, settings: Settings) -> Sensitivity:
+    cost = paired_bootstrap(reference.result, outcome.result, draws=DRAWS)
+    flagged = cost.delta > settings.gamma and (not settings.beyond_chance or cost.low > 0)
+    return Sensitivity(outcome.candidate.label, outcome.result.wer, cost.delta, flagged, (cost.low, cost.high))
