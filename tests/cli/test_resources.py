@@ -172,6 +172,31 @@ def test_a_journal_held_by_another_run_is_told(tmp_path):
     other.close()
 
 
+def test_a_second_run_on_a_folder_in_use_is_refused_at_once(cli, manifest, tmp_path):
+    with Journal(tmp_path / "trials.sqlite"):
+        ran = cli("quantize", MODEL, "--data", manifest, "--out", tmp_path)
+    assert ran.code == 2
+    assert "trials.sqlite is held by another run. Mend: wait for it, or choose another output folder." in ran.err
+    with Journal(tmp_path / "trials.sqlite") as journal:
+        assert len(journal) == 0
+
+
+def test_trials_are_shown_while_a_run_goes_on(cli, tmp_path):
+    path = tmp_path / "trials.sqlite"
+    with Journal(path) as journal:
+        journal.add("a", "conv1", 0, 1.5, [Transcript("so it goes", (5,)), Transcript("", ())])
+        journal.add("b", "conv1", 1, 2.0, [Transcript("so", (5,))])
+        journal.add("c", "conv2", 0, 9.0, [Transcript("so", (5,))])
+        shown = json.loads(cli("trials", tmp_path, "--json").out)
+        text = cli("trials", tmp_path).out
+    assert shown["trials"] == [
+        {"label": "conv2", "shards": 1, "utterances": 1, "seconds": 9.0},
+        {"label": "conv1", "shards": 2, "utterances": 3, "seconds": 3.5},
+    ]
+    assert "2 trials, 12.5 seconds" in text
+    assert cli("trials", tmp_path / "nowhere").code == 2
+
+
 def test_an_output_folder_that_cannot_be_is_told(cli, manifest, tmp_path):
     path = tmp_path / "file"
     path.write_text("in the way")

@@ -74,6 +74,20 @@ def quantize(
 
 @app.command()
 @plain_errors()
+def trials(
+    folder: Annotated[Path, typer.Argument(help="A folder that quantize wrote, or is writing.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Show the finished trials of a search, and the seconds that each took."""
+    from stablequant.report.tables import trials as show
+    from stablequant.search.journal import finished
+
+    rows = finished(folder / "trials.sqlite")
+    print_json({"folder": str(folder), "trials": rows}) if json else print(show(rows))
+
+
+@app.command()
+@plain_errors()
 def evaluate(
     model: Annotated[
         str, typer.Argument(help="A float checkpoint, or a folder that quantize wrote.", show_default=False)

@@ -76,3 +76,10 @@ def inspection(found: dict[str, Any]) -> str:
 {found["float_bytes"]:,} -> {found["int8_bytes"]:,} bytes ({share:.3f}x)
 stays in float:
 {left}"""
+
+
+def trials(rows: Sequence[dict[str, Any]]) -> str:
+    """The finished trials of a search, and their cost in all."""
+    cells = [[r["label"], str(r["shards"]), str(r["utterances"]), f"{r['seconds']:.1f}"] for r in rows]
+    total = sum(r["seconds"] for r in rows)
+    return f"{table(['trial', 'shards', 'utterances', 'seconds'], cells)}\n\n{len(rows)} trials, {total:.1f} seconds"

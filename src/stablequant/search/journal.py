@@ -10,10 +10,12 @@ import errno
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
 
 from stablequant.errors import DataError, ResourceError
 from stablequant.files import disk_errors
@@ -37,10 +39,17 @@ class Journal:
             DataError: The file is no journal, it is damaged, or another run holds it.
             ResourceError: It cannot be written, as when the disk is full.
         """
+        self._lock: FileLock | None = None
         self._path = path or Path("the journal in memory")
         if path is not None:
             with disk_errors(path.parent):
                 path.parent.mkdir(parents=True, exist_ok=True)
+                self._lock = FileLock(f"{path}.lock")
+                try:
+                    self._lock.acquire(timeout=0)
+                except Timeout as error:
+                    what = f"{path} is held by another run"
+                    raise DataError(what, mend="wait for it, or choose another output folder") from error
         with self._plain_errors():
             self._db = sqlite3.connect(path or ":memory:", timeout=5.0, isolation_level=None)
             tables = {row[0] for row in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -58,8 +67,10 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the file."""
+        """Close the file and let another run have it."""
         self._db.close()
+        if self._lock:
+            self._lock.release()
 
     def find(self, key: str) -> list[Transcript] | None:
         """Transcripts of the finished trial ``key``, or ``None``."""
@@ -99,3 +110,28 @@ class Journal:
                 raise DataError(what, mend="wait for it, or choose another output folder") from error
             what = f"{self._path} is damaged, or no journal of trials ({error})"
             raise DataError(what, mend="move it away: the trials that it held are run again") from error
+
+
+def finished(path: Path) -> list[dict[str, Any]]:
+    """Finished trials of the journal at ``path`` by label, the costliest first; a run may be writing it.
+
+    Returns:
+        ``label``, ``shards`` of utterances done, ``utterances`` and ``seconds``, one entry a label.
+
+    Raises:
+        DataError: There is no journal, or the file is none.
+    """
+    if not path.is_file():
+        what = f"{path} is missing"
+        raise DataError(what, expected="a folder that stablequant quantize wrote")
+    query = (
+        "SELECT label, COUNT(*), SUM(json_array_length(transcripts)), SUM(seconds) FROM trials "
+        "GROUP BY label ORDER BY 4 DESC, 1"
+    )
+    try:
+        with closing(sqlite3.connect(path)) as db:
+            found = db.execute(query).fetchall()
+    except sqlite3.Error as error:
+        what = f"{path} is damaged, or no journal of trials ({error})"
+        raise DataError(what, expected="trials.sqlite as stablequant quantize writes it") from error
+    return [dict(zip(("label", "shards", "utterances", "seconds"), row, strict=True)) for row in found]
