@@ -9,7 +9,7 @@ export OMP_WAIT_POLICY ?= passive
 .PHONY: demo test lint bench clean
 
 demo: $(READY)
-	$(BIN)/stablequant quantize examples/moonshine-tiny --data examples/asterisk --set planes=2 --set beyond_chance=true --p-max 0.05 --out demo-out
+	$(BIN)/stablequant quantize examples/moonshine-tiny --data examples/asterisk --set planes=2 --set beyond_chance=true --p-max 0.05 --workers 2 --out demo-out
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -54,7 +54,7 @@ class Settings(BaseModel):
     seed: int = 0
     max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
     batch_size: Annotated[int, Field(ge=1)] = 16
-    batch_seconds: Annotated[float, Field(gt=0)] = 160.0
+    batch_seconds: Annotated[float, Field(gt=0)] = 40.0
     """Most padded audio in one batch."""
     calibration_utterances: Annotated[int, Field(ge=1)] = 256
     """At most this many, drawn with the seed."""

@@ -94,6 +94,7 @@ def quantize(
     *,
     command: str = "",
     sensitivities: Sequence[Sensitivity] | None = None,
+    workers: int = 1,
     progress: Progress = lambda title, done, total: None,
 ) -> Evidence:
     """Quantise a model and export it to ``out``, with the evidence of what it cost.
@@ -106,6 +107,7 @@ def quantize(
         command: The command line that makes this run again, for the record.
         sensitivities: What stage 1 found in an earlier run of this model, speech and settings, one entry an operation in
             network order; default: it is run.
+        workers: Processes that the trials are spread over, one thread each; 1 runs them here, with all threads.
         progress: Told what is running.
 
     Raises:
@@ -130,7 +132,7 @@ def quantize(
     with Journal(out / "trials.sqlite") as journal:
 
         def trials(split: str) -> Trials:
-            return Trials(simulator, speech[split], settings, journal, progress)
+            return Trials(simulator, speech[split], settings, journal, progress, workers)
 
         with clock.stage("observe"):
             histograms = _observe(simulator, speech["calibration"], settings, out / "activations.npz", progress)

@@ -57,6 +57,9 @@ def quantize(
     gamma: Annotated[float, typer.Option(help="Stage 1 flags a layer that costs more, in points of WER.")] = 0.25,
     p_step: Annotated[float, typer.Option(help="Step of the search for p, in per cent of the mass.")] = 0.01,
     p_max: Annotated[float, typer.Option(help="Largest p tried.")] = 0.5,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that share the trials, one thread each; memory grows with them.")
+    ] = 1,
     settings: Set = [],  # noqa: B006 - typer reads the default, nobody changes it
     json: Json = False,
 ) -> None:
@@ -67,7 +70,7 @@ def quantize(
 
     given = {"gamma": gamma, "p_step": p_step, "p_max": p_max}
     chosen = _settings(settings, given)
-    evidence = run(model, data, out, chosen, command=_command(), progress=ProgressLine())
+    evidence = run(model, data, out, chosen, command=_command(), workers=workers, progress=ProgressLine())
     summary = write_reports(evidence, out)
     print_json(summary) if json else print(methods(summary))
 

@@ -18,6 +18,7 @@ from stablequant.models.frontend import Transcript
 from stablequant.quantize.plan import Scheme
 from stablequant.quantize.simulate import Simulator
 from stablequant.search.journal import Journal
+from stablequant.search.workers import spread
 
 #: Told what is running, how many steps of it are done, and how many there are.
 Progress = Callable[[str, int, int], None]
@@ -63,8 +64,13 @@ class Trials:
         settings: Settings,
         journal: Journal,
         progress: Progress = lambda label, done, total: None,
+        workers: int = 1,
     ) -> None:
-        """Bind a simulator to ``speech``; finished work is looked up in, and kept in, ``journal``."""
+        """Bind a simulator to ``speech``; finished work is looked up in, and kept in, ``journal``.
+
+        ``workers`` processes share the shards; see search/workers.py.
+        """
+        self._workers = workers
         self._simulator = simulator
         self._speech = speech
         self._settings = settings
@@ -98,20 +104,25 @@ class Trials:
         sizes = [sum(len(w) for w in self._speech.batch(shard)) for shard in self._speech.shards]
         total = len(distinct) * sum(sizes)
         done = 0
+        missing: dict[int, dict[str, Candidate]] = {}
         for number, shard in enumerate(self._speech.shards):
-            missing = {}
             for key, candidate in distinct.items():
-                row = self._row(key, number)
-                if (transcripts := self._journal.find(row)) is None:
-                    missing[key] = candidate
+                if (known := self._journal.find(self._row(key, number))) is None:
+                    missing.setdefault(number, {})[key] = candidate
                 else:
-                    found[key].update(zip(shard, transcripts, strict=True))
+                    found[key].update(zip(shard, known, strict=True))
                     done += sizes[number]
-            self._progress(title, done, total)
-            for key, transcripts in self._run_shard(shard, number, missing, base or {}, drafts, alike):
-                found[key].update(zip(shard, transcripts, strict=True))
+        self._progress(title, done, total)
+
+        def work(number: int) -> Iterator[tuple[str, float, list[Transcript]]]:
+            return self._run_shard(self._speech.shards[number], missing[number], base or {}, drafts, alike)
+
+        for number, (key, seconds, transcripts) in spread(work, list(missing), self._workers):
+            self._journal.add(self._row(key, number), distinct[key].label, number, seconds, transcripts)
+            if not found[key].keys() >= set(self._speech.shards[number]):
                 done += sizes[number]
-                self._progress(title, done, total)
+            found[key].update(zip(self._speech.shards[number], transcripts, strict=True))
+            self._progress(title, done, total)
         return [self._outcome(c, found[c.key()]) for c in candidates]
 
     def _row(self, key: str, shard: int) -> str:
@@ -120,14 +131,11 @@ class Trials:
     def _run_shard(
         self,
         shard: Sequence[int],
-        number: int,
         missing: Mapping[str, Candidate],
         base: Scheme,
         drafts: Sequence[Transcript] | None,
         alike: bool,
-    ) -> Iterator[tuple[str, list[Transcript]]]:
-        if not missing:
-            return
+    ) -> Iterator[tuple[str, float, list[Transcript]]]:
         simulator, frontend = self._simulator, self._simulator.model.frontend
         first = simulator.executors[simulator.model.graphs[0].name]
         backend = simulator.backend({})
@@ -148,9 +156,7 @@ class Trials:
             )
             if alike:
                 guesses = [t.tokens for t in transcripts]
-            seconds = time.perf_counter() - began
-            self._journal.add(self._row(key, number), candidate.label, number, seconds, transcripts)
-            yield key, transcripts
+            yield key, time.perf_counter() - began, transcripts
 
     def _outcome(self, candidate: Candidate, found: Mapping[int, Transcript]) -> Outcome:
         transcripts = tuple(found[i] for i in range(len(self._speech.utterances)))
