@@ -30,6 +30,13 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *rows))
 
 
+def cpu(result: dict[str, Any]) -> str:
+    """The processor that gave the times, with what int8 kernels use of it."""
+    machine = result["machine"]
+    features = ", ".join(f.replace("_", "-") for f in machine["features"])
+    return f"{machine['cpu']} ({features}), {machine['cores']} cores"
+
+
 def methods(name: str) -> str:
     """Float, rivals, stablequant and the int8 file on test speech."""
     s = result(name)
@@ -58,13 +65,14 @@ def methods(name: str) -> str:
     flagged = flagged or "none"
     p = s["p"] if not isinstance(s["p"], dict) else "one a layer"
     test, dev = s["data"]["test"]["details"], s["data"]["dev"]["details"]
+    planes = ", inputs of the flagged ones in two planes" if "planes=2" in s["command"] else ""
     note = (
         f"Test: {test['utterances']} utterances, {f['words']} words; search on {dev['utterances']} dev utterances, "
         f"{s['dev']['words']} words. Flagged by stage 1: {flagged}. p = {p}. "
-        f"{s['ops_int8']} of {s['ops']} operations in int8; {file['bytes_ratio']:.3f} of float32's bytes. "
+        f"{s['ops_int8']} of {s['ops']} operations in int8{planes}; {file['bytes_ratio']:.3f} of float32's bytes. "
         f"The file's WER differs from the simulation's by {file['wer_difference_to_simulation']:+.2f} points. "
         f"Speed: one utterance at a time, both files in {file['runtime']}, "
-        f"{s['machine']['cpu']}, {s['machine']['cores']} cores. `{s['command']}`"
+        f"{cpu(s)}. `{s['command']}`"
     )
     return f"{markdown(head, rows)}\n\n{note}"
 
@@ -101,12 +109,31 @@ def large(name: str) -> str:
         ["minutes, all stages", f"{r['minutes']:.1f}"],
     ]
     d = r["dev_utterances"]
-    machine = f"{r['machine']['cpu']}, {r['machine']['cores']} cores, {r['runtime']}"
+    machine = f"{cpu(r)}, {r['runtime']}"
     note = f"Random weights, {d['utterances']} dev utterances of {d['seconds']} s in all, three values of p; {machine}."
     return f"{markdown(['HuBERT-large size', ''], rows)}\n\n{note}"
 
 
-TABLES = {"methods": methods, "ablation": ablation, "large": large}
+def perturbation(name: str) -> str:
+    """What a change too small to hear does."""
+    r = result(name)
+    rows = [
+        [
+            x["name"],
+            f"{x['wer']:.2f}",
+            f"{x['wer_difference']:+.2f}",
+            "{:+.2f} to {:+.2f}".format(*x["wer_difference_interval"]),
+            f"{x['transcripts_identical']:.0%}",
+            f"{x['output_change']:.1%}" if x["output_change"] > 1e-3 else f"{x['output_change']:.0e}",
+        ]
+        for x in r["rows"]
+    ]
+    head = ["", "WER %", "moves by", "95 % interval", "transcripts identical", "encoder's output moves by"]
+    note = f"{r['utterances']} utterances, {r['words']} words; {cpu(r)}."
+    return f"{markdown(head, rows)}\n\n{note}"
+
+
+TABLES = {"perturbation": perturbation, "methods": methods, "ablation": ablation, "large": large}
 
 
 def filled(text: str) -> str:

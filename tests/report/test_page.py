@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from stablequant.pipeline import Evidence
+from stablequant.report.card import card
 from stablequant.report.page import curves, page, sensitivity, split_name
 from stablequant.report.summary import summarise
 from stablequant.report.words import interval, signed, verdict
@@ -180,6 +181,24 @@ def test_a_run_without_flagged_layers_says_so(evidence: Evidence) -> None:
     assert "nothing was clipped" in read.text
     assert read.classes("activation") == []
     assert "None %" not in read.text
+
+
+def test_two_planes_and_a_flag_beyond_chance_are_told_on_page_and_card(evidence: Evidence) -> None:
+    first, *rest = evidence.plan.layers
+    grids = tuple(a.model_copy(update={"planes": 2}) for a in first.activations)
+    layers = (first.model_copy(update={"flagged": True, "p": 0.25, "activations": grids}), *rest)
+    settings = evidence.plan.settings.model_copy(update={"planes": 2, "beyond_chance": True})
+    plan = evidence.plan.model_copy(update={"layers": layers, "settings": settings})
+    changed = dataclasses.replace(evidence, plan=plan)
+    summary = summarise(changed)
+    for told in (page(changed, summary), card(changed, summary)):
+        assert ", and more than chance" in told
+    assert "divides each step 254 times" in page(changed, summary)
+    assert "two int8 planes" in card(changed, summary)
+    plain = summarise(evidence)
+    for told in (page(evidence, plain), card(evidence, plain)):
+        assert ", and more than chance" not in told
+        assert "planes" not in told
 
 
 def test_a_search_per_layer_draws_each_layers_own_curve(evidence: Evidence) -> None:
