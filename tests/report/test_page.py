@@ -198,7 +198,8 @@ def test_two_planes_and_a_flag_beyond_chance_are_told_on_page_and_card(evidence:
     plain = summarise(evidence)
     for told in (page(evidence, plain), card(evidence, plain)):
         assert ", and more than chance" not in told
-        assert "planes" not in told
+        assert "divides each step" not in told
+        assert "two int8 planes" not in told
 
 
 def test_a_search_per_layer_draws_each_layers_own_curve(evidence: Evidence) -> None:
