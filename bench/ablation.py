@@ -30,7 +30,7 @@ from stablequant.search.journal import Journal
 from stablequant.search.trials import Candidate, Trials
 
 ROOT = Path(__file__).resolve().parent.parent
-GRID = (0.0, 0.02, 0.05, 0.1, 0.2)
+GRID = (0.0, 0.03, 0.1)
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "weights: channel, mse": {"weight_method": "mse"},
