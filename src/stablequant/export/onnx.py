@@ -85,10 +85,11 @@ class Writer:
         """Grids of a layer's activations; ``None`` if it stays in float."""
         return self._scheme.get(name)
 
-    def int8_weight(self, node: Node, *, transposed: bool) -> tuple[str, str, int]:
+    def int8_weight(self, node: Node, *, transposed: bool, plane: int = 0) -> tuple[str, str, int]:
         """An int8 weight and its scales as initialisers, and the axis of its output channels (unused if one scale).
 
-        Stored transposed, ``[in, out]``, a linear layer's weight needs no work at run time.
+        Stored transposed, ``[in, out]``, a linear layer's weight needs no work at run time. A second ``plane`` has a copy
+        of its own: where ONNX Runtime moves weights to uint8, it cannot do so for two readers of one.
         """
         key = node.weights["weight"]
         weight = self.graph.weights[key]
@@ -97,10 +98,10 @@ class Writer:
         scale = scales.numpy().reshape(-1)
         if transposed:
             q = q.T
-        values = self.constant(q, np.int8, f"{key}.int8")
+        values = self.constant(q, np.int8, f"{key}.int8" + (".again" if plane else ""))
         return values, self.constant(scale if len(scale) > 1 else scale[0], np.float32, f"{key}.scale"), int(transposed)
 
-    def weight(self, node: Node, *, transposed: bool) -> str:
+    def weight(self, node: Node, *, transposed: bool, plane: int = 0) -> str:
         """The weight of a quantisable node: dequantised from int8 where the scheme says so."""
         key = node.weights["weight"]
         if self.quantised(node.attrs.get("tied", node.name)) is None:
@@ -108,10 +109,14 @@ class Writer:
             return self.constant(array.T if transposed else array, np.float32, key + ".T" if transposed else key)
 
         def write() -> str:
-            values, scale, axis = self.int8_weight(node, transposed=transposed)
-            return self.op("DequantizeLinear", values, scale, out=f"{key}.dequantised", axis=axis)
+            values, scale, axis = self.int8_weight(node, transposed=transposed, plane=plane)
+            # Written out although it is zero: where ONNX Runtime moves weights to uint8 (see runtime/onnxruntime.py) it
+            # would else put one zero point beside many scales, and refuse its own graph.
+            zeros = np.zeros(tuple(self._initializers[scale].dims), np.int8)
+            zero = self.constant(zeros, np.int8, f"{values}.zero_point")
+            return self.op("DequantizeLinear", values, scale, zero, out=f"{values}.dequantised", axis=axis)
 
-        return self.once(("weight", key, transposed), write)
+        return self.once(("weight", key, transposed, plane), write)
 
     def activation(self, value: str, params: QuantParams) -> str:
         """``value`` through a quantise / dequantise pair; readers of one value on one grid share it."""

@@ -49,8 +49,11 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
         "flagged": list(plan.flagged),
         "p": plan.p if plan.p is not None or not plan.flagged else {x.name: x.p for x in plan.layers if x.flagged},
         "gamma": plan.settings.gamma,
-        "dev": {"float_wer": round(evidence.dev.wer, 4), "words": evidence.dev.total_words}
-        | ({} if evidence.resolution is None else {"resolution": round(evidence.resolution, 4)}),
+        "dev": {
+            "float_wer": round(evidence.dev.wer, 4),
+            "words": evidence.dev.total_words,
+            "resolution": None if evidence.resolution is None else round(evidence.resolution, 4),
+        },
         "ops": len(model.ops(matmuls=plan.settings.attention_matmuls)),
         "ops_int8": len(plan.layers),
         "seconds": evidence.seconds,

@@ -12,6 +12,8 @@ from stablequant.errors import ExportError, memory_ran_out
 
 #: ONNX Runtime folds MatMul + Add into Gemm, which its int8 fusions do not know: a quantised layer then runs in float.
 DISABLED = ("MatMulAddFusion",)
+#: x86 without VNNI adds two products of uint8 and int8 in 16 bits, which can overflow; uint8 by uint8 cannot, and is as fast.
+CONFIGURATION = {"session.x64quantprecision": "1"}
 
 
 class OnnxRuntimeBackend:
@@ -32,6 +34,8 @@ class OnnxRuntimeBackend:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what it logs as an error it raises as well
+        for key, value in CONFIGURATION.items():
+            options.add_session_config_entry(key, value)
         if threads is not None:
             options.intra_op_num_threads = threads
         level = onnxruntime.GraphOptimizationLevel
