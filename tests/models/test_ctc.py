@@ -235,8 +235,10 @@ def test_the_real_model_is_what_transformers_computes(graft: Loaded) -> None:
         with torch.inference_mode():
             expected = model(waveform[None]).logits
         logits, _ = run(graph, *padded([waveform]))
-        assert difference(logits, expected) < 1e-4
-        assert difference(row[:count], expected[0]) < 1e-4
+        # Trained logits span some 25; how their sums round differs with the processor's kernels.
+        span = float(expected.max() - expected.min())
+        assert difference(logits, expected) < 1e-5 * span
+        assert difference(row[:count], expected[0]) < 1e-5 * span
         assert torch.equal(logits.argmax(-1), expected.argmax(-1))
 
 
