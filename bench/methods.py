@@ -16,6 +16,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch starts its threads, as the command line does
 
@@ -46,6 +47,17 @@ def manifests(folder: Path, sets: Sequence[str] = ()) -> list[str]:
         path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
         paths.append(str(path))
     return paths
+
+
+def require_same(name: str, summary: dict[str, Any]) -> None:
+    """Refuse a stage 1 of another model or other speech."""
+    found = json.loads((ROOT / "bench" / "results" / f"methods-{name}.json").read_text())
+    for kind, a, b in (
+        ("model", found, summary),
+        *((s, found["data"], summary["data"]) for s in ("calibration", "dev")),
+    ):
+        if a[kind]["fingerprint"] != b[kind]["fingerprint"]:
+            sys.exit(f"stage 1 of {name} was measured on another {kind}; run without --stage-1")
 
 
 def stage_1(name: str, settings: Settings) -> list[Sensitivity]:
@@ -79,6 +91,8 @@ def main() -> None:
         progress=ProgressLine(),
     )
     summary = write_reports(evidence, work)
+    if arguments.stage_1:
+        require_same(arguments.stage_1, summary)
     summary["model"]["name"] = MODELS[arguments.model]
     for split in ("calibration", "dev", "test"):
         summary["data"][split]["name"] = ", ".join(Path(path).stem for path in speech)
