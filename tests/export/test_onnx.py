@@ -179,6 +179,25 @@ def test_no_sum_of_int8_products_overflows_on_any_processor(planes: int) -> None
         assert support.relative_difference(*both) < 1e-4, layer
 
 
+def test_weights_of_two_planes_are_stored_once_also_where_the_embedding_shares_them() -> None:
+    scheme = schemes.mixed(
+        support.scheme("moonshine"), support.histograms("moonshine"), {"proj_out": 0.0}, Settings(planes=2)
+    )
+    protos, plain = exported("moonshine", scheme), int8("moonshine")
+    assert sum(p.ByteSize() for p in protos.values()) < 1.001 * sum(p.ByteSize() for p in plain.values())
+    table = next(t for t in protos["decoder"].graph.initializer if t.name == "model.decoder.embed_tokens.weight.uint8")
+    assert table.data_type == TensorProto.UINT8
+    ids = torch.tensor([[1, 1939, 901, 7191, 29889]])
+    alone = schemes.mixed({}, support.histograms("moonshine"), {"proj_out": 0.0}, Settings(planes=2))
+    sounds = support.waveforms(support.SHORT[:1])
+    simulated = run_both(Simulator(support.moonshine()).backend(alone), "moonshine", sounds, ids)[-1]["logits"]
+    for optimise in (True, False):
+        file = run_both(runtime(exported("moonshine", alone), optimise=optimise), "moonshine", sounds, ids)[-1][
+            "logits"
+        ]
+        assert support.relative_difference(file, simulated) < 1e-3
+
+
 def fine(scheme: Mapping[str, LayerQuant]) -> dict[str, LayerQuant]:
     """The same layers with inputs on a grid too fine to matter."""
     return {name: tuple(QuantParams(q.scale / 256, bits=16) for q in quants) for name, quants in scheme.items()}

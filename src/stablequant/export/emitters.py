@@ -71,15 +71,17 @@ def _product(w: Writer, node: Node, multiply: Callable[..., str], out: str) -> s
     """``multiply`` of the first input, which is rounded where the scheme says so; of two planes, the sum of two products."""
     params = w.quantised(node.name)
     if params is None or params[0].planes == 1:
-        return multiply(_operand(w, node, 0), 0, out=out)
+        return multiply(_operand(w, node, 0), out=out)
     rest = w.remainder(node.inputs[0], params[0])
-    return w.op("Add", multiply(_operand(w, node, 0), 0), multiply(rest, 1), out=out)
+    return w.op("Add", multiply(_operand(w, node, 0)), multiply(rest), out=out)
 
 
 @emitter("linear")
 def _linear(w: Writer, node: Node) -> None:
-    def multiply(x: str, plane: int, out: str | None = None) -> str:
-        return w.op("MatMul", x, w.weight(node, transposed=True, plane=plane), out=out)
+    weight = w.weight(node, transposed=True)
+
+    def multiply(x: str, out: str | None = None) -> str:
+        return w.op("MatMul", x, weight, out=out)
 
     if "bias" in node.weights:
         product = _product(w, node, multiply, f"{node.name}.product")
@@ -91,14 +93,15 @@ def _linear(w: Writer, node: Node) -> None:
 @emitter("conv1d")
 def _conv1d(w: Writer, node: Node) -> None:
     a = node.attrs
+    weight = w.weight(node, transposed=False)
     pads = [a["padding"], a["padding"] - a["trim"]]  # one step less of padding is one step less at the end
     shape = {"kernel_shape": [a["kernel"]], "strides": [a["stride"]], "pads": pads, "group": a["groups"]}
+    bias = [w.parameter(node, "bias")] if "bias" in node.weights else []
 
-    def multiply(x: str, plane: int, out: str | None = None) -> str:
+    def multiply(x: str, out: str | None = None) -> str:
         turned = w.op("Transpose", x, perm=[0, 2, 1])
-        weight = w.weight(node, transposed=False, plane=plane)
-        bias = [w.parameter(node, "bias")] if "bias" in node.weights and plane == 0 else []
-        return w.op("Conv", turned, weight, *bias, out=out, **shape)
+        # Of two planes one alone may bring the bias.
+        return w.op("Conv", turned, weight, *(bias.pop() for _ in bias[:]), out=out, **shape)
 
     y = _product(w, node, multiply, f"{node.name}.product")
     w.op("Transpose", y, perm=[0, 2, 1], out=node.outputs[0])
@@ -261,8 +264,10 @@ def _embedding(w: Writer, node: Node) -> None:
     elif w.quantised(tied) is None:
         w.op("Transpose", w.op("Gather", w.weight(node, transposed=True), ids, axis=1), perm=[1, 2, 0], out=out)
     else:
-        values, scale, _ = w.int8_weight(node, transposed=True)
+        values, scale, zero, _ = w.int8_weight(node, transposed=True)
         rows = w.op("Transpose", w.op("Cast", w.op("Gather", values, ids, axis=1), to=1), perm=[1, 2, 0])
+        if w.holds_more_than_zero(zero):
+            rows = w.op("Sub", rows, w.constant(128.0))
         if w.is_scalar(scale):
             w.op("Mul", rows, scale, out=out)
         else:

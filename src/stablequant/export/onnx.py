@@ -70,6 +70,10 @@ class Writer:
         """Whether an initialiser has no axes."""
         return not self._initializers[name].dims
 
+    def holds_more_than_zero(self, name: str) -> bool:
+        """Whether an initialiser has a value other than zero."""
+        return bool(numpy_helper.to_array(self._initializers[name]).any())
+
     # -- weights and activations --------------------------------------------------------------------------------------
 
     def float_weight(self, node: Node, role: str) -> NDArray[np.float32]:
@@ -85,11 +89,13 @@ class Writer:
         """Grids of a layer's activations; ``None`` if it stays in float."""
         return self._scheme.get(name)
 
-    def int8_weight(self, node: Node, *, transposed: bool, plane: int = 0) -> tuple[str, str, int]:
-        """An int8 weight and its scales as initialisers, and the axis of its output channels (unused if one scale).
+    def int8_weight(self, node: Node, *, transposed: bool) -> tuple[str, str, str, int]:
+        """An 8-bit weight, its scales and zero points as initialisers, and the axis of its output channels.
 
-        Stored transposed, ``[in, out]``, a linear layer's weight needs no work at run time. A second ``plane`` has a copy
-        of its own: where ONNX Runtime moves weights to uint8, it cannot do so for two readers of one.
+        Stored transposed, ``[in, out]``, a linear layer's weight needs no work at run time. Zero points are written out
+        although they are all alike: where ONNX Runtime moves int8 weights to uint8 (see runtime/onnxruntime.py) it would else
+        put one zero point beside many scales, and refuse its own graph. It also cannot do so for two readers of one weight, so
+        a layer of two planes has its weights as uint8 from the start: the same grid, moved by 128, stored once.
         """
         key = node.weights["weight"]
         weight = self.graph.weights[key]
@@ -98,25 +104,29 @@ class Writer:
         scale = scales.numpy().reshape(-1)
         if transposed:
             q = q.T
-        values = self.constant(q, np.int8, f"{key}.int8" + (".again" if plane else ""))
-        return values, self.constant(scale if len(scale) > 1 else scale[0], np.float32, f"{key}.scale"), int(transposed)
+        grids = self.quantised(node.attrs.get("tied", node.name))
+        moved = 128 if grids and grids[0].planes == 2 else 0
+        kind = np.uint8 if moved else np.int8
+        shape = scale.shape if len(scale) > 1 else ()
+        return (
+            self.constant((q.astype(np.int16) + moved).astype(kind), kind, f"{key}.{np.dtype(kind).name}"),
+            self.constant(scale.reshape(shape), np.float32, f"{key}.scale"),
+            self.constant(np.full(shape, moved), kind, f"{key}.zero_point"),
+            int(transposed),
+        )
 
-    def weight(self, node: Node, *, transposed: bool, plane: int = 0) -> str:
-        """The weight of a quantisable node: dequantised from int8 where the scheme says so."""
+    def weight(self, node: Node, *, transposed: bool) -> str:
+        """The weight of a quantisable node: dequantised from 8 bits where the scheme says so."""
         key = node.weights["weight"]
         if self.quantised(node.attrs.get("tied", node.name)) is None:
             array = self.float_weight(node, "weight")
             return self.constant(array.T if transposed else array, np.float32, key + ".T" if transposed else key)
 
         def write() -> str:
-            values, scale, axis = self.int8_weight(node, transposed=transposed, plane=plane)
-            # Written out although it is zero: where ONNX Runtime moves weights to uint8 (see runtime/onnxruntime.py) it
-            # would else put one zero point beside many scales, and refuse its own graph.
-            zeros = np.zeros(tuple(self._initializers[scale].dims), np.int8)
-            zero = self.constant(zeros, np.int8, f"{values}.zero_point")
-            return self.op("DequantizeLinear", values, scale, zero, out=f"{values}.dequantised", axis=axis)
+            *operands, axis = self.int8_weight(node, transposed=transposed)
+            return self.op("DequantizeLinear", *operands, out=f"{key}.dequantised", axis=axis)
 
-        return self.once(("weight", key, transposed, plane), write)
+        return self.once(("weight", key, transposed), write)
 
     def activation(self, value: str, params: QuantParams) -> str:
         """``value`` through a quantise / dequantise pair; readers of one value on one grid share it."""
