@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("model", choices=MODELS)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="settings")
     parser.add_argument("--speech", action="append", default=[], metavar="SET", help="default: all four")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the trials")
     parser.add_argument("--name", help="of the result; default: the model's")
     parser.add_argument("--stage-1", metavar="NAME", help="take stage 1 from bench/results/methods-NAME.json of before")
     arguments = parser.parse_args()
@@ -88,6 +89,7 @@ def main() -> None:
         settings,
         command=shlex.join(["python", "bench/methods.py", *sys.argv[1:]]),
         sensitivities=known,
+        workers=arguments.workers,
         progress=ProgressLine(),
     )
     summary = write_reports(evidence, work)
