@@ -40,6 +40,7 @@ from stablequant.search.compose import compose
 from stablequant.search.journal import Journal
 from stablequant.search.sensitivity import Sensitivity, resolution, sensitivity
 from stablequant.search.trials import Candidate, Outcome, Progress, Trials
+from stablequant.search.workers import LocalPool, Pool
 
 #: Whole-model methods that stablequant is held against: the same calibrator for every layer.
 RIVALS = ("max", "percentile", "mse")
@@ -94,7 +95,7 @@ def quantize(
     *,
     command: str = "",
     sensitivities: Sequence[Sensitivity] | None = None,
-    workers: int = 1,
+    pool: Pool = LocalPool(),  # noqa: B008 - frozen
     progress: Progress = lambda title, done, total: None,
 ) -> Evidence:
     """Quantise a model and export it to ``out``, with the evidence of what it cost.
@@ -107,7 +108,7 @@ def quantize(
         command: The command line that makes this run again, for the record.
         sensitivities: What stage 1 found in an earlier run of this model, speech and settings, one entry an operation in
             network order; default: it is run.
-        workers: Processes that the trials are spread over, one thread each; 1 runs them here, with all threads.
+        pool: The workers that share the trials; default: this process, with all threads.
         progress: Told what is running.
 
     Raises:
@@ -132,7 +133,7 @@ def quantize(
     with Journal(out / "trials.sqlite") as journal:
 
         def trials(split: str) -> Trials:
-            return Trials(simulator, speech[split], settings, journal, progress, workers)
+            return Trials(simulator, speech[split], settings, journal, progress, pool)
 
         with clock.stage("observe"):
             histograms = _observe(simulator, speech["calibration"], settings, out / "activations.npz", progress)

@@ -67,10 +67,11 @@ def quantize(
     from stablequant.pipeline import quantize as run
     from stablequant.report.tables import methods
     from stablequant.report.write import write_reports
+    from stablequant.search.workers import LocalPool
 
     given = {"gamma": gamma, "p_step": p_step, "p_max": p_max}
     chosen = _settings(settings, given)
-    evidence = run(model, data, out, chosen, command=_command(), workers=workers, progress=ProgressLine())
+    evidence = run(model, data, out, chosen, command=_command(), pool=LocalPool(workers), progress=ProgressLine())
     summary = write_reports(evidence, out)
     print_json(summary) if json else print(methods(summary))
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from stablequant.models.graph import Graph, Node
 from stablequant.models.kernels import KERNELS
+from stablequant.models.work import multiplications
 
 #: Called before each operation that has an int8 form, and before an embedding that shares such an operation's weight:
 #: takes the node, its inputs, its weights by role and the valid steps ``[B]`` of its first input (``None``: all), and
@@ -29,11 +30,17 @@ Values = dict[str, Tensor]
 
 
 class Executor:
-    """Executes one graph; holds its weights and the order in which values may be let go."""
+    """Executes one graph; holds its weights and the order in which values may be let go.
+
+    Attributes:
+        graph: What is executed.
+        multiplications: Done so far in products, over all calls.
+    """
 
     def __init__(self, graph: Graph) -> None:
         """Prepare ``graph`` for execution."""
         self.graph = graph
+        self.multiplications = 0
         self._last_use = graph.last_use()
         self._weights = [{role: graph.weights[key] for role, key in n.weights.items()} for n in graph.nodes]
 
@@ -66,7 +73,9 @@ class Executor:
                 weights: Mapping[str, Tensor] = self._weights[index]
                 if operands is not None and (node.activations or "tied" in node.attrs):
                     inputs, weights = operands(node, inputs, weights, alive[node.lengths] if node.lengths else None)
-                alive.update(zip(node.outputs, KERNELS[node.kind](node, inputs, weights), strict=True))
+                outputs = KERNELS[node.kind](node, inputs, weights)
+                self.multiplications += multiplications(node, inputs, weights, outputs)
+                alive.update(zip(node.outputs, outputs, strict=True))
                 for name in (*node.inputs, node.lengths):
                     if self._last_use.get(name) == index and name not in self.graph.outputs:
                         alive.pop(name, None)

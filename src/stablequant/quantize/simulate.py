@@ -63,6 +63,11 @@ class Simulator:
             matmuls=settings.attention_matmuls,
         )
 
+    @property
+    def multiplications(self) -> int:
+        """Done so far in products, in all graphs."""
+        return sum(executor.multiplications for executor in self.executors.values())
+
     def operands(self, scheme: Scheme) -> Operands | None:
         """What the executor should compute with under ``scheme``; ``None`` for all in float."""
         require_layers(scheme, self._names)
