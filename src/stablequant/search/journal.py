@@ -57,11 +57,9 @@ class Journal:
             tables = {row[0] for row in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             columns = tuple(row[1] for row in self._db.execute("PRAGMA table_info(trials)"))
             if tables and columns != _COLUMNS:
-                old = tables == {"trials"}
-                other = (
-                    "a journal of another version" if old else f"something else (it has {', '.join(sorted(tables))})"
-                )
-                what = f"{path} is {other}"
+                what = f"{path} is something else (it has {', '.join(sorted(tables))})"
+                if tables == {"trials"}:
+                    what = f"{path} is a journal of another version"
                 raise DataError(what, expected="a journal of trials", mend="choose another output folder")
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute(_SCHEMA)
