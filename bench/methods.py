@@ -101,7 +101,8 @@ def main() -> None:
         summary["data"][split]["name"] = ", ".join(Path(path).stem for path in speech)
     summary["sensitivity"] = {layer.name: layer.sensitivity for layer in evidence.plan.layers}
     summary["p_curve"] = [
-        {"p": sorted(set(t.p.values())), "wer": round(t.wer, 4), "cer": round(t.cer, 4)} for t in evidence.search.trials
+        {"p": sorted(set(t.p.values())), "wer": round(t.wer, 4), "cer": round(t.cer, 4)}
+        for t in evidence.search.percentiles.trials
     ]
     result = ROOT / "bench" / "results" / f"methods-{name}.json"
     result.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")

@@ -35,6 +35,8 @@ class Settings(BaseModel):
     """Stage 1 flags a layer that alone costs more than this, in points of WER."""
     beyond_chance: bool = False
     """Flag a layer only if the 95 % interval of its cost lies above 0 as well; a thousand words err by more than gamma."""
+    search: Literal["exact", "racing"] = "exact"
+    """Whether every trial hears all dev speech, or only as much as settles it; see docs/search.md."""
     stage1_calibrator: Literal["max", "percentile"] = "max"
     percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
     """Of the calibrator "percentile", as naive method and in stage 1."""

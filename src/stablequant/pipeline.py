@@ -38,7 +38,8 @@ from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 from stablequant.search import percentile, schemes
 from stablequant.search.compose import compose
 from stablequant.search.journal import Journal
-from stablequant.search.sensitivity import Sensitivity, resolution, sensitivity
+from stablequant.search.sensitivity import Sensitivity, resolution
+from stablequant.search.stages import Found, search
 from stablequant.search.trials import Candidate, Outcome, Progress, Trials
 from stablequant.search.workers import LocalPool, Pool
 
@@ -53,8 +54,7 @@ class Evidence:
     model: SpeechModel
     plan: Plan
     histograms: Histograms
-    search: percentile.PercentileSearch
-    dev: EvaluationResult
+    search: Found
     resolution: float | None
     """Points of WER that the dev speech tells from chance."""
     test: dict[str, EvaluationResult]
@@ -137,19 +137,14 @@ def quantize(
 
         with clock.stage("observe"):
             histograms = _observe(simulator, speech["calibration"], settings, out / "activations.npz", progress)
-        with clock.stage("stage_1"):
-            on_dev = trials("dev")
-            (reference,) = on_dev.run([Candidate("float", {})], "float on dev")
-            layers = sensitivities or sensitivity(on_dev, reference, histograms, settings)
-            resolved = resolution(layers)
-        with clock.stage("stage_2"):
-            worst_first = sorted((s for s in layers if s.flagged), key=lambda s: -s.delta)
-            found = percentile.search(on_dev, reference, histograms, [s.name for s in worst_first], settings)
-        plan = compose(model, model_name, identities, settings, histograms, layers, found)
+        with clock.stage("search"):
+            found = search(trials("dev"), histograms, settings, sensitivities)
+            resolved = resolution(found.layers)
+        plan = compose(model, model_name, identities, settings, histograms, found.layers, found.percentiles)
         plan.save(out / "plan.json")
 
         with clock.stage("test"):
-            outcomes = _test(trials("test"), histograms, found, settings)
+            outcomes = _test(trials("test"), histograms, found.percentiles, settings)
     with clock.stage("export"):
         aside = out / "unverified"
         files = bundle.write_graphs(model, plan, aside)
@@ -171,11 +166,10 @@ def quantize(
         plan=plan,
         histograms=histograms,
         search=found,
-        dev=reference.result,
         resolution=resolved,
         test={**{name: o.result for name, o in outcomes.items()}, "int8_file": result},
         verifications=tuple(verifications),
-        warnings=(*warnings, *_too_coarse(resolved, reference.result.total_words, settings)),
+        warnings=(*warnings, *_too_coarse(resolved, found.reference.result.total_words, settings)),
         runtime=backend.name,
         file_bytes=size,
         speedup=speedup(seconds, "int8", "float"),

@@ -35,12 +35,14 @@ def methods(summary: dict[str, Any]) -> str:
         rows.append([label, f"{r['wer']:.2f}", f"{r['delta']:+.2f}", f"{low:+.2f} to {high:+.2f}", size, speed])
     head = ["W8A8", "WER %", "delta", "95 % interval", "MB", "speed"]
     p = summary["p"] if not isinstance(summary["p"], dict) else "one a layer"
+    spent = summary["search"]
     float32, cpu = summary["float"], summary["machine"]["cpu"]
     text = f"""{table(head, rows)}
 
 {summary["ops_int8"]} of {summary["ops"]} operations in int8
 test: {float32["utterances"]} utterances, {float32["words"]} words
 flagged: {", ".join(flagged) or "none"}; p = {p}
+search: {spent["evaluations"]:.1f} evaluations of the dev speech ({spent["mode"]}; {spent["naive"]} without shortcuts)
 int8 file: {file["bytes_ratio"]:.3f} of float32's bytes, speed against float in {file["runtime"]} on {cpu}"""
     skipped = {i: why for rows in summary["data"]["skipped"].values() for i, why in rows.items()}
     if skipped:

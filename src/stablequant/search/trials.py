@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from stablequant.config import Settings, digest
 from stablequant.data.speech import Speech
@@ -61,6 +62,15 @@ class Cost:
 
     multiplications: int = 0
     seconds: float = 0.0
+    rows: set[str] = field(default_factory=set)
+    """Keys of what was counted."""
+
+    def add(self, row: str, piece: Piece) -> None:
+        """Count a piece, once."""
+        if row not in self.rows:
+            self.rows.add(row)
+            self.multiplications += piece.multiplications
+            self.seconds += piece.seconds
 
 
 @dataclass
@@ -90,7 +100,6 @@ class Trials:
         self._shard_keys = [self.speech.shard_key(shard) for shard in self.speech.shards]
         weights = [self.settings.bits, self.settings.weight_granularity, self.settings.weight_method]
         self._context = [self.simulator.model.fingerprint, weights]
-        self._counted: set[str] = set()
 
     def run(
         self,
@@ -124,7 +133,7 @@ class Trials:
             if not found[piece.key].keys() >= set(shard):
                 done += sizes[number]
             found[piece.key].update(zip(shard, piece.transcripts, strict=True))
-            self._count(self._row(piece.key, number), piece)
+            self.cost.add(self._row(piece.key, number), piece)
 
         for number in range(len(self.speech.shards)):
             for key, candidate in distinct.items():
@@ -150,19 +159,17 @@ class Trials:
             self.journal.add(self._row(piece.key, number), distinct[piece.key].label, number, piece)
             keep(number, piece)
             self.progress(title, done, total)
-        return [self._outcome(c, found[c.key()]) for c in candidates]
-
-    def _count(self, row: str, piece: Piece) -> None:
-        """Add to the cost what was not counted before."""
-        if row not in self._counted:
-            self._counted.add(row)
-            self.cost.multiplications += piece.multiplications
-            self.cost.seconds += piece.seconds
+        return [self.outcome(c, found[c.key()]) for c in candidates]
 
     def _row(self, key: str, shard: int) -> str:
         return digest([self._context, key, self._shard_keys[shard]])
 
-    def _outcome(self, candidate: Candidate, found: Mapping[int, Transcript]) -> Outcome:
+    def on(self, indices: Sequence[int]) -> Self:
+        """Trials on a part of the speech, with the same journal, workers and account."""
+        return replace(self, speech=self.speech.part(indices, self.settings.batch_size, self.settings.batch_seconds))
+
+    def outcome(self, candidate: Candidate, found: Mapping[int, Transcript]) -> Outcome:
+        """What transcripts by utterance amount to."""
         transcripts = tuple(found[i] for i in range(len(self.speech.utterances)))
         result = score(self.speech, transcripts, self.settings.normalizer)
         return Outcome(candidate, transcripts, result)
