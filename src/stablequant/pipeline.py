@@ -35,7 +35,7 @@ from stablequant.quantize.plan import Identity, Plan
 from stablequant.quantize.simulate import Simulator
 from stablequant.runtime.latency import speedup
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
-from stablequant.search import percentile, schemes
+from stablequant.search import schemes
 from stablequant.search.compose import compose
 from stablequant.search.journal import Journal
 from stablequant.search.sensitivity import Sensitivity, resolution
@@ -96,6 +96,7 @@ def quantize(
     command: str = "",
     sensitivities: Sequence[Sensitivity] | None = None,
     pool: Pool = LocalPool(),  # noqa: B008 - frozen
+    wait: bool = False,
     progress: Progress = lambda title, done, total: None,
 ) -> Evidence:
     """Quantise a model and export it to ``out``, with the evidence of what it cost.
@@ -109,6 +110,7 @@ def quantize(
         sensitivities: What stage 1 found in an earlier run of this model, speech and settings, one entry an operation in
             network order; default: it is run.
         pool: The workers that share the trials; default: this process, with all threads.
+        wait: Whether to wait for another run that holds ``out``, instead of refusing.
         progress: Told what is running.
 
     Raises:
@@ -130,7 +132,7 @@ def quantize(
         )
         for name, s in speech.items()
     }
-    with Journal(out / "trials.sqlite") as journal:
+    with Journal(out / "trials.sqlite", wait=wait) as journal:
 
         def trials(split: str) -> Trials:
             return Trials(simulator, speech[split], settings, journal, progress, pool)
@@ -140,11 +142,11 @@ def quantize(
         with clock.stage("search"):
             found = search(trials("dev"), histograms, settings, sensitivities)
             resolved = resolution(found.layers)
-        plan = compose(model, model_name, identities, settings, histograms, found.layers, found.percentiles)
+        plan = compose(model, model_name, identities, settings, histograms, found)
         plan.save(out / "plan.json")
 
         with clock.stage("test"):
-            outcomes = _test(trials("test"), histograms, found.percentiles, settings)
+            outcomes = _test(trials("test"), histograms, found, settings)
     with clock.stage("export"):
         aside = out / "unverified"
         files = bundle.write_graphs(model, plan, aside)
@@ -169,7 +171,11 @@ def quantize(
         resolution=resolved,
         test={**{name: o.result for name, o in outcomes.items()}, "int8_file": result},
         verifications=tuple(verifications),
-        warnings=(*warnings, *_too_coarse(resolved, found.reference.result.total_words, settings)),
+        warnings=(
+            *warnings,
+            *_too_coarse(resolved, found.reference.result.total_words, settings),
+            *_too_costly(found, settings),
+        ),
         runtime=backend.name,
         file_bytes=size,
         speedup=speedup(seconds, "int8", "float"),
@@ -226,6 +232,16 @@ def _too_coarse(resolved: float | None, words: int, settings: Settings) -> list[
     ]
 
 
+def _too_costly(found: Found, settings: Settings) -> list[str]:
+    """A warning where even the last resort left the plan above its limit."""
+    if found.floats is None or settings.max_drop is None or found.floats.after <= settings.max_drop:
+        return []
+    return [
+        f"the plan costs {found.floats.after:+.2f} points on the dev speech, more than max_drop {settings.max_drop:g}, with "
+        f"{len(found.floats.floats)} layers left in float; no further layer brought it down"
+    ]
+
+
 def _observe(simulator: Simulator, speech: Speech, settings: Settings, path: Path, progress: Progress) -> Histograms:
     """Histograms from ``path`` if they are of this model and speech, else from one pass."""
     meta = {
@@ -257,9 +273,7 @@ def _key(name: str, index: int) -> str:
     return f"{name}#{index}"
 
 
-def _test(
-    trials: Trials, histograms: Histograms, found: percentile.PercentileSearch, settings: Settings
-) -> dict[str, Outcome]:
+def _test(trials: Trials, histograms: Histograms, found: Found, settings: Settings) -> dict[str, Outcome]:
     """Float, the rivals and stablequant on the test speech."""
     (reference,) = trials.run([Candidate("float", {})], "float on test")
     candidates = [Candidate(name, schemes.uniform(histograms, name, settings)) for name in RIVALS]

@@ -57,6 +57,15 @@ def quantize(
     gamma: Annotated[float, typer.Option(help="Stage 1 flags a layer that costs more, in points of WER.")] = 0.25,
     p_step: Annotated[float, typer.Option(help="Step of the search for p, in per cent of the mass.")] = 0.01,
     p_max: Annotated[float, typer.Option(help="Largest p tried.")] = 0.5,
+    grid: Annotated[str, typer.Option(help="Values of p: even steps of p (paper), or of the scale.")] = "paper",
+    search: Annotated[
+        str, typer.Option(help="exact: every trial hears all dev speech; racing: as much as settles it.")
+    ] = "exact",
+    max_drop: Annotated[
+        float | None,
+        typer.Option(help="If the plan costs more points of WER, leave layers in float until it does not."),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="If another run holds the folder, wait for it.")] = False,
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that share the trials, one thread each; memory grows with them.")
     ] = 1,
@@ -69,9 +78,10 @@ def quantize(
     from stablequant.report.write import write_reports
     from stablequant.search.workers import LocalPool
 
-    given = {"gamma": gamma, "p_step": p_step, "p_max": p_max}
+    given = {"gamma": gamma, "p_step": p_step, "p_max": p_max, "grid": grid, "search": search, "max_drop": max_drop}
     chosen = _settings(settings, given)
-    evidence = run(model, data, out, chosen, command=_command(), pool=LocalPool(workers), progress=ProgressLine())
+    pool, progress = LocalPool(workers), ProgressLine()
+    evidence = run(model, data, out, chosen, command=_command(), pool=pool, wait=wait, progress=progress)
     summary = write_reports(evidence, out)
     print_json(summary) if json else print(methods(summary))
 

@@ -6,6 +6,7 @@ trial that changes one operation starts there instead of at the waveform.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -34,13 +35,13 @@ class Executor:
 
     Attributes:
         graph: What is executed.
-        multiplications: Done so far in products, over all calls.
+        work: Multiplications done so far in products, by node, over all calls.
     """
 
     def __init__(self, graph: Graph) -> None:
         """Prepare ``graph`` for execution."""
         self.graph = graph
-        self.multiplications = 0
+        self.work: Counter[str] = Counter()
         self._last_use = graph.last_use()
         self._weights = [{role: graph.weights[key] for role, key in n.weights.items()} for n in graph.nodes]
 
@@ -74,7 +75,7 @@ class Executor:
                 if operands is not None and (node.activations or "tied" in node.attrs):
                     inputs, weights = operands(node, inputs, weights, alive[node.lengths] if node.lengths else None)
                 outputs = KERNELS[node.kind](node, inputs, weights)
-                self.multiplications += multiplications(node, inputs, weights, outputs)
+                self.work[node.name] += multiplications(node, inputs, weights, outputs)
                 alive.update(zip(node.outputs, outputs, strict=True))
                 for name in (*node.inputs, node.lengths):
                     if self._last_use.get(name) == index and name not in self.graph.outputs:

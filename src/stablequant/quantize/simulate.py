@@ -66,7 +66,7 @@ class Simulator:
     @property
     def multiplications(self) -> int:
         """Done so far in products, in all graphs."""
-        return sum(executor.multiplications for executor in self.executors.values())
+        return sum(executor.work.total() for executor in self.executors.values())
 
     def operands(self, scheme: Scheme) -> Operands | None:
         """What the executor should compute with under ``scheme``; ``None`` for all in float."""

@@ -94,7 +94,9 @@ def page(evidence: Evidence, summary: dict[str, Any]) -> str:
             intervals=_intervals(summary),
             sensitivity=sensitivity(plan.layers, plan.settings.gamma),
             worst=max(plan.layers, key=lambda layer: layer.sensitivity or 0.0),
-            flagged=[(layer, _activations(evidence, layer)) for layer in plan.layers if layer.flagged],
+            flagged=[
+                (layer, _activations(evidence, layer)) for layer in plan.layers if layer.flagged and layer.activations
+            ],
             curves=curves(evidence),
             verifications=evidence.verifications,
             check_level=f"{100 * LEVEL:g}",

@@ -13,6 +13,7 @@ from stablequant.observe.collect import Histograms
 from stablequant.quantize.plan import LayerQuant
 from stablequant.search import schemes
 from stablequant.search.contest import Contest
+from stablequant.search.grids import p_values
 from stablequant.search.trials import Candidate
 
 
@@ -58,11 +59,12 @@ def search(
         standings = contest.compare(candidates, title)
         return [Trial(p, s.wer, s.cer, s.heard) for p, s in zip(choices, standings, strict=True)]
 
-    tried = evaluate([schemes.same_p(flagged, p) for p in settings.candidates()], "stage 2: one p for all")
+    values = p_values(histograms, flagged, settings)
+    tried = evaluate([schemes.same_p(flagged, p) for p in values], "stage 2: one p for all")
     best = choose(tried)
     if settings.p_per_layer and len(flagged) > 1:
         for number, name in enumerate(flagged, 1):
-            choices = [{**best.p, name: p} for p in settings.candidates()]
+            choices = [{**best.p, name: p} for p in p_values(histograms, [name], settings)]
             tried += evaluate(choices, f"stage 2: p of layer {number} of {len(flagged)}")
             best = choose([best, *tried[-len(choices) :]])
     return PercentileSearch(best.p, schemes.mixed(base, histograms, best.p, settings), tuple(tried))

@@ -53,9 +53,9 @@ class Order:
         density = self.changes[unheard] / self.share[unheard]
         by_density = unheard[np.argsort(-density, kind="stable")]
         fragile = by_density[self.changes[by_density] > 0]
-        chosen = fragile[self._before(fragile) < share * FRAGILE]
+        chosen = fragile[self._before(fragile) < share * FRAGILE - 1e-9]
         others = self._random.permutation(np.setdiff1d(unheard, chosen))
-        drawn = others[self._before(others) < share - self.share[chosen].sum()]
+        drawn = others[self._before(others) < share - self.share[chosen].sum() - 1e-9]
         self.drawn[drawn] = True
         new = np.sort(np.concatenate((chosen, drawn)))
         self.heard[new] = True
