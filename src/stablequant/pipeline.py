@@ -116,21 +116,53 @@ def quantize(
     Raises:
         StablequantError: Of any kind; what was computed stays in ``out``.
     """
+    require_kernels(settings)
+    began = time.perf_counter()
+    model = load(model_name)
+    speech = read_speech(model.frontend, data, settings)
+    clock = Clock({"load": round(time.perf_counter() - began, 2)})
+    names = Names(model_name, ", ".join(data), command)
+    return run(model, speech, out, settings, names, clock, sensitivities, pool, wait=wait, progress=progress)
+
+
+def require_kernels(settings: Settings) -> None:
+    """Raise SettingsError where no runtime has kernels for what would be exported."""
     if settings.bits != bundle.BITS:
         what = f"setting bits is {settings.bits}"
         raise SettingsError(what, expected=f"{bundle.BITS}: the width of the kernels that run the exported file")
-    clock = Clock()
-    with clock.stage("load"):
-        model = load(model_name)
-        speech = read_speech(model.frontend, data, settings)
-        simulator = Simulator.under(model, settings)
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the user called things, for the record."""
+
+    model: str
+    data: str
+    command: str
+
+
+def run(
+    model: SpeechModel,
+    speech: Mapping[str, Speech],
+    out: Path,
+    settings: Settings,
+    names: Names,
+    clock: Clock,
+    sensitivities: Sequence[Sensitivity] | None,
+    pool: Pool,
+    *,
+    wait: bool,
+    progress: Progress,
+) -> Evidence:
+    """`quantize` with model and speech at hand: calibration, dev and test."""
+    simulator = Simulator.under(model, settings)
     identities = {
-        name: Identity(
-            name=", ".join(data),
+        split: Identity(
+            name=names.data,
             fingerprint=s.fingerprint,
             details={"utterances": len(s.utterances), "seconds": round(s.seconds, 1)},
         )
-        for name, s in speech.items()
+        for split, s in speech.items()
     }
     with Journal(out / "trials.sqlite", wait=wait) as journal:
 
@@ -142,7 +174,7 @@ def quantize(
         with clock.stage("search"):
             found = search(trials("dev"), histograms, settings, sensitivities)
             resolved = resolution(found.layers)
-        plan = compose(model, model_name, identities, settings, histograms, found)
+        plan = compose(model, names.model, identities, settings, histograms, found)
         plan.save(out / "plan.json")
 
         with clock.stage("test"):
@@ -182,7 +214,7 @@ def quantize(
         speed_seconds=seconds,
         skipped={name: s.skipped for name, s in speech.items()},
         seconds=clock.seconds,
-        command=command,
+        command=names.command,
     )
 
 

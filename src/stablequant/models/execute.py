@@ -35,15 +35,22 @@ class Executor:
 
     Attributes:
         graph: What is executed.
+        device: Where weights and values live.
         work: Multiplications done so far in products, by node, over all calls.
     """
 
     def __init__(self, graph: Graph) -> None:
         """Prepare ``graph`` for execution."""
         self.graph = graph
+        self.device = "cpu"
         self.work: Counter[str] = Counter()
         self._last_use = graph.last_use()
         self._weights = [{role: graph.weights[key] for role, key in n.weights.items()} for n in graph.nodes]
+
+    def to(self, device: str) -> None:
+        """Compute on ``device`` from now on."""
+        self.device = device
+        self._weights = [{role: w.to(device) for role, w in weights.items()} for weights in self._weights]
 
     def run(
         self,
@@ -99,9 +106,10 @@ class TorchBackend:
 
     def put(self, array: NDArray[Any]) -> Tensor:
         """As a tensor."""
-        return torch.from_numpy(np.ascontiguousarray(array))
+        device = next(iter(self._executors.values())).device
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
     def get(self, array: Tensor) -> NDArray[Any]:
         """As an array."""
-        result: NDArray[Any] = array.numpy()
+        result: NDArray[Any] = array.cpu().numpy()
         return result

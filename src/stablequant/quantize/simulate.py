@@ -96,6 +96,12 @@ class Simulator:
 
         return operands
 
+    def to(self, device: str) -> None:
+        """Compute on ``device`` from now on."""
+        for executor in self.executors.values():
+            executor.to(device)
+        self._weights = {name: weight.to(device) for name, weight in self._weights.items()}
+
     def backend(self, scheme: Scheme) -> TorchBackend:
         """The model under ``scheme`` as something that decoding can drive."""
         return TorchBackend(self.executors, self.operands(scheme))

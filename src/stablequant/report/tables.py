@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from stablequant.config import Settings
+from stablequant.dry_run import Estimate
+from stablequant.report.words import duration
+
 NAMES = {"max": "max", "percentile": "percentile", "mse": "mse", "stablequant": "stablequant"}
 
 
@@ -85,3 +89,19 @@ def trials(rows: Sequence[dict[str, Any]]) -> str:
     cells = [[r["label"], str(r["shards"]), str(r["utterances"]), f"{r['seconds']:.1f}"] for r in rows]
     total = sum(r["seconds"] for r in rows)
     return f"{table(['trial', 'shards', 'utterances', 'seconds'], cells)}\n\n{len(rows)} trials, {total:.1f} seconds"
+
+
+def dry_run(found: Estimate, settings: Settings) -> str:
+    """What a run will take."""
+    rows = [
+        ["stage 1", f"{found.layers} layers, each alone"],
+        ["stage 2", f"{found.values} values of p, if a layer is flagged"],
+        ["evaluations of the dev speech", f"{found.evaluations:.0f} at most, {found.naive} without shortcuts"],
+        ["time", f"about {duration(found.seconds)}"],
+        ["memory", f"{found.peak_bytes / 1e9:.2f} GB, and {found.worker_bytes / 1e9:.2f} GB for each further worker"],
+        ["disk", f"{found.disk_bytes / 1e6:.0f} MB"],
+    ]
+    text = table(["dry run", ""], [[name, value] for name, value in rows])
+    if settings.search == "racing":
+        text += "\n\na race takes a part of that: docs/search.md says what part was measured"
+    return text

@@ -180,6 +180,7 @@ def _stay(pack: Pack, racing: Sequence[Candidate]) -> list[Candidate]:
     total = race.forecast(differences, pack.order).total
     leader = int(total.argmin())
     behind, _ = race.above(race.forecast(differences - differences[leader], pack.order), np.zeros(len(racing)))
+    behind[leader] = False  # its forecast leans towards the others, which are worse
     ranked = sorted((i for i in range(len(racing)) if not behind[i]), key=lambda i: (total[i], i))
     kept = set(ranked[: -(-len(racing) // STAY)])
     return [c for i, c in enumerate(racing) if i in kept]

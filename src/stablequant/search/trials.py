@@ -137,23 +137,19 @@ class Trials:
 
         for number in range(len(self.speech.shards)):
             for key, candidate in distinct.items():
-                if known := self.journal.find(self._row(key, number)):
-                    keep(number, Piece(key, *known))
+                if finished := self.journal.find(self._row(key, number)):
+                    keep(number, Piece(key, *finished))
                 else:
                     missing.setdefault(number, {})[key] = candidate.scheme
         self.progress(title, done, total)
 
-        tasks = [
-            ShardTask(
-                tuple(self.speech.batch(self.speech.shards[number])),
-                schemes,
-                base or {},
-                None if drafts is None else tuple(drafts[i].tokens for i in self.speech.shards[number]),
-                alike,
-            )
-            for number, schemes in missing.items()
-        ]
-        numbers = list(missing)
+        tasks, numbers = [], []
+        for number, schemes in missing.items():
+            shard = self.speech.shards[number]
+            known = None if drafts is None else tuple(drafts[i].tokens for i in shard)
+            for some in _divided(schemes, self.pool.size, len(missing)):
+                tasks.append(ShardTask(tuple(self.speech.batch(shard)), some, base or {}, known, alike))
+                numbers.append(number)
         for index, piece in self.pool.run(run_shard, self.simulator, tasks):
             number = numbers[index]
             self.journal.add(self._row(piece.key, number), distinct[piece.key].label, number, piece)
@@ -173,3 +169,11 @@ class Trials:
         transcripts = tuple(found[i] for i in range(len(self.speech.utterances)))
         result = score(self.speech, transcripts, self.settings.normalizer)
         return Outcome(candidate, transcripts, result)
+
+
+def _divided(schemes: Mapping[str, Scheme], workers: int, shards: int) -> list[Mapping[str, Scheme]]:
+    """One shard's candidates in so many parts that all workers find work; each part computes the shared layers anew."""
+    parts = min(len(schemes), -(-workers // shards))
+    keys = list(schemes)
+    size = -(-len(keys) // parts)
+    return [{key: schemes[key] for key in keys[i : i + size]} for i in range(0, len(keys), size)]

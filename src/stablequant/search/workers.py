@@ -25,6 +25,10 @@ Work = Callable[[Any, Any], Iterable[Any]]
 class Pool(Protocol):
     """Workers, here or elsewhere."""
 
+    @property
+    def size(self) -> int:
+        """Workers at most."""
+
     def run(self, work: Work, shared: Any, tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         """Yield ``(index of the task, piece)`` for every piece of ``work(shared, task)``, as they are finished.
 
@@ -46,6 +50,11 @@ class LocalPool:
     """
 
     workers: int = 1
+
+    @property
+    def size(self) -> int:
+        """Workers at most."""
+        return self.workers
 
     def run(self, work: Work, shared: Any, tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         """Yield ``(index of the task, piece)``, see `Pool`.
