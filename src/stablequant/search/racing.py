@@ -25,12 +25,14 @@ from stablequant.search.sensitivity import Sensitivity, alone, judge
 from stablequant.search.trials import Candidate, Outcome, Trials
 
 #: Layers that hear all speech at the start, at most a third of all.
-PILOTS = 10
+PILOTS = 8
 #: Shares of the speech that are heard between two looks; the last is all that is left.
-STAGE_1 = (0.1, 0.05, 0.1, 0.1, 0.2, 1.0)
-STAGE_2 = (0.04, 0.06, 0.1, 0.2)
+STAGE_1 = (0.06, 0.04, 0.05, 0.05, 0.05, 0.1, 0.1, 0.15, 1.0)
+STAGE_2 = (0.02, 0.04, 0.08, 0.16)
 #: A block holds about so many utterances at least: fewer say nothing.
-FEWEST = 8
+FEWEST = 6
+#: Nobody is settled before so many utterances were drawn: of fewer, nobody knows how much they vary.
+DRAWN = 10
 #: Contestants that stay after a block of stage 2: one in so many.
 STAY = 3
 
@@ -144,6 +146,8 @@ class Racing:
         """The verdict on every contestant whose cost is clearly above or below what flags a layer."""
         if pack.order.heard.all():
             return {c.label: judge(self.reference, pack.outcome(c), self.settings) for c in racing}
+        if pack.order.drawn.sum() < DRAWN:
+            return {}
         found = race.forecast(pack.differences(racing), pack.order)
         words, wer = self.reference.result.total_words, self.reference.result.wer
         chance = 1.96 * np.sqrt(found.spread)

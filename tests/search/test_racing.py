@@ -1,0 +1,74 @@
+"""Both stages as races on a real model: what is settled, what is heard, and what comes out."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import support
+
+from stablequant.config import Settings
+from stablequant.quantize.simulate import Simulator
+from stablequant.search.journal import Journal
+from stablequant.search.stages import Found, search
+from stablequant.search.trials import Trials
+
+NAMES = tuple(u for u in sorted(support._utterances()) if support._utterances()[u].split == "dev")
+#: Coarse, so that the convolutions break and most layers do not.
+SETTINGS = Settings(bits=6, gamma=4.0, p_max=0.4, p_step=0.05, beyond_chance=True)
+
+
+@cache
+def run(mode: str) -> Found:
+    settings = SETTINGS.model_copy(update={"search": mode})
+    durations = {name: len(support.waveform(name)) for name in NAMES}
+    short = sorted(NAMES, key=lambda n: (durations[n], n))[:40]
+    ops = support.graft().ops()
+    # The convolutions, and the cheap layers at the end.
+    histograms = {op.name: support.histograms("graft")[op.name] for op in (*ops[:3], *ops[-21:])}
+    with Journal(None) as journal:
+        trials = Trials(
+            Simulator.under(support.graft(), settings), support.speech(short, batch_size=8), settings, journal
+        )
+        return search(trials, histograms, settings)
+
+
+def test_a_race_flags_what_the_exact_search_flags_for_less() -> None:
+    exact, raced = run("exact"), run("racing")
+    flags = [layer.flagged for layer in exact.layers]
+    assert 0 < sum(flags) < len(flags) / 2
+    assert [layer.flagged for layer in raced.layers] == flags
+    assert raced.reference == exact.reference
+    assert raced.spent.naive == exact.spent.naive
+    # Of forty utterances a race cannot leave out much.
+    assert raced.spent.evaluations < 0.75 * exact.spent.evaluations
+
+
+def test_who_heard_everything_is_judged_as_in_an_exact_search() -> None:
+    exact = {layer.name: layer for layer in run("exact").layers}
+    whole = [layer for layer in run("racing").layers if layer.heard == 1.0]
+    assert whole
+    assert all(layer == exact[layer.name] for layer in whole)
+
+
+def test_who_was_settled_earlier_has_a_forecast_with_an_interval() -> None:
+    early = [layer for layer in run("racing").layers if layer.heard < 1.0]
+    assert early
+    for layer in early:
+        assert layer.interval is not None
+        assert layer.interval[0] < layer.delta < layer.interval[1]
+        assert layer.wer == pytest.approx(run("racing").reference.result.wer + layer.delta)
+
+
+def test_the_p_chosen_heard_everything_and_its_wer_is_measured() -> None:
+    exact, raced = run("exact").percentiles, run("racing").percentiles
+    measured = {tuple(t.p.items()): t for t in exact.trials}
+    assert [t.p for t in raced.trials] == [t.p for t in exact.trials]
+    finished = [t for t in raced.trials if t.heard == 1.0]
+    assert 1 <= len(finished) < len(raced.trials) / 2
+    for trial in finished:
+        assert trial == measured[tuple(trial.p.items())]
+    assert raced.p in [t.p for t in finished]
+    # Not always the best, but among the better half.
+    chosen = next(t for t in finished if t.p == raced.p)
+    assert sum(t.wer < chosen.wer for t in exact.trials) <= len(exact.trials) / 2
