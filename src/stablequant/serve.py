@@ -18,8 +18,9 @@ from stablequant.models.load import load, load_frontend
 from stablequant.pipeline import decode
 from stablequant.quantize.plan import Plan
 from stablequant.quantize.simulate import Simulator
-from stablequant.report.summary import machine, rates
+from stablequant.report.summary import rates
 from stablequant.runtime.backends import is_exported, open_exported
+from stablequant.runtime.processor import machine
 from stablequant.runtime.transcribe import transcribe as transcribe_speech
 from stablequant.search.trials import Progress
 
