@@ -1,4 +1,4 @@
-"""stablequant inspect | quantize | evaluate | transcribe."""
+"""stablequant inspect | quantize | export | evaluate | transcribe."""
 
 from __future__ import annotations
 
@@ -34,6 +34,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Set = Annotated[
     list[str],
     typer.Option("--set", metavar="NAME=VALUE", help="Any setting of docs/settings.md, such as p_step=0.05."),
+]
+Checkpoint = Annotated[
+    str,
+    typer.Option(help="Where the float checkpoint of the plan is now; default: where it was.", show_default=False),
+]
+Runtime = Annotated[
+    str,
+    typer.Option(
+        help="onnxruntime or openvino; default: by the files, what is installed, and the processor.", show_default=False
+    ),
 ]
 
 
@@ -91,6 +101,26 @@ def trials(
 
 @app.command()
 @plain_errors()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A folder that quantize wrote.", show_default=False)],
+    target: Annotated[str, typer.Option(help="onnxruntime, openvino or tensorrt.", show_default=False)],
+    checkpoint: Checkpoint = "",
+    data: Annotated[
+        list[str],
+        typer.Option(help="Speech to check the files on; default: what quantize had.", show_default=False),
+    ] = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Write a folder's plan as int8 files for another runtime, checked against the simulation."""
+    from stablequant.report.tables import exported
+    from stablequant.serve import export as run
+
+    result = run(folder, target, checkpoint=checkpoint, data=data)
+    print_json(result) if json else print(exported(result))
+
+
+@app.command()
+@plain_errors()
 def evaluate(
     model: Annotated[
         str, typer.Argument(help="A float checkpoint, or a folder that quantize wrote.", show_default=False)
@@ -100,7 +130,8 @@ def evaluate(
     simulate: Annotated[
         bool, typer.Option(help="Run the folder's plan in simulation instead of its int8 files.")
     ] = False,
-    checkpoint: Annotated[str, typer.Option(help="With --simulate: where the float checkpoint is now.")] = "",
+    checkpoint: Checkpoint = "",
+    runtime: Runtime = "",
     settings: Set = [],  # noqa: B006
     json: Json = False,
 ) -> None:
@@ -109,7 +140,14 @@ def evaluate(
     from stablequant.serve import evaluate as run
 
     result = run(
-        model, data, split, _settings(settings, {}), simulate=simulate, checkpoint=checkpoint, progress=ProgressLine()
+        model,
+        data,
+        split,
+        _settings(settings, {}),
+        simulate=simulate,
+        checkpoint=checkpoint,
+        runtime=runtime,
+        progress=ProgressLine(),
     )
     print_json(result) if json else print(evaluation(result))
 
@@ -122,13 +160,14 @@ def transcribe(
     ],
     files: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.", show_default=False)],
     threads: Annotated[int, typer.Option(help="Of the runtime; 0: its own choice.")] = 0,
+    runtime: Runtime = "",
     settings: Set = [],  # noqa: B006
     json: Json = False,
 ) -> None:
     """Transcribe recordings."""
     from stablequant.serve import transcribe as run
 
-    result = run(model, files, _settings(settings, {}), threads=threads or None)
+    result = run(model, files, _settings(settings, {}), runtime=runtime, threads=threads or None)
     if json:
         print_json(result)
         return

@@ -62,6 +62,16 @@ def evaluation(result: dict[str, Any]) -> str:
     return text
 
 
+def exported(result: dict[str, Any]) -> str:
+    """The files of a target, and how they were checked."""
+    rows = [[c["subject"], c["reference"], f"{c['difference']:.1%}", f"{c['limit']:.1%}"] for c in result["checks"]]
+    ran = result["runtime"] or f"not run in {result['target']}: it cannot be run here"
+    return f"""{", ".join(result["files"])}
+{result["bytes"]:,} bytes, {result["bytes_ratio"]:.3f} of float32's; {ran}
+
+{table(["logits of", "against", "difference", "limit"], rows)}"""
+
+
 def inspection(found: dict[str, Any]) -> str:
     """A model's operations."""
     rows = [
