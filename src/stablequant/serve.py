@@ -100,7 +100,7 @@ def export(folder: Path, target: str, *, checkpoint: str = "", data: Sequence[st
     recipe = recipe_for(target)
     plan, model = open_plan(folder, checkpoint)
     recipe.check(plan)
-    sounds = _speech_to_check(plan, model.frontend, folder, data)
+    sounds = speech_of(plan, model.frontend, folder, data, CHECKED)
     aside = folder / "unverified"
     files = bundle.write_graphs(model, plan, aside, recipe)
     runtime = RUNTIMES.get(target)
@@ -128,17 +128,19 @@ def export(folder: Path, target: str, *, checkpoint: str = "", data: Sequence[st
     }
 
 
-def _speech_to_check(plan: Plan, frontend: Frontend, folder: Path, data: Sequence[str]) -> list[NDArray[np.float32]]:
-    """A few test recordings, of every length."""
+def speech_of(
+    plan: Plan, frontend: Frontend, folder: Path, data: Sequence[str], count: int
+) -> list[NDArray[np.float32]]:
+    """At most ``count`` test recordings of ``data``, or else of what ``plan`` was made with, of every length."""
     try:
         test = make_splits(manifest.load(data or plan.data["test"].name.split(", ")), plan.settings.seed).test
     except DataError as error:
         if data:
             raise
         what = f"{folder / 'plan.json'} was made with speech that is not there: {error.what}"
-        raise DataError(what, expected=error.expected, mend="give speech to check the files on with --data") from error
-    few = sorted(test, key=lambda u: u.id)[:: max(1, len(test) // CHECKED)][:CHECKED]
-    return decode(frontend, {"test": few}, plan.settings)["test"].sample(CHECKED)
+        raise DataError(what, expected=error.expected, mend="give other speech with --data") from error
+    few = sorted(test, key=lambda u: u.id)[:: max(1, len(test) // count)][:count]
+    return decode(frontend, {"test": few}, plan.settings)["test"].sample(count)
 
 
 def evaluate(

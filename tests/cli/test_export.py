@@ -111,7 +111,7 @@ def test_speech_that_is_gone_is_told_with_the_mend(cli, folder, tmp_path):
     ran = cli("export", moved, "--target", "openvino")
     assert ran.code == 2
     assert f"plan.json was made with speech that is not there: There is no {tmp_path / 'gone.jsonl'}." in ran.err
-    assert ran.err.endswith("Mend: give speech to check the files on with --data.\n")
+    assert ran.err.endswith("Mend: give other speech with --data.\n")
 
 
 def test_a_runtime_without_files_or_of_another_kind_is_told(cli, interrupted):

@@ -1,4 +1,4 @@
-"""stablequant inspect | quantize | export | evaluate | transcribe."""
+"""stablequant inspect | quantize | export | evaluate | transcribe | benchmark."""
 
 from __future__ import annotations
 
@@ -176,6 +176,64 @@ def transcribe(
         print(f"{len(skipped)} recordings skipped: {'; '.join(skipped.values())}", file=sys.stderr)
     for row in result["transcripts"]:
         print(f"{row['file']}\t{row['text']}" if len(result["transcripts"]) > 1 else row["text"])
+
+
+@app.command()
+@plain_errors()
+def benchmark(
+    folders: Annotated[list[Path], typer.Argument(help="Folders that quantize wrote.", show_default=False)],
+    against: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL", help="Where the float checkpoint is now; default: where it was.", show_default=False
+        ),
+    ] = "",
+    seconds: Annotated[str, typer.Option(help="Lengths of audio; real: recordings as they are.")] = "2,10,30,real",
+    batch: Annotated[str, typer.Option(help="Recordings at a time.")] = "1,8",
+    threads: Annotated[str, typer.Option(help="Of the runtime.")] = "1,2",
+    rounds: Annotated[int, typer.Option(min=1, help="Measured, after one that warms up.")] = 5,
+    data: Annotated[
+        list[str], typer.Option(help="Speech to transcribe; default: what quantize had.", show_default=False)
+    ] = [],  # noqa: B006
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Draw the speeds as well.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Time int8 files and the float model side by side in every runtime that is installed."""
+    from stablequant.benchmark import REAL
+    from stablequant.benchmark import benchmark as run
+    from stablequant.files import write_text
+    from stablequant.report.speeds import speeds
+    from stablequant.report.tables import benchmarked
+
+    result = run(
+        folders,
+        against=against,
+        data=data,
+        seconds=[REAL if part == REAL else _number("seconds", part, float) for part in seconds.split(",")],
+        batch=[_number("batch", part, int) for part in batch.split(",")],
+        threads=[_number("threads", part, int) for part in threads.split(",")],
+        rounds=rounds,
+        progress=ProgressLine(),
+    )
+    if plot is not None:
+        write_text(plot, speeds(result))
+    print_json(result) if json else print(benchmarked(result))
+
+
+def _number(option: str, text: str, kind: type[Any]) -> Any:
+    """One of an option's numbers; a SettingsError if it is none, or not above 0."""
+    from stablequant.errors import SettingsError
+
+    try:
+        value = kind(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        what = f"--{option} {text}"
+        raise SettingsError(what, expected=f"{'whole numbers' if kind is int else 'numbers'} above 0, split by commas")
+    return value
 
 
 def _settings(pairs: list[str], given: dict[str, Any]) -> Any:
