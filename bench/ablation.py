@@ -28,6 +28,7 @@ from stablequant.runtime.processor import machine
 from stablequant.search import percentile, schemes
 from stablequant.search.journal import Journal
 from stablequant.search.trials import Candidate, Trials
+from stablequant.search.workers import LocalPool
 
 ROOT = Path(__file__).resolve().parent.parent
 GRID = (0.0, 0.03, 0.1)
@@ -53,11 +54,12 @@ def main() -> None:
     parser.add_argument("--data", action="append", required=True)
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
+    pool = LocalPool(arguments.workers)
     flagged = Plan.load(arguments.run / "plan.json").flagged
     model = load(arguments.model)
     speech = pipeline.read_speech(model.frontend, arguments.data, Settings())
     histograms = observe(model, [speech["calibration"].batch(s) for s in speech["calibration"].shards], matmuls=True)
-    plain = Trials(Simulator(model), speech["dev"], Settings(), Journal(None), ProgressLine(), arguments.workers)
+    plain = Trials(Simulator(model), speech["dev"], Settings(), Journal(None), ProgressLine(), pool)
     (reference,) = plain.run([Candidate("float", {})], "float")
     rows = []
     for name, changes in VARIANTS.items():
@@ -66,7 +68,7 @@ def main() -> None:
         chosen = {n: histograms[n] for n in names}
         base = schemes.uniform(chosen, settings.base_calibrator, settings)
         simulator = Simulator.under(model, settings)
-        trials = Trials(simulator, speech["dev"], settings, Journal(None), ProgressLine(), arguments.workers)
+        trials = Trials(simulator, speech["dev"], settings, Journal(None), ProgressLine(), pool)
         candidates = [
             Candidate(f"p {p:g}", schemes.mixed(base, chosen, schemes.same_p(flagged, p), settings)) for p in GRID
         ]

@@ -26,6 +26,7 @@ from stablequant.pipeline import quantize  # noqa: E402
 from stablequant.report.tables import methods  # noqa: E402
 from stablequant.report.write import write_reports  # noqa: E402
 from stablequant.search.sensitivity import Sensitivity  # noqa: E402
+from stablequant.search.workers import LocalPool  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEECH = ROOT.parent / "shared" / "assets" / "speech"
@@ -89,7 +90,7 @@ def main() -> None:
         settings,
         command=shlex.join(["python", "bench/methods.py", *sys.argv[1:]]),
         sensitivities=known,
-        workers=arguments.workers,
+        pool=LocalPool(arguments.workers),
         progress=ProgressLine(),
     )
     summary = write_reports(evidence, work)
@@ -100,7 +101,8 @@ def main() -> None:
         summary["data"][split]["name"] = ", ".join(Path(path).stem for path in speech)
     summary["sensitivity"] = {layer.name: layer.sensitivity for layer in evidence.plan.layers}
     summary["p_curve"] = [
-        {"p": sorted(set(t.p.values())), "wer": round(t.wer, 4), "cer": round(t.cer, 4)} for t in evidence.search.trials
+        {"p": sorted(set(t.p.values())), "wer": round(t.wer, 4), "cer": round(t.cer, 4)}
+        for t in evidence.search.percentiles.trials
     ]
     result = ROOT / "bench" / "results" / f"methods-{name}.json"
     result.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")

@@ -9,7 +9,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "stablequant"
 
 #: In the order data flows; docs/architecture.md says what each is for.
 ROOMS = (
-    "errors config files affine data models observe calibrate quantize evaluate search runtime export pipeline report "
+    "errors config files affine data models observe calibrate quantize evaluate search runtime export pipeline dry_run report "
     "serve benchmark cli"
 ).split()
 

@@ -35,6 +35,8 @@ class Settings(BaseModel):
     """Stage 1 flags a layer that alone costs more than this, in points of WER."""
     beyond_chance: bool = False
     """Flag a layer only if the 95 % interval of its cost lies above 0 as well; a thousand words err by more than gamma."""
+    search: Literal["exact", "racing"] = "exact"
+    """Whether every trial hears all dev speech, or only as much as settles it; see docs/search.md."""
     stage1_calibrator: Literal["max", "percentile"] = "max"
     percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
     """Of the calibrator "percentile", as naive method and in stage 1."""
@@ -43,12 +45,18 @@ class Settings(BaseModel):
     p_max: Annotated[float, Field(ge=0, lt=50)] = 0.5
     p_step: Annotated[float, Field(gt=0)] = 0.01
     """Stage 2 tries p = 0, step, 2 step ... p_max, in per cent of an activation's mass."""
+    grid: Literal["paper", "scale"] = "paper"
+    """Even steps of p, or as many between the same ends that are even in the scale they lead to."""
     p_per_layer: bool = False
     """After the global p, refine one p a flagged layer (coordinate descent, most sensitive first)."""
     removed: Literal["drop", "fold"] = "drop"
     """What becomes of the mass beyond the cut-off: left out of the error, or piled up on the cut-off."""
     planes: Annotated[int, Field(ge=1, le=2)] = 1
     """Codes that carry an activation of a flagged layer; of two, the second holds the first one's remainder."""
+    max_drop: Annotated[float, Field(ge=0)] | None = None
+    """If the plan costs more than this on the dev speech, in points of WER, layers are left in float until it does not."""
+    max_drop_by: Literal["bytes", "work"] = "bytes"
+    """What is spared in choosing those layers: bytes, or multiplications in float, which stand for time."""
 
     normalizer: Literal["english", "basic", "none"] = "english"
     seed: int = 0

@@ -35,11 +35,13 @@ from stablequant.quantize.plan import Identity, Plan
 from stablequant.quantize.simulate import Simulator
 from stablequant.runtime.latency import speedup
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
-from stablequant.search import percentile, schemes
+from stablequant.search import schemes
 from stablequant.search.compose import compose
 from stablequant.search.journal import Journal
-from stablequant.search.sensitivity import Sensitivity, resolution, sensitivity
+from stablequant.search.sensitivity import Sensitivity, resolution
+from stablequant.search.stages import Found, search
 from stablequant.search.trials import Candidate, Outcome, Progress, Trials
+from stablequant.search.workers import LocalPool, Pool
 
 #: Whole-model methods that stablequant is held against: the same calibrator for every layer.
 RIVALS = ("max", "percentile", "mse")
@@ -52,8 +54,7 @@ class Evidence:
     model: SpeechModel
     plan: Plan
     histograms: Histograms
-    search: percentile.PercentileSearch
-    dev: EvaluationResult
+    search: Found
     resolution: float | None
     """Points of WER that the dev speech tells from chance."""
     test: dict[str, EvaluationResult]
@@ -94,7 +95,8 @@ def quantize(
     *,
     command: str = "",
     sensitivities: Sequence[Sensitivity] | None = None,
-    workers: int = 1,
+    pool: Pool = LocalPool(),  # noqa: B008 - frozen
+    wait: bool = False,
     progress: Progress = lambda title, done, total: None,
 ) -> Evidence:
     """Quantise a model and export it to ``out``, with the evidence of what it cost.
@@ -107,44 +109,72 @@ def quantize(
         command: The command line that makes this run again, for the record.
         sensitivities: What stage 1 found in an earlier run of this model, speech and settings, one entry an operation in
             network order; default: it is run.
-        workers: Processes that the trials are spread over, one thread each; 1 runs them here, with all threads.
+        pool: The workers that share the trials; default: this process, with all threads.
+        wait: Whether to wait for another run that holds ``out``, instead of refusing.
         progress: Told what is running.
 
     Raises:
         StablequantError: Of any kind; what was computed stays in ``out``.
     """
+    require_kernels(settings)
+    began = time.perf_counter()
+    model = load(model_name)
+    speech = read_speech(model.frontend, data, settings)
+    clock = Clock({"load": round(time.perf_counter() - began, 2)})
+    names = Names(model_name, ", ".join(data), command)
+    return run(model, speech, out, settings, names, clock, sensitivities, pool, wait=wait, progress=progress)
+
+
+def require_kernels(settings: Settings) -> None:
+    """Raise SettingsError where no runtime has kernels for what would be exported."""
     if settings.bits != bundle.BITS:
         what = f"setting bits is {settings.bits}"
         raise SettingsError(what, expected=f"{bundle.BITS}: the width of the kernels that run the exported file")
-    clock = Clock()
-    with clock.stage("load"):
-        model = load(model_name)
-        speech = read_speech(model.frontend, data, settings)
-        simulator = Simulator.under(model, settings)
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the user called things, for the record."""
+
+    model: str
+    data: str
+    command: str
+
+
+def run(
+    model: SpeechModel,
+    speech: Mapping[str, Speech],
+    out: Path,
+    settings: Settings,
+    names: Names,
+    clock: Clock,
+    sensitivities: Sequence[Sensitivity] | None,
+    pool: Pool,
+    *,
+    wait: bool,
+    progress: Progress,
+) -> Evidence:
+    """`quantize` with model and speech at hand: calibration, dev and test."""
+    simulator = Simulator.under(model, settings)
     identities = {
-        name: Identity(
-            name=", ".join(data),
+        split: Identity(
+            name=names.data,
             fingerprint=s.fingerprint,
             details={"utterances": len(s.utterances), "seconds": round(s.seconds, 1)},
         )
-        for name, s in speech.items()
+        for split, s in speech.items()
     }
-    with Journal(out / "trials.sqlite") as journal:
+    with Journal(out / "trials.sqlite", wait=wait) as journal:
 
         def trials(split: str) -> Trials:
-            return Trials(simulator, speech[split], settings, journal, progress, workers)
+            return Trials(simulator, speech[split], settings, journal, progress, pool)
 
         with clock.stage("observe"):
             histograms = _observe(simulator, speech["calibration"], settings, out / "activations.npz", progress)
-        with clock.stage("stage_1"):
-            on_dev = trials("dev")
-            (reference,) = on_dev.run([Candidate("float", {})], "float on dev")
-            layers = sensitivities or sensitivity(on_dev, reference, histograms, settings)
-            resolved = resolution(layers)
-        with clock.stage("stage_2"):
-            worst_first = sorted((s for s in layers if s.flagged), key=lambda s: -s.delta)
-            found = percentile.search(on_dev, reference, histograms, [s.name for s in worst_first], settings)
-        plan = compose(model, model_name, identities, settings, histograms, layers, found)
+        with clock.stage("search"):
+            found = search(trials("dev"), histograms, settings, sensitivities)
+            resolved = resolution(found.layers)
+        plan = compose(model, names.model, identities, settings, histograms, found)
         plan.save(out / "plan.json")
 
         with clock.stage("test"):
@@ -170,18 +200,21 @@ def quantize(
         plan=plan,
         histograms=histograms,
         search=found,
-        dev=reference.result,
         resolution=resolved,
         test={**{name: o.result for name, o in outcomes.items()}, "int8_file": result},
         verifications=tuple(verifications),
-        warnings=(*warnings, *_too_coarse(resolved, reference.result.total_words, settings)),
+        warnings=(
+            *warnings,
+            *_too_coarse(resolved, found.reference.result.total_words, settings),
+            *_too_costly(found, settings),
+        ),
         runtime=backend.name,
         file_bytes=size,
         speedup=speedup(seconds, "int8", "float"),
         speed_seconds=seconds,
         skipped={name: s.skipped for name, s in speech.items()},
         seconds=clock.seconds,
-        command=command,
+        command=names.command,
     )
 
 
@@ -231,6 +264,16 @@ def _too_coarse(resolved: float | None, words: int, settings: Settings) -> list[
     ]
 
 
+def _too_costly(found: Found, settings: Settings) -> list[str]:
+    """A warning where even the last resort left the plan above its limit."""
+    if found.floats is None or settings.max_drop is None or found.floats.after <= settings.max_drop:
+        return []
+    return [
+        f"the plan costs {found.floats.after:+.2f} points on the dev speech, more than max_drop {settings.max_drop:g}, with "
+        f"{len(found.floats.floats)} layers left in float; no further layer brought it down"
+    ]
+
+
 def _observe(simulator: Simulator, speech: Speech, settings: Settings, path: Path, progress: Progress) -> Histograms:
     """Histograms from ``path`` if they are of this model and speech, else from one pass."""
     meta = {
@@ -262,9 +305,7 @@ def _key(name: str, index: int) -> str:
     return f"{name}#{index}"
 
 
-def _test(
-    trials: Trials, histograms: Histograms, found: percentile.PercentileSearch, settings: Settings
-) -> dict[str, Outcome]:
+def _test(trials: Trials, histograms: Histograms, found: Found, settings: Settings) -> dict[str, Outcome]:
     """Float, the rivals and stablequant on the test speech."""
     (reference,) = trials.run([Candidate("float", {})], "float on test")
     candidates = [Candidate(name, schemes.uniform(histograms, name, settings)) for name in RIVALS]

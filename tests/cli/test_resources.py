@@ -19,6 +19,7 @@ from stablequant.evaluate.wer import evaluate
 from stablequant.export.verify import compare, require
 from stablequant.models.frontend import Transcript
 from stablequant.search.journal import Journal
+from stablequant.search.shard import Piece
 
 #: Fills a journal on a file system of 64 kB, then quantises with room for everything but the int8 file, then with enough.
 ON_A_SMALL_DISK = """
@@ -36,11 +37,12 @@ from pathlib import Path
 from stablequant.errors import ResourceError
 from stablequant.models.frontend import Transcript
 from stablequant.search.journal import Journal
+from stablequant.search.shard import Piece
 count = 0
 with Journal(Path(sys.argv[1])) as journal:
     try:
         while True:
-            journal.add(str(count), "max", 0, 1.0, [Transcript("so it goes", (5, 6, 7))])
+            journal.add(str(count), "max", 0, Piece("", 1.0, 9, (Transcript("so it goes", (5, 6, 7)),)))
             count += 1
     except ResourceError as error:
         print(f"error: {error} kept {len(journal) == count > 0}")
@@ -141,7 +143,9 @@ def test_a_database_of_another_program_is_left_alone(tmp_path, table):
         other.execute(f"CREATE TABLE {table}")
     other.close()
     before = path.read_bytes()
-    with pytest.raises(DataError, match=r"is a database of something else .*Mend: choose another output folder"):
+    with pytest.raises(
+        DataError, match=r"is (something else|a journal of another version).*Mend: choose another output folder"
+    ):
         Journal(path)
     assert path.read_bytes() == before
 
@@ -151,7 +155,7 @@ def test_a_journal_damaged_inside_is_told_when_the_damage_is_met(tmp_path):
     keys = [f"{n:064}" for n in range(300)]
     with Journal(path) as journal:
         for key in keys:
-            journal.add(key, "max", 0, 1.0, [Transcript("so it goes", (5, 6, 7))])
+            journal.add(key, "max", 0, Piece("", 1.0, 9, (Transcript("so it goes", (5, 6, 7)),)))
     damaged = bytearray(path.read_bytes())
     damaged[4096 * 3 : 4096 * 6] = b"\xff" * 4096 * 3
     path.write_bytes(damaged)
@@ -167,8 +171,10 @@ def test_a_journal_held_by_another_run_is_told(tmp_path):
     other.execute("BEGIN EXCLUSIVE")
     with Journal(path) as journal:
         journal._db.execute("PRAGMA busy_timeout = 10")  # it waits five seconds for its turn; here none is coming
-        with pytest.raises(DataError, match=r"trials\.sqlite is held by another run .*Mend: wait for it, or choose"):
-            journal.add("key", "max", 0, 1.0, [])
+        with pytest.raises(
+            DataError, match=r"trials\.sqlite is held by another run .*Mend: wait for it \(--wait\), or choose"
+        ):
+            journal.add("key", "max", 0, Piece("", 1.0, 9, ()))
     other.close()
 
 
@@ -176,17 +182,30 @@ def test_a_second_run_on_a_folder_in_use_is_refused_at_once(cli, manifest, tmp_p
     with Journal(tmp_path / "trials.sqlite"):
         ran = cli("quantize", MODEL, "--data", manifest, "--out", tmp_path)
     assert ran.code == 2
-    assert "trials.sqlite is held by another run. Mend: wait for it, or choose another output folder." in ran.err
+    assert (
+        "trials.sqlite is held by another run. Mend: wait for it (--wait), or choose another output folder." in ran.err
+    )
     with Journal(tmp_path / "trials.sqlite") as journal:
         assert len(journal) == 0
+
+
+def test_a_second_run_that_is_told_to_wait_has_its_turn(tmp_path):
+    path = tmp_path / "trials.sqlite"
+    holding = "import pathlib, sys, time; from stablequant.search.journal import Journal\n"
+    holding += "with Journal(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(0.5); print('left')"
+    first = subprocess.Popen([sys.executable, "-c", holding, path], stdout=subprocess.PIPE, text=True)
+    assert first.stdout.readline() == "held\n"
+    with Journal(path, wait=True) as second:
+        assert first.communicate()[0] == "left\n"
+        assert len(second) == 0
 
 
 def test_trials_are_shown_while_a_run_goes_on(cli, tmp_path):
     path = tmp_path / "trials.sqlite"
     with Journal(path) as journal:
-        journal.add("a", "conv1", 0, 1.5, [Transcript("so it goes", (5,)), Transcript("", ())])
-        journal.add("b", "conv1", 1, 2.0, [Transcript("so", (5,))])
-        journal.add("c", "conv2", 0, 9.0, [Transcript("so", (5,))])
+        journal.add("a", "conv1", 0, Piece("", 1.5, 9, (Transcript("so it goes", (5,)), Transcript("", ()))))
+        journal.add("b", "conv1", 1, Piece("", 2.0, 9, (Transcript("so", (5,)),)))
+        journal.add("c", "conv2", 0, Piece("", 9.0, 9, (Transcript("so", (5,)),)))
         shown = json.loads(cli("trials", tmp_path, "--json").out)
         text = cli("trials", tmp_path).out
     assert shown["trials"] == [

@@ -14,6 +14,7 @@ from stablequant.config import Settings
 from stablequant.data.speech import Speech
 from stablequant.quantize.simulate import Simulator
 from stablequant.search import schemes
+from stablequant.search.exact import Exact
 from stablequant.search.journal import Journal
 from stablequant.search.percentile import PercentileSearch, Trial, choose, search
 from stablequant.search.trials import Candidate, Trials
@@ -45,7 +46,7 @@ def run(settings: Settings, flagged: tuple[str, ...]) -> tuple[PercentileSearch,
     with Journal(None) as journal:
         trials = Trials(simulator(), speech(), settings, journal)
         (reference,) = trials.run([Candidate("float", {})], "float")
-        found = search(trials, reference, histograms(), flagged, settings)  # type: ignore[arg-type]
+        found = search(Exact(trials, reference, settings), histograms(), flagged, settings)  # type: ignore[arg-type]
         return found, len(journal) - len(speech().shards)
 
 

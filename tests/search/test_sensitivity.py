@@ -9,8 +9,9 @@ from stablequant.config import Settings
 from stablequant.evaluate.wer import evaluate
 from stablequant.pipeline import _too_coarse
 from stablequant.quantize.simulate import Simulator
+from stablequant.search.exact import Exact
 from stablequant.search.journal import Journal
-from stablequant.search.sensitivity import Sensitivity, _judge, resolution, sensitivity
+from stablequant.search.sensitivity import Sensitivity, judge, resolution
 from stablequant.search.trials import Candidate, Outcome, Trials
 
 UTTERANCES = 200
@@ -45,7 +46,7 @@ MIXED = outcome(set(range(20, 63)))
 def test_a_layer_is_flagged_above_gamma_and_if_wished_only_beyond_chance(
     found: Outcome, gamma: float, beyond_chance: bool, flagged: bool
 ) -> None:
-    judged = _judge(REFERENCE, found, Settings(gamma=gamma, beyond_chance=beyond_chance))
+    judged = judge(REFERENCE, found, Settings(gamma=gamma, beyond_chance=beyond_chance))
     assert judged.flagged is flagged
     assert judged.interval is not None
     assert judged.interval[0] <= judged.delta <= judged.interval[1]
@@ -73,7 +74,7 @@ def test_every_layer_of_a_real_model_is_measured_alone_against_float() -> None:
     with Journal(None) as journal:
         trials = Trials(simulator, support.speech(batch_size=4), settings, journal)
         (reference,) = trials.run([Candidate("float", {})], "float")
-        found = sensitivity(trials, reference, histograms, settings)
+        found = Exact(trials, reference, settings).sensitivity(histograms)
     assert [layer.name for layer in found] == list(histograms)
     assert all(layer.delta == pytest.approx(layer.wer - reference.result.wer) for layer in found)
     assert all(layer.flagged == (layer.delta > 5.0) for layer in found)

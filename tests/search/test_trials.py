@@ -24,7 +24,8 @@ from stablequant.models.frontend import Transcript
 from stablequant.quantize.plan import Scheme
 from stablequant.quantize.simulate import Simulator
 from stablequant.search.journal import Journal
-from stablequant.search.trials import Candidate, Outcome, Progress, Trials, first_difference
+from stablequant.search.shard import first_difference
+from stablequant.search.trials import Candidate, Outcome, Progress, Trials
 
 SETTINGS = Settings()
 COARSE = (QuantParams(2.0),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 import signal
@@ -64,12 +65,29 @@ def quantize(
     model: Model,
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder to write; a stopped run there goes on.", show_default=False)],
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what the run will take in passes, time, memory and disk; write nothing."),
+    ] = False,
     gamma: Annotated[float, typer.Option(help="Stage 1 flags a layer that costs more, in points of WER.")] = 0.25,
     p_step: Annotated[float, typer.Option(help="Step of the search for p, in per cent of the mass.")] = 0.01,
     p_max: Annotated[float, typer.Option(help="Largest p tried.")] = 0.5,
+    grid: Annotated[str, typer.Option(help="Values of p: even steps of p (paper), or of the scale.")] = "paper",
+    search: Annotated[
+        str, typer.Option(help="exact: every trial hears all dev speech; racing: as much as settles it.")
+    ] = "exact",
+    max_drop: Annotated[
+        float | None,
+        typer.Option(help="If the plan costs more points of WER, leave layers in float until it does not."),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="If another run holds the folder, wait for it.")] = False,
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that share the trials, one thread each; memory grows with them.")
     ] = 1,
+    executor: Annotated[
+        str, typer.Option(help="Where trials run: local, or ray (see docs/search.md).", metavar="local|ray")
+    ] = "local",
+    address: Annotated[str, typer.Option(help="Of the Ray cluster; empty: one on this machine.")] = "",
     settings: Set = [],  # noqa: B006 - typer reads the default, nobody changes it
     json: Json = False,
 ) -> None:
@@ -78,9 +96,17 @@ def quantize(
     from stablequant.report.tables import methods
     from stablequant.report.write import write_reports
 
-    given = {"gamma": gamma, "p_step": p_step, "p_max": p_max}
+    given = {"gamma": gamma, "p_step": p_step, "p_max": p_max, "grid": grid, "search": search, "max_drop": max_drop}
     chosen = _settings(settings, given)
-    evidence = run(model, data, out, chosen, command=_command(), workers=workers, progress=ProgressLine())
+    if dry_run:
+        from stablequant.dry_run import estimate
+        from stablequant.report.tables import dry_run as show
+
+        expected = estimate(model, data, chosen, workers=workers, progress=ProgressLine())
+        print_json(dataclasses.asdict(expected)) if json else print(show(expected, chosen))
+        return
+    pool, progress = _pool(executor, workers, address), ProgressLine()
+    evidence = run(model, data, out, chosen, command=_command(), pool=pool, wait=wait, progress=progress)
     summary = write_reports(evidence, out)
     print_json(summary) if json else print(methods(summary))
 
@@ -248,6 +274,21 @@ def _settings(pairs: list[str], given: dict[str, Any]) -> Any:
             raise SettingsError(what, expected="NAME=VALUE", mend="for example --set p_step=0.05")
         values[name] = value
     return Settings.parse(values)
+
+
+def _pool(executor: str, workers: int, address: str) -> Any:
+    from stablequant.errors import SettingsError
+
+    if executor == "local":
+        from stablequant.search.workers import LocalPool
+
+        return LocalPool(workers)
+    if executor == "ray":
+        from stablequant.search.ray_pool import RayPool
+
+        return RayPool(address)
+    what = f"--executor {executor}"
+    raise SettingsError(what, expected="local or ray")
 
 
 def _command() -> str:

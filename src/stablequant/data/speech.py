@@ -51,14 +51,15 @@ class Speech:
         What cannot be used is skipped as `read_many` says.
         """
         kept, skipped = read_many(utterances, sampling_rate, max_bad_fraction, shortest=shortest, refused=refused)
-        shards = batches([len(w) for _, w in kept], batch_size, max(1, int(batch_seconds * sampling_rate)))
-        return cls(
-            tuple(u for u, _ in kept),
-            tuple(w for _, w in kept),
-            sampling_rate,
-            tuple(tuple(s) for s in shards),
-            tuple(skipped),
-        )
+        waveforms = tuple(w for _, w in kept)
+        shards = _shards(waveforms, sampling_rate, batch_size, batch_seconds)
+        return cls(tuple(u for u, _ in kept), waveforms, sampling_rate, shards, tuple(skipped))
+
+    def part(self, indices: Sequence[int], batch_size: int, batch_seconds: float) -> Speech:
+        """The utterances ``indices``, in shards of their own."""
+        waveforms = tuple(self.waveforms[i] for i in indices)
+        shards = _shards(waveforms, self.sampling_rate, batch_size, batch_seconds)
+        return Speech(tuple(self.utterances[i] for i in indices), waveforms, self.sampling_rate, shards, ())
 
     @property
     def seconds(self) -> float:
@@ -86,3 +87,10 @@ class Speech:
         for i in shard:
             hasher.update(np.ascontiguousarray(self.waveforms[i]).tobytes() + b"|")
         return hasher.hexdigest()
+
+
+def _shards(
+    waveforms: Sequence[NDArray[np.float32]], sampling_rate: int, batch_size: int, batch_seconds: float
+) -> tuple[tuple[int, ...], ...]:
+    lengths = [len(w) for w in waveforms]
+    return tuple(map(tuple, batches(lengths, batch_size, max(1, int(batch_seconds * sampling_rate)))))

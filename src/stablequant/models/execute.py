@@ -6,6 +6,7 @@ trial that changes one operation starts there instead of at the waveform.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from stablequant.models.graph import Graph, Node
 from stablequant.models.kernels import KERNELS
+from stablequant.models.work import multiplications
 
 #: Called before each operation that has an int8 form, and before an embedding that shares such an operation's weight:
 #: takes the node, its inputs, its weights by role and the valid steps ``[B]`` of its first input (``None``: all), and
@@ -29,13 +31,26 @@ Values = dict[str, Tensor]
 
 
 class Executor:
-    """Executes one graph; holds its weights and the order in which values may be let go."""
+    """Executes one graph; holds its weights and the order in which values may be let go.
+
+    Attributes:
+        graph: What is executed.
+        device: Where weights and values live.
+        work: Multiplications done so far in products, by node, over all calls.
+    """
 
     def __init__(self, graph: Graph) -> None:
         """Prepare ``graph`` for execution."""
         self.graph = graph
+        self.device = "cpu"
+        self.work: Counter[str] = Counter()
         self._last_use = graph.last_use()
         self._weights = [{role: graph.weights[key] for role, key in n.weights.items()} for n in graph.nodes]
+
+    def to(self, device: str) -> None:
+        """Compute on ``device`` from now on."""
+        self.device = device
+        self._weights = [{role: w.to(device) for role, w in weights.items()} for weights in self._weights]
 
     def run(
         self,
@@ -66,7 +81,9 @@ class Executor:
                 weights: Mapping[str, Tensor] = self._weights[index]
                 if operands is not None and (node.activations or "tied" in node.attrs):
                     inputs, weights = operands(node, inputs, weights, alive[node.lengths] if node.lengths else None)
-                alive.update(zip(node.outputs, KERNELS[node.kind](node, inputs, weights), strict=True))
+                outputs = KERNELS[node.kind](node, inputs, weights)
+                self.work[node.name] += multiplications(node, inputs, weights, outputs)
+                alive.update(zip(node.outputs, outputs, strict=True))
                 for name in (*node.inputs, node.lengths):
                     if self._last_use.get(name) == index and name not in self.graph.outputs:
                         alive.pop(name, None)
@@ -89,9 +106,10 @@ class TorchBackend:
 
     def put(self, array: NDArray[Any]) -> Tensor:
         """As a tensor."""
-        return torch.from_numpy(np.ascontiguousarray(array))
+        device = next(iter(self._executors.values())).device
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
     def get(self, array: Tensor) -> NDArray[Any]:
         """As an array."""
-        result: NDArray[Any] = array.numpy()
+        result: NDArray[Any] = array.cpu().numpy()
         return result

@@ -92,7 +92,7 @@ def _group_norm(node: Node, weights: Mapping[str, Tensor], x: Tensor, lengths: T
     """Statistics over the valid steps of each utterance; what padding becomes does not matter, it is never read."""
     batch, _, channels = x.shape
     groups = node.attrs["groups"]
-    scale, shift = torch.empty(batch, channels), torch.empty(batch, channels)
+    scale, shift = x.new_empty(batch, channels), x.new_empty(batch, channels)
     for row, steps in enumerate(lengths.tolist()):
         valid = x[row, :steps].reshape(steps, groups, channels // groups)
         variance, mean = torch.var_mean(valid, (0, 2), correction=0)
@@ -143,18 +143,20 @@ def _matmul(node: Node, weights: Mapping[str, Tensor], a: Tensor, b: Tensor) -> 
 @kernel("attention_softmax")
 def _attention_softmax(node: Node, weights: Mapping[str, Tensor], scores: Tensor, *extras: Tensor) -> Tensor:
     """Inputs: scores ``[B, H, Q, K]``, then as ``attrs["extras"]`` names them: key lengths ``[B]``, a bias to add."""
-    bias = _attention_bias(node, scores.shape[-2], scores.shape[-1], extras)
+    bias = _attention_bias(node, scores.shape[-2], scores.shape[-1], extras, scores.device)
     return (scores if bias is None else scores + bias).softmax(-1)
 
 
 @kernel("attention")
 def _attention(node: Node, weights: Mapping[str, Tensor], q: Tensor, k: Tensor, v: Tensor, *extras: Tensor) -> Tensor:
     """Both products and the softmax between them, without writing the scores down (see models/fuse.py)."""
-    bias = _attention_bias(node, q.shape[-2], k.shape[-2], extras)
+    bias = _attention_bias(node, q.shape[-2], k.shape[-2], extras, q.device)
     return functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=node.attrs["scale"])
 
 
-def _attention_bias(node: Node, queries: int, keys: int, extras: Sequence[Tensor]) -> Tensor | None:
+def _attention_bias(
+    node: Node, queries: int, keys: int, extras: Sequence[Tensor], device: torch.device
+) -> Tensor | None:
     """What is added to the scores: relative positions, and ``HIDDEN`` where a key may not be seen."""
     named = dict(zip(node.attrs["extras"], extras, strict=True))
     bias: Tensor | None = named.get("bias")
@@ -164,7 +166,7 @@ def _attention_bias(node: Node, queries: int, keys: int, extras: Sequence[Tensor
         bias = padding if bias is None else bias + padding
     if node.attrs["causal"] and queries > 1:
         # The last query sees all keys, each one before it one less.
-        future = torch.full((queries, keys), HIDDEN).triu(keys - queries + 1)
+        future = torch.full((queries, keys), HIDDEN, device=device).triu(keys - queries + 1)
         bias = future if bias is None else bias + future
     return bias
 

@@ -73,6 +73,7 @@ class LayerPlan(_Frozen):
     """95 % interval of that."""
     reason: str
     activations: tuple[ActivationPlan, ...]
+    """Empty where the layer is left in float."""
     weight: WeightPlan | None
 
 
@@ -98,7 +99,7 @@ class Plan(_Frozen):
 
     def scheme(self) -> dict[str, LayerQuant]:
         """What the simulator and the exporter need of it."""
-        return {layer.name: tuple(a.params() for a in layer.activations) for layer in self.layers}
+        return {layer.name: tuple(a.params() for a in layer.activations) for layer in self.layers if layer.activations}
 
     @property
     def flagged(self) -> tuple[str, ...]:

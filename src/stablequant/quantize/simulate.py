@@ -63,6 +63,11 @@ class Simulator:
             matmuls=settings.attention_matmuls,
         )
 
+    @property
+    def multiplications(self) -> int:
+        """Done so far in products, in all graphs."""
+        return sum(executor.work.total() for executor in self.executors.values())
+
     def operands(self, scheme: Scheme) -> Operands | None:
         """What the executor should compute with under ``scheme``; ``None`` for all in float."""
         require_layers(scheme, self._names)
@@ -90,6 +95,12 @@ class Simulator:
             return inputs, weights
 
         return operands
+
+    def to(self, device: str) -> None:
+        """Compute on ``device`` from now on."""
+        for executor in self.executors.values():
+            executor.to(device)
+        self._weights = {name: weight.to(device) for name, weight in self._weights.items()}
 
     def backend(self, scheme: Scheme) -> TorchBackend:
         """The model under ``scheme`` as something that decoding can drive."""

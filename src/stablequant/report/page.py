@@ -94,7 +94,9 @@ def page(evidence: Evidence, summary: dict[str, Any]) -> str:
             intervals=_intervals(summary),
             sensitivity=sensitivity(plan.layers, plan.settings.gamma),
             worst=max(plan.layers, key=lambda layer: layer.sensitivity or 0.0),
-            flagged=[(layer, _activations(evidence, layer)) for layer in plan.layers if layer.flagged],
+            flagged=[
+                (layer, _activations(evidence, layer)) for layer in plan.layers if layer.flagged and layer.activations
+            ],
             curves=curves(evidence),
             verifications=evidence.verifications,
             check_level=f"{100 * LEVEL:g}",
@@ -179,7 +181,7 @@ def _activations(evidence: Evidence, layer: LayerPlan) -> list[Activation]:
 
 def curves(evidence: Evidence) -> list[Curve]:
     """Stage 2's trials as curves: one p for all, then each layer's own where that was searched."""
-    tried, step = evidence.search.trials, len(evidence.plan.settings.candidates())
+    tried, step = evidence.search.percentiles.trials, len(evidence.plan.settings.candidates())
     found = []
     for start in range(0, len(tried), step):
         series = tried[start : start + step]
@@ -200,5 +202,7 @@ def _curve(evidence: Evidence, series: Sequence[Trial], name: str | None) -> Cur
         return trial.p[name] if name else next(iter(trial.p.values()))
 
     chosen = value(choose(series))
-    plot = plots.p_curve([(value(t), t.wer) for t in series], evidence.dev.wer, chosen, 140 if name else 220)
+    plot = plots.p_curve(
+        [(value(t), t.wer) for t in series], evidence.search.reference.result.wer, chosen, 140 if name else 220
+    )
     return Curve(name or "one p for all flagged layers", chosen, len(series), plot)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from stablequant.config import Settings
+from stablequant.dry_run import Estimate
+from stablequant.report.words import duration
+
 NAMES = {"max": "max", "percentile": "percentile", "mse": "mse", "stablequant": "stablequant"}
 
 
@@ -35,12 +39,14 @@ def methods(summary: dict[str, Any]) -> str:
         rows.append([label, f"{r['wer']:.2f}", f"{r['delta']:+.2f}", f"{low:+.2f} to {high:+.2f}", size, speed])
     head = ["W8A8", "WER %", "delta", "95 % interval", "MB", "speed"]
     p = summary["p"] if not isinstance(summary["p"], dict) else "one a layer"
+    spent = summary["search"]
     float32, cpu = summary["float"], summary["machine"]["cpu"]
     text = f"""{table(head, rows)}
 
 {summary["ops_int8"]} of {summary["ops"]} operations in int8
 test: {float32["utterances"]} utterances, {float32["words"]} words
 flagged: {", ".join(flagged) or "none"}; p = {p}
+search: {spent["evaluations"]:.1f} evaluations of the dev speech ({spent["mode"]}; {spent["naive"]} without shortcuts)
 int8 file: {file["bytes_ratio"]:.3f} of float32's bytes, speed against float in {file["runtime"]} on {cpu}"""
     skipped = {i: why for rows in summary["data"]["skipped"].values() for i, why in rows.items()}
     if skipped:
@@ -129,3 +135,19 @@ def trials(rows: Sequence[dict[str, Any]]) -> str:
     cells = [[r["label"], str(r["shards"]), str(r["utterances"]), f"{r['seconds']:.1f}"] for r in rows]
     total = sum(r["seconds"] for r in rows)
     return f"{table(['trial', 'shards', 'utterances', 'seconds'], cells)}\n\n{len(rows)} trials, {total:.1f} seconds"
+
+
+def dry_run(found: Estimate, settings: Settings) -> str:
+    """What a run will take."""
+    rows = [
+        ["stage 1", f"{found.layers} layers, each alone"],
+        ["stage 2", f"{found.values} values of p, if a layer is flagged"],
+        ["evaluations of the dev speech", f"{found.evaluations:.0f} at most, {found.naive} without shortcuts"],
+        ["time", f"about {duration(found.seconds)}"],
+        ["memory", f"{found.peak_bytes / 1e9:.2f} GB, and {found.worker_bytes / 1e9:.2f} GB for each further worker"],
+        ["disk", f"{found.disk_bytes / 1e6:.0f} MB"],
+    ]
+    text = table(["dry run", ""], [[name, value] for name, value in rows])
+    if settings.search == "racing":
+        text += "\n\na race takes a part of that: docs/search.md says what part was measured"
+    return text

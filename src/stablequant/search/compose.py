@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 
 from stablequant.affine import QuantParams
@@ -11,8 +11,9 @@ from stablequant.config import Settings
 from stablequant.models.model import Op, SpeechModel
 from stablequant.observe.collect import Histograms
 from stablequant.quantize.plan import ActivationPlan, Identity, LayerPlan, Plan, WeightPlan
-from stablequant.search.percentile import PercentileSearch
+from stablequant.search.last_resort import LastResort
 from stablequant.search.sensitivity import Sensitivity
+from stablequant.search.stages import Found
 
 #: Packages whose version can change a number.
 PACKAGES = ("stablequant", "torch", "transformers", "onnx", "onnxruntime", "numpy")
@@ -24,8 +25,7 @@ def compose(
     data: Mapping[str, Identity],
     settings: Settings,
     histograms: Histograms,
-    sensitivities: Sequence[Sensitivity],
-    found: PercentileSearch,
+    found: Found,
 ) -> Plan:
     """Write down what was decided for every quantisable operation of ``model``.
 
@@ -35,15 +35,14 @@ def compose(
         data: Identity of the calibration, dev and test speech.
         settings: Of the run.
         histograms: Of every activation.
-        sensitivities: Of stage 1.
-        found: By stage 2.
+        found: By the search.
     """
-    measured = {s.name: s for s in sensitivities}
+    measured = {s.name: s for s in found.layers}
     layers = [
         _layer(op, settings, histograms, measured[op.name], found)
         for op in model.ops(matmuls=settings.attention_matmuls)
     ]
-    values = set(found.p.values())
+    values = set(found.percentiles.p.values())
     return Plan(
         model=Identity(name=name, fingerprint=model.fingerprint, details={"family": model.family}),
         data=dict(data),
@@ -54,12 +53,15 @@ def compose(
     )
 
 
-def _layer(
-    op: Op, settings: Settings, histograms: Histograms, sensitivity: Sensitivity, found: PercentileSearch
-) -> LayerPlan:
+def _layer(op: Op, settings: Settings, histograms: Histograms, sensitivity: Sensitivity, found: Found) -> LayerPlan:
     cost = f"alone it costs {sensitivity.delta:+.2f} points of WER"
-    if sensitivity.flagged:
-        p = found.p[op.name]
+    if sensitivity.heard < 1:
+        cost += f" (forecast from {100 * sensitivity.heard:.0f} % of the dev speech)"
+    if found.floats and op.name in found.floats.floats:
+        p, calibrator = None, "float"
+        reason = _left_in_float(found.floats, op.name, settings)
+    elif sensitivity.flagged:
+        p = found.percentiles.p[op.name]
         calibrator = "clipped_mse"
         clip = f"{p:g} % of the mass clipped, then least squared error"
         if any(grid.planes == 2 for grid in found.scheme[op.name]):
@@ -69,9 +71,9 @@ def _layer(
         p, calibrator = None, settings.base_calibrator
         chance = sensitivity.delta > settings.gamma
         reason = f"not sensitive: {cost}, " + ("within chance" if chance else f"at most gamma {settings.gamma:g}")
-    grids = zip(found.scheme[op.name], histograms[op.name], strict=True)
+    grids = zip(found.scheme[op.name], histograms[op.name], strict=True) if calibrator != "float" else ()
     weight = None
-    if op.node.weights:
+    if op.node.weights and calibrator != "float":
         weight = WeightPlan(bits=settings.bits, granularity=settings.weight_granularity, method=settings.weight_method)
     return LayerPlan(
         name=op.name,
@@ -85,6 +87,15 @@ def _layer(
         reason=reason,
         activations=tuple(_activation(grid, h.minimum, h.maximum) for grid, h in grids),
         weight=weight,
+    )
+
+
+def _left_in_float(floats: LastResort, name: str, settings: Settings) -> str:
+    unit = "more bytes" if settings.max_drop_by == "bytes" else "multiplications on the longest batch"
+    return (
+        f"left in float: with all layers in int8 the plan costs {floats.before:+.2f} points on the dev speech, more than "
+        f"max_drop {settings.max_drop:g}; with {len(floats.floats)} in float {floats.after:+.2f}; this one takes "
+        f"{floats.floats[name]} {unit}"
     )
 
 

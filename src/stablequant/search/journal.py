@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -20,11 +20,13 @@ from filelock import FileLock, Timeout
 from stablequant.errors import DataError, ResourceError
 from stablequant.files import disk_errors
 from stablequant.models.frontend import Transcript
+from stablequant.search.shard import Piece
 
-_COLUMNS = ("key", "label", "shard", "seconds", "transcripts")
+_COLUMNS = ("key", "label", "shard", "seconds", "multiplications", "transcripts")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS trials (
-    key TEXT PRIMARY KEY, label TEXT NOT NULL, shard INTEGER NOT NULL, seconds REAL NOT NULL, transcripts TEXT NOT NULL
+    key TEXT PRIMARY KEY, label TEXT NOT NULL, shard INTEGER NOT NULL, seconds REAL NOT NULL,
+    multiplications INTEGER NOT NULL, transcripts TEXT NOT NULL
 ) WITHOUT ROWID
 """
 
@@ -32,8 +34,8 @@ CREATE TABLE IF NOT EXISTS trials (
 class Journal:
     """Finished trials by key. ``Journal(None)`` keeps them in memory for the life of the process."""
 
-    def __init__(self, path: Path | None) -> None:
-        """Open or create the journal at ``path``.
+    def __init__(self, path: Path | None, *, wait: bool = False) -> None:
+        """Open or create the journal at ``path``; with ``wait``, once another run that holds it has ended.
 
         Raises:
             DataError: The file is no journal, it is damaged, or another run holds it.
@@ -46,16 +48,18 @@ class Journal:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._lock = FileLock(f"{path}.lock")
                 try:
-                    self._lock.acquire(timeout=0)
+                    self._lock.acquire(timeout=-1 if wait else 0)
                 except Timeout as error:
                     what = f"{path} is held by another run"
-                    raise DataError(what, mend="wait for it, or choose another output folder") from error
+                    raise DataError(what, mend="wait for it (--wait), or choose another output folder") from error
         with self._plain_errors():
             self._db = sqlite3.connect(path or ":memory:", timeout=5.0, isolation_level=None)
             tables = {row[0] for row in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             columns = tuple(row[1] for row in self._db.execute("PRAGMA table_info(trials)"))
             if tables and columns != _COLUMNS:
-                what = f"{path} is a database of something else (it has {', '.join(sorted(tables))})"
+                what = f"{path} is something else (it has {', '.join(sorted(tables))})"
+                if tables == {"trials"}:
+                    what = f"{path} is a journal of another version"
                 raise DataError(what, expected="a journal of trials", mend="choose another output folder")
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute(_SCHEMA)
@@ -72,19 +76,24 @@ class Journal:
         if self._lock:
             self._lock.release()
 
-    def find(self, key: str) -> list[Transcript] | None:
-        """Transcripts of the finished trial ``key``, or ``None``."""
+    def find(self, key: str) -> tuple[float, int, tuple[Transcript, ...]] | None:
+        """Seconds, multiplications and transcripts of the finished trial ``key``, or ``None``."""
+        query = "SELECT seconds, multiplications, transcripts FROM trials WHERE key = ?"
         with self._plain_errors():
-            row = self._db.execute("SELECT transcripts FROM trials WHERE key = ?", (key,)).fetchone()
-            return row and [Transcript(text, tuple(tokens), cut_off) for text, tokens, cut_off in json.loads(row[0])]
-
-    def add(self, key: str, label: str, shard: int, seconds: float, transcripts: Sequence[Transcript]) -> None:
-        """Keep a finished trial; it is on disk when this returns."""
-        payload = json.dumps([[t.text, t.tokens, t.truncated] for t in transcripts], ensure_ascii=False)
-        with self._plain_errors():
-            self._db.execute(
-                "INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?)", (key, label, shard, seconds, payload)
+            row = self._db.execute(query, (key,)).fetchone()
+            if row is None:
+                return None
+            transcripts = tuple(
+                Transcript(text, tuple(tokens), cut_off) for text, tokens, cut_off in json.loads(row[2])
             )
+            return float(row[0]), int(row[1]), transcripts
+
+    def add(self, key: str, label: str, shard: int, piece: Piece) -> None:
+        """Keep a finished trial; it is on disk when this returns."""
+        payload = json.dumps([[t.text, t.tokens, t.truncated] for t in piece.transcripts], ensure_ascii=False)
+        row = (key, label, shard, piece.seconds, piece.multiplications, payload)
+        with self._plain_errors():
+            self._db.execute("INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def __len__(self) -> int:
         """Number of finished trials."""
@@ -107,7 +116,7 @@ class Journal:
                 raise ResourceError(what, mend=mend) from error
             if kind.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
                 what = f"{self._path} is held by another run ({error})"
-                raise DataError(what, mend="wait for it, or choose another output folder") from error
+                raise DataError(what, mend="wait for it (--wait), or choose another output folder") from error
             what = f"{self._path} is damaged, or no journal of trials ({error})"
             raise DataError(what, mend="move it away: the trials that it held are run again") from error
 

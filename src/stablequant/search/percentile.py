@@ -12,16 +12,22 @@ from stablequant.config import Settings
 from stablequant.observe.collect import Histograms
 from stablequant.quantize.plan import LayerQuant
 from stablequant.search import schemes
-from stablequant.search.trials import Candidate, Outcome, Trials
+from stablequant.search.contest import Contest
+from stablequant.search.grids import p_values
+from stablequant.search.trials import Candidate
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate of stage 2: p of each flagged layer, and the whole quantised model's error rates in per cent."""
+    """One candidate of stage 2: p of each flagged layer, and the whole quantised model's error rates in per cent.
+
+    ``heard`` is the share of the dev speech behind them; below 1 in a race, for those that dropped out.
+    """
 
     p: Mapping[str, float]
     wer: float
     cer: float
+    heard: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,7 @@ class PercentileSearch:
 
 
 def search(
-    trials: Trials,
-    reference: Outcome,
+    contest: Contest,
     histograms: Histograms,
     flagged: Sequence[str],
     settings: Settings,
@@ -51,22 +56,23 @@ def search(
 
     def evaluate(choices: Sequence[Mapping[str, float]], title: str) -> list[Trial]:
         candidates = [Candidate("p " + _label(p), schemes.mixed(base, histograms, p, settings)) for p in choices]
-        outcomes = trials.run(candidates, title, base=candidates[0].scheme, drafts=reference.transcripts, alike=True)
-        return [Trial(p, o.result.wer, o.result.cer) for p, o in zip(choices, outcomes, strict=True)]
+        standings = contest.compare(candidates, title)
+        return [Trial(p, s.wer, s.cer, s.heard) for p, s in zip(choices, standings, strict=True)]
 
-    tried = evaluate([schemes.same_p(flagged, p) for p in settings.candidates()], "stage 2: one p for all")
+    values = p_values(histograms, flagged, settings)
+    tried = evaluate([schemes.same_p(flagged, p) for p in values], "stage 2: one p for all")
     best = choose(tried)
     if settings.p_per_layer and len(flagged) > 1:
         for number, name in enumerate(flagged, 1):
-            choices = [{**best.p, name: p} for p in settings.candidates()]
+            choices = [{**best.p, name: p} for p in p_values(histograms, [name], settings)]
             tried += evaluate(choices, f"stage 2: p of layer {number} of {len(flagged)}")
             best = choose([best, *tried[-len(choices) :]])
     return PercentileSearch(best.p, schemes.mixed(base, histograms, best.p, settings), tuple(tried))
 
 
 def choose(tried: Sequence[Trial]) -> Trial:
-    """The best trial by the rule at the top of this file."""
-    return min(tried, key=lambda t: (t.wer, t.cer, sum(t.p.values())))
+    """The best of the trials that heard everything, by the rule at the top of this file."""
+    return min((t for t in tried if t.heard == 1.0), key=lambda t: (t.wer, t.cer, sum(t.p.values())))
 
 
 def _label(p: Mapping[str, float]) -> str:

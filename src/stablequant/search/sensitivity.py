@@ -1,4 +1,4 @@
-"""Stage 1: quantise one layer at a time, naively, and see what it costs."""
+"""Stage 1: quantise one layer at a time, naively, and judge what it costs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stablequant.config import Settings
 from stablequant.evaluate.significance import paired_bootstrap
 from stablequant.observe.collect import Histograms
 from stablequant.search import schemes
-from stablequant.search.trials import Candidate, Outcome, Trials
+from stablequant.search.trials import Candidate, Outcome
 
 #: Draws of the bootstrap behind each layer's interval: enough to place its ends to a tenth of its width.
 DRAWS = 2000
@@ -26,6 +26,7 @@ class Sensitivity:
         delta: Points above float.
         flagged: Whether that is more than gamma and, with the setting ``beyond_chance``, more than chance.
         interval: 95 % interval of ``delta`` by paired bootstrap over utterances; ``None`` where it was not measured.
+        heard: Share of the dev speech that settled it; below 1 in a race, where the rest is a forecast.
     """
 
     name: str
@@ -33,20 +34,15 @@ class Sensitivity:
     delta: float
     flagged: bool
     interval: tuple[float, float] | None = None
+    heard: float = 1.0
 
 
-def sensitivity(trials: Trials, reference: Outcome, histograms: Histograms, settings: Settings) -> list[Sensitivity]:
-    """Measure every layer of ``histograms`` against the float ``reference`` (StableQuant, section on layer selection).
-
-    Returns:
-        One entry a layer, in network order; flagged where the layer costs more than ``settings.gamma`` points.
-    """
-    candidates = [
+def alone(histograms: Histograms, settings: Settings) -> list[Candidate]:
+    """Each layer of ``histograms`` quantised naively, all others in float, in network order."""
+    return [
         Candidate(name, {name: schemes.layer(histograms, name, settings.stage1_calibrator, settings)})
         for name in histograms
     ]
-    outcomes = trials.run(candidates, "stage 1: one layer at a time", drafts=reference.transcripts)
-    return [_judge(reference, outcome, settings) for outcome in outcomes]
 
 
 def resolution(layers: Sequence[Sensitivity]) -> float | None:
@@ -55,7 +51,8 @@ def resolution(layers: Sequence[Sensitivity]) -> float | None:
     return statistics.median(halves) if halves else None
 
 
-def _judge(reference: Outcome, outcome: Outcome, settings: Settings) -> Sensitivity:
+def judge(reference: Outcome, outcome: Outcome, settings: Settings) -> Sensitivity:
+    """The verdict on a layer that heard all dev speech (StableQuant, section on layer selection)."""
     cost = paired_bootstrap(reference.result, outcome.result, draws=DRAWS)
     flagged = cost.delta > settings.gamma and (not settings.beyond_chance or cost.low > 0)
     return Sensitivity(outcome.candidate.label, outcome.result.wer, cost.delta, flagged, (cost.low, cost.high))

@@ -1,14 +1,10 @@
-"""Run candidates on speech: one shard of utterances at a time, each candidate only from where it differs.
-
-Within a shard the layers that all candidates share are computed once. A frontier of live values walks down the graph;
-a candidate that differs first at layer k starts from the frontier at k. That is exact: the values are the same ones.
-"""
+"""Run candidates on speech, a shard of utterances at a time, through a journal: nothing is computed twice."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from stablequant.config import Settings, digest
 from stablequant.data.speech import Speech
@@ -18,7 +14,8 @@ from stablequant.models.frontend import Transcript
 from stablequant.quantize.plan import Scheme
 from stablequant.quantize.simulate import Simulator
 from stablequant.search.journal import Journal
-from stablequant.search.workers import spread
+from stablequant.search.shard import Piece, ShardTask, run_shard
+from stablequant.search.workers import LocalPool, Pool
 
 #: Told what is running, how many steps of it are done, and how many there are.
 Progress = Callable[[str, int, int], None]
@@ -54,31 +51,55 @@ class Outcome:
         return sum(t.truncated for t in self.transcripts)
 
 
+@dataclass
+class Cost:
+    """What a search took, whenever it was computed.
+
+    Attributes:
+        multiplications: In products, padding included; the same on every machine.
+        seconds: Of computation, summed over workers.
+    """
+
+    multiplications: int = 0
+    seconds: float = 0.0
+    rows: set[str] = field(default_factory=set)
+    """Keys of what was counted."""
+
+    def add(self, row: str, piece: Piece) -> None:
+        """Count a piece, once."""
+        if row not in self.rows:
+            self.rows.add(row)
+            self.multiplications += piece.multiplications
+            self.seconds += piece.seconds
+
+
+@dataclass
 class Trials:
-    """Evaluates candidates on one set of speech, through a journal."""
+    """Evaluates candidates on one set of speech.
 
-    def __init__(
-        self,
-        simulator: Simulator,
-        speech: Speech,
-        settings: Settings,
-        journal: Journal,
-        progress: Progress = lambda label, done, total: None,
-        workers: int = 1,
-    ) -> None:
-        """Bind a simulator to ``speech``; finished work is looked up in, and kept in, ``journal``.
+    Attributes:
+        simulator: Runs a candidate.
+        speech: What is transcribed.
+        settings: Name the weights' grids and the normaliser.
+        journal: Finished work is looked up and kept there.
+        progress: Told what is running.
+        pool: The workers that share the shards.
+        cost: Of all that was asked for so far, also where an earlier run computed it.
+    """
 
-        ``workers`` processes share the shards; see search/workers.py.
-        """
-        self._workers = workers
-        self._simulator = simulator
-        self._speech = speech
-        self._settings = settings
-        self._journal = journal
-        self._progress = progress
-        self._shard_keys = [speech.shard_key(shard) for shard in speech.shards]
-        weights = [settings.bits, settings.weight_granularity, settings.weight_method]
-        self._context = [simulator.model.fingerprint, weights]
+    simulator: Simulator
+    speech: Speech
+    settings: Settings
+    journal: Journal
+    progress: Progress = lambda label, done, total: None
+    pool: Pool = field(default_factory=LocalPool)
+    cost: Cost = field(default_factory=Cost)
+
+    def __post_init__(self) -> None:
+        """Hash what every result depends on."""
+        self._shard_keys = [self.speech.shard_key(shard) for shard in self.speech.shards]
+        weights = [self.settings.bits, self.settings.weight_granularity, self.settings.weight_method]
+        self._context = [self.simulator.model.fingerprint, weights]
 
     def run(
         self,
@@ -101,73 +122,58 @@ class Trials:
         distinct = {c.key(): c for c in candidates}
         found: dict[str, dict[int, Transcript]] = {key: {} for key in distinct}
         # In samples, not shards: the first shards hold the longest utterances.
-        sizes = [sum(len(w) for w in self._speech.batch(shard)) for shard in self._speech.shards]
+        sizes = [sum(len(w) for w in self.speech.batch(shard)) for shard in self.speech.shards]
         total = len(distinct) * sum(sizes)
         done = 0
-        missing: dict[int, dict[str, Candidate]] = {}
-        for number, shard in enumerate(self._speech.shards):
-            for key, candidate in distinct.items():
-                if (known := self._journal.find(self._row(key, number))) is None:
-                    missing.setdefault(number, {})[key] = candidate
-                else:
-                    found[key].update(zip(shard, known, strict=True))
-                    done += sizes[number]
-        self._progress(title, done, total)
+        missing: dict[int, dict[str, Scheme]] = {}
 
-        def work(number: int) -> Iterator[tuple[str, float, list[Transcript]]]:
-            return self._run_shard(self._speech.shards[number], missing[number], base or {}, drafts, alike)
-
-        for number, (key, seconds, transcripts) in spread(work, list(missing), self._workers):
-            self._journal.add(self._row(key, number), distinct[key].label, number, seconds, transcripts)
-            if not found[key].keys() >= set(self._speech.shards[number]):
+        def keep(number: int, piece: Piece) -> None:
+            nonlocal done
+            shard = self.speech.shards[number]
+            if not found[piece.key].keys() >= set(shard):
                 done += sizes[number]
-            found[key].update(zip(self._speech.shards[number], transcripts, strict=True))
-            self._progress(title, done, total)
-        return [self._outcome(c, found[c.key()]) for c in candidates]
+            found[piece.key].update(zip(shard, piece.transcripts, strict=True))
+            self.cost.add(self._row(piece.key, number), piece)
+
+        for number in range(len(self.speech.shards)):
+            for key, candidate in distinct.items():
+                if finished := self.journal.find(self._row(key, number)):
+                    keep(number, Piece(key, *finished))
+                else:
+                    missing.setdefault(number, {})[key] = candidate.scheme
+        self.progress(title, done, total)
+
+        tasks, numbers = [], []
+        for number, schemes in missing.items():
+            shard = self.speech.shards[number]
+            known = None if drafts is None else tuple(drafts[i].tokens for i in shard)
+            for some in _divided(schemes, self.pool.size, len(missing)):
+                tasks.append(ShardTask(tuple(self.speech.batch(shard)), some, base or {}, known, alike))
+                numbers.append(number)
+        for index, piece in self.pool.run(run_shard, self.simulator, tasks):
+            number = numbers[index]
+            self.journal.add(self._row(piece.key, number), distinct[piece.key].label, number, piece)
+            keep(number, piece)
+            self.progress(title, done, total)
+        return [self.outcome(c, found[c.key()]) for c in candidates]
 
     def _row(self, key: str, shard: int) -> str:
         return digest([self._context, key, self._shard_keys[shard]])
 
-    def _run_shard(
-        self,
-        shard: Sequence[int],
-        missing: Mapping[str, Candidate],
-        base: Scheme,
-        drafts: Sequence[Transcript] | None,
-        alike: bool,
-    ) -> Iterator[tuple[str, float, list[Transcript]]]:
-        simulator, frontend = self._simulator, self._simulator.model.frontend
-        first = simulator.executors[simulator.model.graphs[0].name]
-        backend = simulator.backend({})
-        features = frontend.features(self._speech.batch(shard))
-        guesses = None if drafts is None else [drafts[i].tokens for i in shard]
+    def on(self, indices: Sequence[int]) -> Self:
+        """Trials on a part of the speech, with the same journal, workers and account."""
+        return replace(self, speech=self.speech.part(indices, self.settings.batch_size, self.settings.batch_seconds))
 
-        frontier = {name: backend.put(value) for name, value in features.items()}
-        position = 0
-        starts = {key: first_difference(simulator, c.scheme, base) for key, c in missing.items()}
-        for key in sorted(missing, key=lambda key: starts[key]):
-            began = time.perf_counter()
-            candidate = missing[key]
-            frontier = first.run(frontier, simulator.operands(base), start=position, stop=starts[key])
-            position = starts[key]
-            outputs = first.run(frontier, simulator.operands(candidate.scheme), start=position)
-            transcripts = frontend.read_out(
-                simulator.backend(candidate.scheme), outputs, features["input_lengths"], guesses
-            )
-            if alike:
-                guesses = [t.tokens for t in transcripts]
-            yield key, time.perf_counter() - began, transcripts
-
-    def _outcome(self, candidate: Candidate, found: Mapping[int, Transcript]) -> Outcome:
-        transcripts = tuple(found[i] for i in range(len(self._speech.utterances)))
-        result = score(self._speech, transcripts, self._settings.normalizer)
+    def outcome(self, candidate: Candidate, found: Mapping[int, Transcript]) -> Outcome:
+        """What transcripts by utterance amount to."""
+        transcripts = tuple(found[i] for i in range(len(self.speech.utterances)))
+        result = score(self.speech, transcripts, self.settings.normalizer)
         return Outcome(candidate, transcripts, result)
 
 
-def first_difference(simulator: Simulator, scheme: Scheme, base: Scheme) -> int:
-    """Index of the first node of the first graph that the two schemes compute differently; its length if none."""
-    nodes = simulator.executors[simulator.model.graphs[0].name].graph.nodes
-    for index, node in enumerate(nodes):
-        if scheme.get(node.name) != base.get(node.name):
-            return index
-    return len(nodes)
+def _divided(schemes: Mapping[str, Scheme], workers: int, shards: int) -> list[Mapping[str, Scheme]]:
+    """One shard's candidates in so many parts that all workers find work; each part computes the shared layers anew."""
+    parts = min(len(schemes), -(-workers // shards))
+    keys = list(schemes)
+    size = -(-len(keys) // parts)
+    return [{key: schemes[key] for key in keys[i : i + size]} for i in range(0, len(keys), size)]

@@ -1,0 +1,193 @@
+"""Both stages as races: a layer, or a value of p, hears only as much of the dev speech as settles it.
+
+Stage 1 lets the cheapest layers, the last ones, hear everything: they tell which utterances are fragile (see race.py).
+All others hear block after block until their cost is clearly above or below what flags a layer; who is never settled
+hears everything, and is judged as in an exact search. Stage 2 is sequential halving (Karnin et al. 2013, "Almost
+optimal exploration in multi-armed bandits"), by thirds: after each block those clearly behind the leader go, and of
+the others the better third stays. Who is left hears everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stablequant.config import Settings
+from stablequant.models.frontend import Transcript
+from stablequant.observe.collect import Histograms
+from stablequant.quantize.plan import Scheme
+from stablequant.search import race
+from stablequant.search.contest import Standing
+from stablequant.search.sensitivity import Sensitivity, alone, judge
+from stablequant.search.trials import Candidate, Outcome, Trials
+
+#: Layers that hear all speech at the start, at most a third of all.
+PILOTS = 10
+#: Shares of the speech that are heard between two looks; the last is all that is left.
+STAGE_1 = (0.1, 0.05, 0.1, 0.1, 0.2, 1.0)
+STAGE_2 = (0.04, 0.06, 0.1, 0.2)
+#: A block holds about so many utterances at least: fewer say nothing.
+FEWEST = 8
+#: Contestants that stay after a block of stage 2: one in so many.
+STAY = 3
+
+
+@dataclass
+class Pack:
+    """Contestants that hear the same blocks of speech, and what they said.
+
+    Attributes:
+        trials: On all of the speech.
+        reference: Float on all of it.
+        order: What was heard so far, and what is next.
+        said: By contestant's label, utterance -> transcript and word errors.
+    """
+
+    trials: Trials
+    reference: Outcome
+    order: race.Order
+    said: dict[str, dict[int, tuple[Transcript, int]]] = field(default_factory=dict)
+
+    @property
+    def heard(self) -> float:
+        """Share of the speech; 1 only if it is all."""
+        return 1.0 if self.order.heard.all() else float(self.order.share[self.order.heard].sum())
+
+    def hear(self, candidates: Sequence[Candidate], share: float, title: str, base: Scheme, *, alike: bool) -> None:
+        """Let ``candidates`` hear the next block, about ``share`` of the speech."""
+        block = self.order.block(max(share, FEWEST / len(self.order.share))).tolist()
+        drafts = [self.reference.transcripts[i] for i in block]
+        outcomes = self.trials.on(block).run(candidates, title, base=base, drafts=drafts, alike=alike)
+        for outcome in outcomes:
+            edits = zip(outcome.transcripts, outcome.result.edits, strict=True)
+            self.said.setdefault(outcome.candidate.label, {}).update(zip(block, edits, strict=True))
+        self.order.changes[block] += changes(drafts, [o.transcripts for o in outcomes])
+
+    def differences(self, candidates: Sequence[Candidate]) -> NDArray[np.float64]:
+        """Edits more than float's ``[candidates, utterances]``; 0 where not heard."""
+        result = np.zeros((len(candidates), len(self.order.share)))
+        for row, candidate in zip(result, candidates, strict=True):
+            for i, (_, edits) in self.said[candidate.label].items():
+                row[i] = edits - self.reference.result.edits[i]
+        return result
+
+    def outcome(self, candidate: Candidate) -> Outcome:
+        """Of a contestant that heard everything."""
+        return self.trials.outcome(candidate, {i: t for i, (t, _) in self.said[candidate.label].items()})
+
+
+@dataclass
+class Racing:
+    """A contest that stops listening once it knows; see `search.contest.Contest`.
+
+    Attributes:
+        trials: On the dev speech.
+        reference: Float on it.
+        settings: Name gamma, what flags a layer, and the seed of the draws.
+        changes: How many trials changed each utterance so far ``[N]``.
+    """
+
+    trials: Trials
+    reference: Outcome
+    settings: Settings
+    changes: NDArray[np.float64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing is known to be fragile."""
+        self.changes = np.zeros(len(self.reference.transcripts))
+
+    def sensitivity(self, histograms: Histograms) -> list[Sensitivity]:
+        """Stage 1; where ``heard`` is below 1, WER, cost and interval are forecasts."""
+        candidates = alone(histograms, self.settings)
+        pilots = candidates[-min(PILOTS, len(candidates) // 3) :]
+        drafts = self.reference.transcripts
+        outcomes = self.trials.run(pilots, "stage 1: pilots", drafts=drafts)
+        self.changes += changes(drafts, [o.transcripts for o in outcomes])
+        judged = {o.candidate.label: judge(self.reference, o, self.settings) for o in outcomes}
+        pack = self._pack()
+        racing = [c for c in candidates if c.label not in judged]
+        for number, share in enumerate(STAGE_1, 1):
+            if not racing:
+                break
+            pack.hear(racing, share, f"stage 1: block {number}, {len(racing)} layers unsettled", {}, alike=False)
+            judged |= self._settled(pack, racing)
+            racing = [c for c in racing if c.label not in judged]
+        return [judged[c.label] for c in candidates]
+
+    def compare(self, candidates: Sequence[Candidate], title: str) -> list[Standing]:
+        """Stage 2; among those that hear everything is the best, or one within chance of it."""
+        pack, base = self._pack(), candidates[0].scheme
+        distinct = {c.key(): c for c in candidates}
+        standings: dict[str, Standing] = {}
+        racing = list(distinct.values())
+        for number, share in enumerate(STAGE_2, 1):
+            if len(racing) == 1 or pack.order.heard.all():
+                break
+            pack.hear(racing, share, f"{title}: block {number}, {len(racing)} left", base, alike=True)
+            standings |= {c.key(): s for c, s in zip(racing, self._forecasts(pack, racing), strict=True)}
+            racing = _stay(pack, racing)
+        if not pack.order.heard.all():
+            pack.hear(racing, 1.0, f"{title}: {len(racing)} to the end", base, alike=True)
+        for candidate in racing:
+            result = pack.outcome(candidate).result
+            standings[candidate.key()] = Standing(result.wer, result.cer)
+        return [standings[c.key()] for c in candidates]
+
+    def _pack(self) -> Pack:
+        lengths = np.array([len(w) for w in self.trials.speech.waveforms], np.float64)
+        return Pack(self.trials, self.reference, race.Order(lengths, self.changes, self.settings.seed))
+
+    def _settled(self, pack: Pack, racing: Sequence[Candidate]) -> dict[str, Sensitivity]:
+        """The verdict on every contestant whose cost is clearly above or below what flags a layer."""
+        if pack.order.heard.all():
+            return {c.label: judge(self.reference, pack.outcome(c), self.settings) for c in racing}
+        found = race.forecast(pack.differences(racing), pack.order)
+        words, wer = self.reference.result.total_words, self.reference.result.wer
+        chance = 1.96 * np.sqrt(found.spread)
+        threshold = np.full(len(racing), self.settings.gamma * words / 100)
+        if self.settings.beyond_chance:
+            threshold = np.maximum(threshold, chance)
+        up, down = race.above(found, threshold)
+        delta = 100 * found.total / words
+        reach = 100 * np.hypot(chance, 1.96 * np.sqrt(found.variance)) / words
+        verdicts = {}
+        for i in np.flatnonzero(up | down).tolist():
+            d, r = float(delta[i]), float(reach[i])
+            label = racing[i].label
+            verdicts[label] = Sensitivity(label, wer + d, d, bool(up[i]), (d - r, d + r), pack.heard)
+        return verdicts
+
+    def _forecasts(self, pack: Pack, racing: Sequence[Candidate]) -> list[Standing]:
+        """Where contestants stand by what they heard."""
+        found = race.forecast(pack.differences(racing), pack.order)
+        words, wer = self.reference.result.total_words, self.reference.result.wer
+        heard = np.flatnonzero(pack.order.heard).tolist()
+        part = self.trials.on(heard)
+        standings = []
+        for candidate, total in zip(racing, found.total, strict=True):
+            said = pack.said[candidate.label]
+            cer = part.outcome(candidate, {k: said[i][0] for k, i in enumerate(heard)}).result.cer
+            standings.append(Standing(wer + 100 * float(total) / words, cer, pack.heard))
+        return standings
+
+
+def _stay(pack: Pack, racing: Sequence[Candidate]) -> list[Candidate]:
+    """The better third, the leader's equals at most: those clearly behind the leader go too."""
+    differences = pack.differences(racing)
+    total = race.forecast(differences, pack.order).total
+    leader = int(total.argmin())
+    behind, _ = race.above(race.forecast(differences - differences[leader], pack.order), np.zeros(len(racing)))
+    behind[leader] = False  # its forecast leans towards the others, which are worse
+    ranked = sorted((i for i in range(len(racing)) if not behind[i]), key=lambda i: (total[i], i))
+    kept = set(ranked[: -(-len(racing) // STAY)])
+    return [c for i, c in enumerate(racing) if i in kept]
+
+
+def changes(known: Sequence[Transcript], others: Sequence[Sequence[Transcript]]) -> NDArray[np.float64]:
+    """How many of ``others`` differ from ``known``, utterance by utterance ``[N]``."""
+    rows = [[t.tokens != k.tokens for t, k in zip(transcripts, known, strict=True)] for transcripts in others]
+    result: NDArray[np.float64] = np.array(rows, np.float64).reshape(len(rows), len(known)).sum(0)
+    return result

@@ -1,0 +1,87 @@
+"""Both stages in order, and what they cost in evaluations of the dev speech."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from stablequant.config import Settings
+from stablequant.observe.collect import Histograms
+from stablequant.quantize.plan import LayerQuant
+from stablequant.search import percentile
+from stablequant.search.contest import Contest
+from stablequant.search.exact import Exact
+from stablequant.search.last_resort import LastResort, last_resort, prices
+from stablequant.search.racing import Racing
+from stablequant.search.sensitivity import Sensitivity
+from stablequant.search.trials import Candidate, Outcome, Trials
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Cost of a search; one evaluation is the float model on all dev speech, counted in multiplications.
+
+    Attributes:
+        stage_1: Evaluations, the float one among them.
+        stage_2: Evaluations, those of the last resort among them.
+        naive: What both stages take if every candidate hears all speech from the waveform on.
+        seconds: Of computation, summed over workers, an earlier run's included.
+    """
+
+    stage_1: float
+    stage_2: float
+    naive: int
+    seconds: float
+
+    @property
+    def evaluations(self) -> float:
+        """Of both stages."""
+        return self.stage_1 + self.stage_2
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found out: float on the dev speech, each layer's cost, the p of the flagged ones, what stays float."""
+
+    reference: Outcome
+    layers: tuple[Sensitivity, ...]
+    percentiles: percentile.PercentileSearch
+    floats: LastResort | None
+    spent: Spent
+
+    @property
+    def scheme(self) -> Mapping[str, LayerQuant]:
+        """Grids of all layers that are quantised in the end."""
+        return self.floats.scheme if self.floats else self.percentiles.scheme
+
+
+def search(
+    trials: Trials, histograms: Histograms, settings: Settings, known: Sequence[Sensitivity] | None = None
+) -> Found:
+    """Run both stages on the speech of ``trials``.
+
+    Args:
+        trials: Evaluates candidates.
+        histograms: Of every activation to quantise, in network order.
+        settings: How; ``settings.search`` says whether everything is heard.
+        known: What stage 1 found in an earlier run; default: it is run.
+    """
+    (reference,) = trials.run([Candidate("float", {})], "float on dev")
+    evaluation = trials.cost.multiplications
+    kind = Racing if settings.search == "racing" else Exact
+    contest: Contest = kind(trials, reference, settings)
+    layers = tuple(known or contest.sensitivity(histograms))
+    first = trials.cost.multiplications
+    worst_first = sorted((s for s in layers if s.flagged), key=lambda s: -s.delta)
+    found = percentile.search(contest, histograms, [s.name for s in worst_first], settings)
+    floats = None
+    if settings.max_drop is not None:
+        price = prices(trials.simulator, trials.speech, settings.max_drop_by)
+        floats = last_resort(trials, reference, found.scheme, layers, price, settings)
+    spent = Spent(
+        stage_1=first / evaluation,
+        stage_2=(trials.cost.multiplications - first) / evaluation,
+        naive=1 + (0 if known else len(layers)) + len(found.trials),
+        seconds=trials.cost.seconds,
+    )
+    return Found(reference, layers, found, floats, spent)

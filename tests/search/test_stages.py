@@ -1,0 +1,57 @@
+"""The whole search: what is called exact gives what the naive search gives, for less."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import support
+
+from stablequant.config import Settings
+from stablequant.observe.collect import Histograms
+from stablequant.quantize.simulate import Simulator
+from stablequant.search.journal import Journal
+from stablequant.search.naive import NaiveTrials
+from stablequant.search.stages import Found, search
+from stablequant.search.trials import Cost, Trials
+
+#: Coarse, so that some layers are flagged and some are not, and different p are told apart by a few words.
+SETTINGS = Settings(bits=6, gamma=5.0, p_max=0.4, p_step=0.1)
+
+
+def histograms(name: str) -> Histograms:
+    found = support.histograms(name)
+    return {op.name: found[op.name] for op in support.MODELS[name]().ops()}
+
+
+def run(kind: type[Trials], name: str, settings: Settings = SETTINGS) -> Found:
+    simulator = Simulator.under(support.MODELS[name](), settings)
+    with Journal(None) as journal:
+        trials = kind(simulator, support.speech(batch_size=2), settings, journal)
+        return search(trials, histograms(name), settings)
+
+
+def test_the_exact_search_finds_what_the_naive_one_finds() -> None:
+    naive, exact = run(NaiveTrials, "graft"), run(Trials, "graft")
+    flags = [layer.flagged for layer in naive.layers]
+    assert any(flags)
+    assert not all(flags)
+    assert len({t.wer for t in naive.percentiles.trials}) > 1
+    # Transcripts, WER, intervals, flags, p, scales: all of it, to the last bit.
+    assert replace(exact, spent=naive.spent) == naive
+    assert exact.spent.naive == naive.spent.naive == 1 + len(flags) + len(SETTINGS.candidates())
+    assert naive.spent.evaluations == pytest.approx(naive.spent.naive)
+    assert exact.spent.stage_1 < 0.5 * naive.spent.stage_1
+
+
+def test_what_is_counted_does_not_depend_on_who_computed_it_and_when() -> None:
+    model, speech = support.graft(), support.speech()
+    some = {name: grids for name, grids in list(histograms("graft").items())[:6]}
+    simulator = Simulator.under(model, SETTINGS)
+    with Journal(None) as journal:
+        costs = []
+        for _ in range(2):
+            trials = Trials(simulator, speech, SETTINGS, journal)
+            search(trials, some, SETTINGS)
+            costs.append(trials.cost)
+    assert costs[0] == costs[1] != Cost()
