@@ -133,6 +133,84 @@ def perturbation(name: str) -> str:
     return f"{markdown(head, rows)}\n\n{note}"
 
 
+def search_cost(name: str) -> str:
+    """What the search costs, three ways."""
+    rows, notes = [], []
+    for model, m in result(name)["models"].items():
+        naive = m["naive"]["evaluations"]
+        for mode in ("naive", "exact", "racing"):
+            x = m[mode]
+            counted = mode != "naive" or x["utterances"] == m["exact"]["utterances"]
+            rows.append(
+                [
+                    f"{model}, {mode}",
+                    f"{x['evaluations']:.1f}",
+                    f"{x['evaluations'] / naive:.2f}",
+                    f"{x['seconds'] / 60:.0f}" if counted else "",
+                    str(len(x["flagged"])) if counted else "",
+                    f"{x['p']:g}" if counted and x["p"] is not None else "",
+                    f"{m[mode]['wer']:.2f}" if "wer" in x else "",
+                ]
+            )
+        e, r = m["exact"], m["racing"]
+        notes.append(
+            f"{model}: {e['utterances']} dev utterances, {m['words']} words, float {m['float_wer']:.2f} %. "
+            f"Exact against naive on {e['identical_on_utterances']} of them: "
+            f"{'identical to the last bit' if e['identical'] else 'DIFFERENT'} (transcripts, WER, flags, p, scales); the naive "
+            f"search counted {m['naive']['measured']:.1f} evaluations there. Racing flags "
+            f"{'the same layers' if r['same_flagged'] else 'other layers'}; stage 1 listened to "
+            f"{100 * r['heard_in_stage_1']:.0f} % of the speech on average. {cpu(m)}. `{m['command']}`"
+        )
+    head = ["search", "float evaluations", "of naive", "minutes of computation", "flagged", "p", "dev WER %"]
+    return markdown(head, rows) + "\n\n" + "\n\n".join(notes)
+
+
+def search_ablation(name: str) -> str:
+    """Gamma, step, grid, one p a layer."""
+    r = result(name)
+    rows = [
+        [
+            x["variant"],
+            str(x["flagged"]),
+            str(x["tried"]),
+            f"{x['evaluations']:.1f}",
+            ", ".join(f"{p:g}" for p in x["p"]) or "none",
+            "" if x["dev_wer"] is None else f"{x['dev_wer']:.2f}",
+            f"{x['test_wer']:.2f}",
+            f"{x['delta']:+.2f}",
+            "{:+.2f} to {:+.2f}".format(*x["delta_interval"]),
+        ]
+        for x in r["rows"]
+    ]
+    head = [
+        "variant",
+        "flagged",
+        "p tried",
+        "float evaluations",
+        "p",
+        "dev WER %",
+        "test WER %",
+        "against float",
+        "95 % interval",
+    ]
+    note = (
+        f"Dev: {r['dev_words']} words, float {r['dev_float_wer']:.2f} %; test: {r['test_words']} words, float "
+        f"{r['test_float_wer']:.2f} %; exact search. `{r['command']}`"
+    )
+    return f"{markdown(head, rows)}\n\n{note}"
+
+
+def riding(name: str) -> str:
+    """Trials stacked in the batch."""
+    r = result(name)
+    rows = [
+        [f"{x['model']}, {x['utterances']} of {x['seconds']} s", f"{x['speedup']:.2f}", "yes" if x["equal"] else "no"]
+        for x in r["rows"]
+    ]
+    head = [f"batch, {r['trials']} trials", "speed against one by one", "same to the last bit"]
+    return f"{markdown(head, rows)}\n\nOne thread; {cpu(r)}. `python bench/riding.py`"
+
+
 def overhead(name: str) -> str:
     """What transcribing costs beyond the runtime."""
     r = result(name)
@@ -225,6 +303,9 @@ def peers(name: str) -> str:
 
 
 TABLES = {
+    "search_cost": search_cost,
+    "search_ablation": search_ablation,
+    "riding": riding,
     "perturbation": perturbation,
     "methods": methods,
     "ablation": ablation,

@@ -80,7 +80,8 @@ def estimate(
     values = len(settings.candidates())
     dev, shard = speech["dev"], _longest(speech["dev"])
     scale = dev.seconds / shard.seconds
-    stage_1 = 1 + sum(found["shares"][op.name] for op in ops)
+    # Float; what all trials share, up to the last layer; each layer and what follows it.
+    stage_1 = 2 - min(found["shares"].values()) + sum(found["shares"].values())
     trial, reference = found["trial_seconds"] * scale, found["float_seconds"] * scale
     in_test = speech["test"].seconds / _longest(speech["test"]).seconds
     in_calibration = speech["calibration"].seconds / _longest(speech["calibration"]).seconds

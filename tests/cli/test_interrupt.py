@@ -1,6 +1,12 @@
 """A stopped run says so, keeps what it finished, and the same command goes on from there."""
 
 import json
+import signal
+import sys
+import time
+
+import pytest
+from commands import MODEL, finish, start, trials
 
 
 def test_ctrl_c_is_one_message_and_exit_code_2(interrupted):
@@ -25,3 +31,26 @@ def test_the_finished_run_prints_one_json_object_and_leaves_a_whole_folder(inter
     names = {path.name for path in interrupted.out.iterdir()}
     assert {"plan.json", "summary.json", "model.onnx", "config.json", "vocab.json", "trials.sqlite"} <= names
     assert not [name for name in names if name.endswith(".part") or name in ("unverified", "float")]
+
+
+@pytest.mark.parametrize("search", ["exact", "racing"])
+def test_a_run_that_is_killed_again_and_again_ends_in_the_same_plan_to_the_byte(manifest, tmp_path, search):
+    def command(out):
+        options = ["--data", str(manifest), "--out", str(out), "--gamma", "0", "--p-step", "0.25", "--search", search]
+        return [sys.executable, "-m", "stablequant.cli.main", "quantize", str(MODEL), *options]
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert finish(start(command(whole))).code == 0
+    for count in (1, 30):
+        process = start(command(killed))
+        while process.poll() is None and len(trials(killed / "trials.sqlite")) < count:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        assert finish(process).code == -signal.SIGKILL
+        assert not (killed / "plan.json").exists()
+    before = trials(killed / "trials.sqlite")
+    assert finish(start(command(killed))).code == 0
+    # Nothing finished was done again: a trial that was would have taken another time.
+    assert before.items() <= trials(killed / "trials.sqlite").items()
+    assert trials(killed / "trials.sqlite").keys() == trials(whole / "trials.sqlite").keys()
+    assert (killed / "plan.json").read_bytes() == (whole / "plan.json").read_bytes()

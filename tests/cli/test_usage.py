@@ -55,6 +55,12 @@ def test_every_wrong_setting_is_told_at_once(cli):
     assert "Mend: docs/settings.md lists the settings and their values." in ran.err
 
 
+def test_an_unknown_executor_is_told(cli):
+    ran = cli("quantize", MODEL, "--data", "nowhere", "--out", "out", "--executor", "slurm")
+    assert ran.code == 2
+    assert ran.err.startswith("error: --executor slurm. Expected local or ray.")
+
+
 def test_a_setting_without_a_value_is_told(cli):
     ran = cli("evaluate", MODEL, "--data", "nowhere", "--set", "gamma")
     assert ran.code == 2

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -125,6 +127,14 @@ def test_the_plan_is_the_local_one_to_the_byte_although_a_worker_is_killed(pool:
 
 
 def test_without_ray_the_mend_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SettingsError, match=r"pip install 'stablequant\[ray\]'"):
         RayPool()
+
+
+def test_an_address_without_a_cluster_is_told() -> None:
+    code = "from stablequant.search.ray_pool import RayPool; RayPool('127.0.0.1:1')"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert ran.returncode != 0
+    assert "ResourceError: there is no Ray cluster at 127.0.0.1:1" in ran.stderr
+    assert "ray start --head" in ran.stderr

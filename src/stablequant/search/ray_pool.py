@@ -7,6 +7,7 @@ costs the task it was at. Tasks ask for one CPU; where the cluster has GPUs, for
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,8 +43,9 @@ class RayPool:
         if ray.is_initialized():
             return
         try:
+            _knock(self.address)
             ray.init(address=self.address or None, log_to_driver=False, logging_level="error", include_dashboard=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             what = f"there is no Ray cluster at {self.address} ({str(error).splitlines()[0]})"
             raise ResourceError(what, mend="start one with ray start --head, and give its address") from error
 
@@ -94,6 +96,13 @@ class RayPool:
         finally:
             for pieces in running:
                 ray.cancel(pieces, force=True)
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens: Ray itself would try for minutes."""
+    host, found, port = address.rpartition(":")
+    if found and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=5).close()
 
 
 def _serve(work: Work, shared: Any, task: Any) -> Iterator[Any]:
