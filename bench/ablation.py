@@ -23,8 +23,8 @@ from stablequant.models.load import load
 from stablequant.observe.collect import observe
 from stablequant.quantize.plan import Plan
 from stablequant.quantize.simulate import Simulator
-from stablequant.report.summary import machine
 from stablequant.report.tables import table
+from stablequant.runtime.processor import machine
 from stablequant.search import percentile, schemes
 from stablequant.search.journal import Journal
 from stablequant.search.trials import Candidate, Trials

@@ -25,8 +25,8 @@ from stablequant.evaluate.score import score  # noqa: E402
 from stablequant.evaluate.significance import paired_bootstrap  # noqa: E402
 from stablequant.pipeline import decode  # noqa: E402
 from stablequant.quantize.plan import Plan  # noqa: E402
-from stablequant.report.summary import machine  # noqa: E402
 from stablequant.report.tables import table  # noqa: E402
+from stablequant.runtime.processor import machine  # noqa: E402
 from stablequant.serve import open_model  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -211,6 +211,97 @@ def riding(name: str) -> str:
     return f"{markdown(head, rows)}\n\nOne thread; {cpu(r)}. `python bench/riding.py`"
 
 
+def overhead(name: str) -> str:
+    """What transcribing costs beyond the runtime."""
+    r = result(name)
+    rows = [
+        [
+            f"{x['model']}, {x['runtime']}",
+            f"{x['transcribe_seconds']:.2f}",
+            f"{x['overhead']:.1%}",
+            f"{x['one_at_a_time_seconds']:.2f}",
+            f"{x['one_at_a_time_overhead']:.1%}",
+            f"{x['reading_seconds']:.2f}",
+        ]
+        for x in r["rows"]
+    ]
+    head = ["", "batches, s", "beyond the runtime", "one by one, s", "beyond the runtime", "reading files, s"]
+    first = r["rows"][0]
+    note = f"{first['recordings']} recordings, {first['audio_seconds']:.0f} s of audio; one thread; {cpu(r)}."
+    return f"{markdown(head, rows)}\n\n{note}"
+
+
+def benchmark(name: str) -> str:
+    """Int8 beside float, case by case."""
+    r = result(name)
+    names = [s["name"] for s in r["systems"]]
+    rows = []
+    for case in r["cases"]:
+        length = "mixed lengths" if case["seconds"] == "real" else f"{case['seconds']:g} s"
+        speeds = {s["name"]: f"{s['speedup']:.2f}" for s in case["systems"]}
+        rows.append([f"{length}, batch {case['batch']}, threads {case['threads']}", *(speeds[n] for n in names)])
+    for label, key in (("MB of files", "bytes"), ("MB resident at most", "peak_rss_bytes")):
+        rows.append([label, *(f"{s[key] / 1e6:.0f}" for s in r["systems"])])
+    rows.append(["seconds to load", *(f"{s['load_seconds']:.1f}" for s in r["systems"])])
+    runtimes = " and ".join(dict.fromkeys(s["runtime"] for s in r["systems"]))
+    note = f"Best float32 of each case = 1, medians of {r['rounds']} rounds in turns; {runtimes}; {cpu(r)}."
+    return f"{markdown(['', *names], rows)}\n\n{note}"
+
+
+def roofline(name: str) -> str:
+    """What the kernels allow."""
+    r = result(name)
+    rows = [
+        [
+            x["kind"],
+            str(x["ops"]),
+            f"{x['gop']:.2f}",
+            f"{x['float_gop_per_second']:.0f}",
+            f"{x['int8_gop_per_second']:.0f}",
+            f"{x['float_ms']:.1f}",
+            f"{x['int8_ms']:.1f}",
+        ]
+        for x in r["rows"]
+    ]
+    rows.append(["everything else", "", "", "", "", f"{r['rest_ms']:.1f}", f"{r['rest_ms']:.1f}"])
+    head = ["", "operations", "GOP", "float GOP/s", "int8 GOP/s", "float ms", "int8 ms"]
+    note = (
+        f"{r['model']}, {r['graph']}, {r['seconds']:g} s of audio, one thread, the fastest of {' and '.join(r['runtimes'])}. "
+        f"Bound {r['bound']:.2f}, reached {r['speedup']:.2f}: {r['share_of_bound']:.0%} of what the kernels allow; {cpu(r)}."
+    )
+    return f"{markdown(head, rows)}\n\n{note}"
+
+
+def peers(name: str) -> str:
+    """Ours beside other ways to int8."""
+    r = result(name)
+
+    def known(value: float | None, text: str) -> str:
+        return "" if value is None else text.format(value)
+
+    rows = [
+        [
+            f"**{x['name']}**" if x["ours"] else x["name"],
+            f"{x['wer']:.2f}",
+            "{:.2f} to {:.2f}".format(*x["wer_interval"]),
+            f"{x['speedup_vs_best_float']:.2f}",
+            f"{x['bytes'] / 1e6:.0f}",
+            known(x["peak_rss_bytes"] and x["peak_rss_bytes"] / 1e6, "{:.0f}"),
+            known(x["quantise_seconds"] and x["quantise_seconds"] / 60, "{:.1f}"),
+            known(x["float_ops"], "{}"),
+        ]
+        for x in r["rows"]
+    ]
+    head = ["", "WER %", "95 % interval", "speed", "MB", "peak MB", "minutes to quantise", "weights left in float"]
+    note = (
+        f"{r['model']}, {r['utterances']} recordings, {r['words']} words; best float32 = 1, one recording at a time, one thread; "
+        f"{cpu(r)}."
+    )
+    if r["left_out"]:
+        note += " Left out: " + "; ".join(f"{n} ({why})" for n, why in r["left_out"].items()) + "."
+    return f"{markdown(head, rows)}\n\n{note}"
+
+
 TABLES = {
     "search_cost": search_cost,
     "search_ablation": search_ablation,
@@ -219,6 +310,10 @@ TABLES = {
     "methods": methods,
     "ablation": ablation,
     "large": large,
+    "overhead": overhead,
+    "benchmark": benchmark,
+    "roofline": roofline,
+    "peers": peers,
 }
 
 

@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "stablequant"
 #: In the order data flows; docs/architecture.md says what each is for.
 ROOMS = (
     "errors config files affine data models observe calibrate quantize evaluate search runtime export pipeline dry_run report "
-    "serve cli"
+    "serve benchmark cli"
 ).split()
 
 MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")

@@ -69,6 +69,10 @@ class ExportError(StablequantError):
     """A quantised model cannot be written."""
 
 
+class MissingRuntimeError(StablequantError):
+    """A runtime that was asked for is not installed."""
+
+
 class VerificationError(StablequantError):
     """An exported model does not do what its plan says."""
 

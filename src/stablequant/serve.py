@@ -1,10 +1,17 @@
-"""Use a model on speech: measure it, or transcribe with it, whether float checkpoint, exported files or a plan."""
+"""Use a model on speech: measure it, transcribe with it, or export it for another runtime.
+
+It may be a float checkpoint, exported files, or a plan.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from stablequant.config import Settings
 from stablequant.data import manifest
@@ -12,30 +19,41 @@ from stablequant.data.splits import make_splits
 from stablequant.data.utterance import SPLITS, Utterance
 from stablequant.errors import DataError, ModelError, SettingsError
 from stablequant.evaluate.score import score
+from stablequant.export import bundle, parity
+from stablequant.export.recipe import recipe_for
+from stablequant.files import disk_errors
 from stablequant.models.decode import Backend
 from stablequant.models.frontend import Frontend
 from stablequant.models.load import load, load_frontend
+from stablequant.models.model import SpeechModel
 from stablequant.pipeline import decode
 from stablequant.quantize.plan import Plan
 from stablequant.quantize.simulate import Simulator
-from stablequant.report.summary import machine, rates
-from stablequant.runtime.backends import is_exported, open_exported
+from stablequant.report.summary import rates
+from stablequant.runtime.backends import RUNTIMES, is_exported, open_exported
+from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
+from stablequant.runtime.processor import machine
 from stablequant.runtime.transcribe import transcribe as transcribe_speech
 from stablequant.search.trials import Progress
 
 #: Endings that a folder is searched for.
 AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff")
+#: Recordings that an export is checked on.
+CHECKED = 8
 
 
 def open_model(
-    model: str, *, simulate: bool = False, checkpoint: str = "", threads: int | None = None
+    model: str, *, simulate: bool = False, checkpoint: str = "", runtime: str = "", threads: int | None = None
 ) -> tuple[Frontend, Backend, str]:
     """Front end and backend of ``model``, and what runs it in words.
 
-    A folder that quantize wrote runs its int8 files, or with ``simulate`` its plan on the float checkpoint it was made
-    from; anything else is loaded as a float checkpoint.
+    A folder that quantize wrote runs its int8 files, in ``runtime`` or the one that `backends.choose` picks, or with
+    ``simulate`` its plan on the float checkpoint it was made from; anything else is loaded as a float checkpoint.
     """
     folder = Path(model)
+    if runtime and (simulate or not is_exported(folder)):
+        what = f"--runtime {runtime}, but {model} is run by torch"
+        raise SettingsError(what, expected="a folder written by stablequant quantize, without --simulate")
     if not is_exported(folder):
         if simulate:
             what = f"{model} has no plan.json to simulate"
@@ -44,8 +62,14 @@ def open_model(
         return loaded.frontend, Simulator(loaded).backend({}), "torch, float32"
     if not simulate:
         frontend = load_frontend(folder)
-        backend = open_exported(folder, frontend.shape, threads=threads)
+        backend = open_exported(folder, frontend.shape, runtime=runtime, threads=threads)
         return frontend, backend, f"{backend.name}, int8"
+    plan, loaded = open_plan(folder, checkpoint)
+    return loaded.frontend, Simulator.under(loaded, plan.settings).backend(plan.scheme()), "torch, simulated int8"
+
+
+def open_plan(folder: Path, checkpoint: str = "") -> tuple[Plan, SpeechModel]:
+    """The plan of ``folder``, and the float checkpoint that it was made from, which may be elsewhere by now."""
     plan = Plan.load(folder / "plan.json")
     try:
         loaded = load(checkpoint or plan.model.name)
@@ -56,7 +80,67 @@ def open_model(
         mend = "say where the float checkpoint is now with --checkpoint"
         raise ModelError(what, expected=error.expected, mend=mend) from error
     plan.check(loaded.fingerprint, (op.name for op in loaded.ops(matmuls=True)))
-    return loaded.frontend, Simulator.under(loaded, plan.settings).backend(plan.scheme()), "torch, simulated int8"
+    return plan, loaded
+
+
+def export(folder: Path, target: str, *, checkpoint: str = "", data: Sequence[str] = ()) -> dict[str, Any]:
+    """Write the plan of ``folder`` as files for ``target`` into it, once they have passed their check.
+
+    Args:
+        folder: What quantize wrote.
+        target: "onnxruntime", "openvino" or "tensorrt".
+        checkpoint: Where the float checkpoint is now; default: where the plan was made from it.
+        data: Speech to check the files on; default: what the plan was made with.
+
+    Raises:
+        ExportError: The plan has something that the target does not take.
+        MissingRuntimeError: The target's runtime is not installed, so the files cannot be checked.
+        VerificationError: The files do not compute what the plan says.
+    """
+    recipe = recipe_for(target)
+    plan, model = open_plan(folder, checkpoint)
+    recipe.check(plan)
+    sounds = speech_of(plan, model.frontend, folder, data, CHECKED)
+    aside = folder / "unverified"
+    files = bundle.write_graphs(model, plan, aside, recipe)
+    runtime = RUNTIMES.get(target)
+    backend = None if runtime is None else runtime(files)
+    parities = parity.compare(
+        model.frontend,
+        Simulator.under(model, plan.settings).backend(plan.scheme()),
+        OnnxRuntimeBackend(files, optimise=False),
+        None if backend is None else (backend.name, backend),
+        sounds,
+    )
+    parity.require(parities, str(aside))
+    size = sum(path.stat().st_size for path in files.values())
+    with disk_errors(folder):
+        written = [path.replace(folder / path.name) for path in files.values()]
+        aside.rmdir()
+    return {
+        "model": str(folder),
+        "target": target,
+        "files": [str(path) for path in written],
+        "bytes": size,
+        "bytes_ratio": round(size / model.float_bytes, 4),
+        "runtime": None if backend is None else backend.name,
+        "checks": [{**asdict(p), "passed": p.passed} for p in parities],
+    }
+
+
+def speech_of(
+    plan: Plan, frontend: Frontend, folder: Path, data: Sequence[str], count: int
+) -> list[NDArray[np.float32]]:
+    """At most ``count`` test recordings of ``data``, or else of what ``plan`` was made with, of every length."""
+    try:
+        test = make_splits(manifest.load(data or plan.data["test"].name.split(", ")), plan.settings.seed).test
+    except DataError as error:
+        if data:
+            raise
+        what = f"{folder / 'plan.json'} was made with speech that is not there: {error.what}"
+        raise DataError(what, expected=error.expected, mend="give other speech with --data") from error
+    few = sorted(test, key=lambda u: u.id)[:: max(1, len(test) // count)][:count]
+    return decode(frontend, {"test": few}, plan.settings)["test"].sample(count)
 
 
 def evaluate(
@@ -67,20 +151,21 @@ def evaluate(
     *,
     simulate: bool = False,
     checkpoint: str = "",
+    runtime: str = "",
     progress: Progress = lambda title, done, total: None,
 ) -> dict[str, Any]:
     """Error rates of ``model`` on one split of ``data`` ("all": every utterance)."""
     if split not in (*SPLITS, "all"):
         what = f"--split {split}"
         raise SettingsError(what, expected=f"one of {', '.join(SPLITS)}, all")
-    frontend, backend, runtime = open_model(model, simulate=simulate, checkpoint=checkpoint)
+    frontend, backend, ran = open_model(model, simulate=simulate, checkpoint=checkpoint, runtime=runtime)
     utterances = manifest.load(data)
     chosen = utterances if split == "all" else getattr(make_splits(utterances, settings.seed), split)
     speech = decode(frontend, {split: chosen}, settings)[split]
     result = score(speech, transcribe_speech(frontend, backend, speech, progress), settings.normalizer)
     return {
         "model": model,
-        "runtime": runtime,
+        "runtime": ran,
         "data": list(data),
         "split": split,
         "normalizer": settings.normalizer,
@@ -95,7 +180,12 @@ def evaluate(
 
 
 def transcribe(
-    model: str, files: Sequence[Path], settings: Settings | None = None, *, threads: int | None = None
+    model: str,
+    files: Sequence[Path],
+    settings: Settings | None = None,
+    *,
+    runtime: str = "",
+    threads: int | None = None,
 ) -> dict[str, Any]:
     """Text of every recording in ``files`` (folders are searched), batched by length."""
     settings = settings or Settings()
@@ -105,7 +195,7 @@ def transcribe(
     if not found:
         what = f"no recordings in {', '.join(map(str, files))}"
         raise DataError(what, expected=f"files ending in {', '.join(AUDIO)}")
-    frontend, backend, runtime = open_model(model, threads=threads)
+    frontend, backend, ran = open_model(model, runtime=runtime, threads=threads)
     # Nothing is known of what is said; a dash stands for any text.
     speech = decode(frontend, {"files": [Utterance(str(path), "-", path) for path in found]}, settings)["files"]
     transcripts = transcribe_speech(frontend, backend, speech)
@@ -113,4 +203,4 @@ def transcribe(
         {"file": u.id, "text": t.text, "cut_off": t.truncated}
         for u, t in zip(speech.utterances, transcripts, strict=True)
     ]
-    return {"model": model, "runtime": runtime, "transcripts": rows, "skipped": dict(speech.skipped)}
+    return {"model": model, "runtime": ran, "transcripts": rows, "skipped": dict(speech.skipped)}

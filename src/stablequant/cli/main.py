@@ -1,4 +1,4 @@
-"""stablequant inspect | quantize | evaluate | transcribe."""
+"""stablequant inspect | quantize | export | evaluate | transcribe | benchmark."""
 
 from __future__ import annotations
 
@@ -35,6 +35,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Set = Annotated[
     list[str],
     typer.Option("--set", metavar="NAME=VALUE", help="Any setting of docs/settings.md, such as p_step=0.05."),
+]
+Checkpoint = Annotated[
+    str,
+    typer.Option(help="Where the float checkpoint of the plan is now; default: where it was.", show_default=False),
+]
+Runtime = Annotated[
+    str,
+    typer.Option(
+        help="onnxruntime or openvino; default: by the files, what is installed, and the processor.", show_default=False
+    ),
 ]
 
 
@@ -117,6 +127,26 @@ def trials(
 
 @app.command()
 @plain_errors()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A folder that quantize wrote.", show_default=False)],
+    target: Annotated[str, typer.Option(help="onnxruntime, openvino or tensorrt.", show_default=False)],
+    checkpoint: Checkpoint = "",
+    data: Annotated[
+        list[str],
+        typer.Option(help="Speech to check the files on; default: what quantize had.", show_default=False),
+    ] = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Write a folder's plan as int8 files for another runtime, checked against the simulation."""
+    from stablequant.report.tables import exported
+    from stablequant.serve import export as run
+
+    result = run(folder, target, checkpoint=checkpoint, data=data)
+    print_json(result) if json else print(exported(result))
+
+
+@app.command()
+@plain_errors()
 def evaluate(
     model: Annotated[
         str, typer.Argument(help="A float checkpoint, or a folder that quantize wrote.", show_default=False)
@@ -126,7 +156,8 @@ def evaluate(
     simulate: Annotated[
         bool, typer.Option(help="Run the folder's plan in simulation instead of its int8 files.")
     ] = False,
-    checkpoint: Annotated[str, typer.Option(help="With --simulate: where the float checkpoint is now.")] = "",
+    checkpoint: Checkpoint = "",
+    runtime: Runtime = "",
     settings: Set = [],  # noqa: B006
     json: Json = False,
 ) -> None:
@@ -135,7 +166,14 @@ def evaluate(
     from stablequant.serve import evaluate as run
 
     result = run(
-        model, data, split, _settings(settings, {}), simulate=simulate, checkpoint=checkpoint, progress=ProgressLine()
+        model,
+        data,
+        split,
+        _settings(settings, {}),
+        simulate=simulate,
+        checkpoint=checkpoint,
+        runtime=runtime,
+        progress=ProgressLine(),
     )
     print_json(result) if json else print(evaluation(result))
 
@@ -148,13 +186,14 @@ def transcribe(
     ],
     files: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.", show_default=False)],
     threads: Annotated[int, typer.Option(help="Of the runtime; 0: its own choice.")] = 0,
+    runtime: Runtime = "",
     settings: Set = [],  # noqa: B006
     json: Json = False,
 ) -> None:
     """Transcribe recordings."""
     from stablequant.serve import transcribe as run
 
-    result = run(model, files, _settings(settings, {}), threads=threads or None)
+    result = run(model, files, _settings(settings, {}), runtime=runtime, threads=threads or None)
     if json:
         print_json(result)
         return
@@ -163,6 +202,64 @@ def transcribe(
         print(f"{len(skipped)} recordings skipped: {'; '.join(skipped.values())}", file=sys.stderr)
     for row in result["transcripts"]:
         print(f"{row['file']}\t{row['text']}" if len(result["transcripts"]) > 1 else row["text"])
+
+
+@app.command()
+@plain_errors()
+def benchmark(
+    folders: Annotated[list[Path], typer.Argument(help="Folders that quantize wrote.", show_default=False)],
+    against: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL", help="Where the float checkpoint is now; default: where it was.", show_default=False
+        ),
+    ] = "",
+    seconds: Annotated[str, typer.Option(help="Lengths of audio; real: recordings as they are.")] = "2,10,30,real",
+    batch: Annotated[str, typer.Option(help="Recordings at a time.")] = "1,8",
+    threads: Annotated[str, typer.Option(help="Of the runtime.")] = "1,2",
+    rounds: Annotated[int, typer.Option(min=1, help="Measured, after one that warms up.")] = 5,
+    data: Annotated[
+        list[str], typer.Option(help="Speech to transcribe; default: what quantize had.", show_default=False)
+    ] = [],  # noqa: B006
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Draw the speeds as well.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Time int8 files and the float model side by side in every runtime that is installed."""
+    from stablequant.benchmark import REAL
+    from stablequant.benchmark import benchmark as run
+    from stablequant.files import write_text
+    from stablequant.report.speeds import speeds
+    from stablequant.report.tables import benchmarked
+
+    result = run(
+        folders,
+        against=against,
+        data=data,
+        seconds=[REAL if part == REAL else _number("seconds", part, float) for part in seconds.split(",")],
+        batch=[_number("batch", part, int) for part in batch.split(",")],
+        threads=[_number("threads", part, int) for part in threads.split(",")],
+        rounds=rounds,
+        progress=ProgressLine(),
+    )
+    if plot is not None:
+        write_text(plot, speeds(result))
+    print_json(result) if json else print(benchmarked(result))
+
+
+def _number(option: str, text: str, kind: type[Any]) -> Any:
+    """One of an option's numbers; a SettingsError if it is none, or not above 0."""
+    from stablequant.errors import SettingsError
+
+    try:
+        value = kind(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        what = f"--{option} {text}"
+        raise SettingsError(what, expected=f"{'whole numbers' if kind is int else 'numbers'} above 0, split by commas")
+    return value
 
 
 def _settings(pairs: list[str], given: dict[str, Any]) -> Any:

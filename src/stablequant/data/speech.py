@@ -71,6 +71,12 @@ class Speech:
         """SHA-256 over ids, texts and recordings."""
         return fingerprint(self.utterances)
 
+    def sample(self, count: int) -> list[NDArray[np.float32]]:
+        """At most ``count`` waveforms of every length, the shortest first."""
+        by_length = sorted(self.waveforms, key=len)
+        count = min(count, len(by_length))
+        return [by_length[int((i + 0.5) * len(by_length) / count)] for i in range(count)]
+
     def batch(self, shard: Sequence[int]) -> list[NDArray[np.float32]]:
         """Waveforms of one shard."""
         return [self.waveforms[i] for i in shard]

@@ -9,11 +9,12 @@ import onnx
 
 from stablequant.errors import ExportError
 from stablequant.export.onnx import to_onnx
+from stablequant.export.recipe import DEFAULT, Recipe
 from stablequant.files import disk_errors, replacing
 from stablequant.models.load import PROCESSOR_FILES
 from stablequant.models.model import SpeechModel
 from stablequant.quantize.plan import Plan
-from stablequant.runtime.backends import FILES
+from stablequant.runtime.backends import file_names
 
 #: Width of the integers in an exported file.
 BITS = 8
@@ -21,11 +22,12 @@ BITS = 8
 LARGEST = 2**31 - 1
 
 
-def write_graphs(model: SpeechModel, plan: Plan | None, folder: Path) -> dict[str, Path]:
+def write_graphs(model: SpeechModel, plan: Plan | None, folder: Path, recipe: Recipe = DEFAULT) -> dict[str, Path]:
     """Write the ONNX files of ``model`` into ``folder``, in int8 where ``plan`` says so (``None``: all in float).
 
     Raises:
-        ExportError: The plan's width is not 8 bits, a file would be too large, or ONNX's own checker refuses it.
+        ExportError: The plan's width is not 8 bits, its grids are not what the target takes, a file would be too large, or
+            ONNX's own checker refuses it.
         PlanError: The plan was made for another model.
     """
     settings = None if plan is None else plan.settings
@@ -34,12 +36,14 @@ def write_graphs(model: SpeechModel, plan: Plan | None, folder: Path) -> dict[st
         if plan.settings.bits != BITS:
             what = f"the plan has {plan.settings.bits} bits"
             raise ExportError(what, expected="8: the width that int8 kernels have", mend="quantize with bits=8")
-    files = {}
+        recipe.check(plan)
+    files, names = {}, file_names(model.frontend.shape, recipe.target)
     for graph in model.graphs:
-        path = folder / FILES[model.frontend.shape][graph.name]
+        path = folder / names[graph.name]
         proto = to_onnx(
             graph,
             {} if plan is None else plan.scheme(),
+            recipe,
             granularity="channel" if settings is None else settings.weight_granularity,
             method="max" if settings is None else settings.weight_method,
         )

@@ -61,19 +61,28 @@ def _unsqueeze_last(w: Writer, node: Node) -> None:
     w.op("Unsqueeze", node.inputs[0], w.constant([-1]), out=node.outputs[0])
 
 
-def _operand(w: Writer, node: Node, index: int) -> str:
-    params = w.quantised(node.name)
-    value = node.inputs[index]
-    return value if params is None or index >= len(params) else w.activation(value, params[index])
+def _rounded(w: Writer, node: Node, index: int, turn: list[int] | None = None) -> str:
+    """An input on its grid, if the scheme has one, and with its axes turned as ``turn`` says."""
+    params, value = w.quantised(node.name), node.inputs[index]
+
+    def turned(value: str) -> str:
+        return value if turn is None else w.op("Transpose", value, perm=turn)
+
+    if params is None or index >= len(params):
+        return turned(value)
+    return w.activation(turned(value), params[index]) if w.recipe.strict else turned(w.activation(value, params[index]))
 
 
-def _product(w: Writer, node: Node, multiply: Callable[..., str], out: str) -> str:
-    """``multiply`` of the first input, which is rounded where the scheme says so; of two planes, the sum of two products."""
+def _product(w: Writer, node: Node, x: str, multiply: Callable[..., str], out: str) -> str:
+    """``multiply`` of ``x``, which is rounded where the scheme says so; of two planes, the sum of two products."""
     params = w.quantised(node.name)
-    if params is None or params[0].planes == 1:
-        return multiply(_operand(w, node, 0), out=out)
-    rest = w.remainder(node.inputs[0], params[0])
-    return w.op("Add", multiply(_operand(w, node, 0)), multiply(rest), out=out)
+    if params is None:
+        return multiply(x, out=out)
+    held = w.activation(x, params[0])
+    if params[0].planes == 1:
+        return multiply(held, out=out)
+    rest = w.remainder(x, params[0])
+    return w.op("Add", multiply(held), multiply(rest), out=out)
 
 
 @emitter("linear")
@@ -84,10 +93,10 @@ def _linear(w: Writer, node: Node) -> None:
         return w.op("MatMul", x, weight, out=out)
 
     if "bias" in node.weights:
-        product = _product(w, node, multiply, f"{node.name}.product")
+        product = _product(w, node, node.inputs[0], multiply, f"{node.name}.product")
         w.op("Add", product, w.parameter(node, "bias"), out=node.outputs[0])
     else:
-        _product(w, node, multiply, node.outputs[0])
+        _product(w, node, node.inputs[0], multiply, node.outputs[0])
 
 
 @emitter("conv1d")
@@ -97,13 +106,16 @@ def _conv1d(w: Writer, node: Node) -> None:
     pads = [a["padding"], a["padding"] - a["trim"]]  # one step less of padding is one step less at the end
     shape = {"kernel_shape": [a["kernel"]], "strides": [a["stride"]], "pads": pads, "group": a["groups"]}
     bias = [w.parameter(node, "bias")] if "bias" in node.weights else []
+    x, strict = node.inputs[0], w.recipe.strict
+
+    def turned(x: str) -> str:
+        return w.op("Transpose", x, perm=[0, 2, 1])
 
     def multiply(x: str, out: str | None = None) -> str:
-        turned = w.op("Transpose", x, perm=[0, 2, 1])
         # Of two planes one alone may bring the bias.
-        return w.op("Conv", turned, weight, *(bias.pop() for _ in bias[:]), out=out, **shape)
+        return w.op("Conv", x if strict else turned(x), weight, *(bias.pop() for _ in bias[:]), out=out, **shape)
 
-    y = _product(w, node, multiply, f"{node.name}.product")
+    y = _product(w, node, turned(x) if strict else x, multiply, f"{node.name}.product")
     w.op("Transpose", y, perm=[0, 2, 1], out=node.outputs[0])
 
 
@@ -195,9 +207,7 @@ def _merge_heads(w: Writer, node: Node) -> None:
 
 @emitter("matmul")
 def _matmul(w: Writer, node: Node) -> None:
-    a, b = _operand(w, node, 0), _operand(w, node, 1)
-    if node.attrs["transpose"]:
-        b = w.op("Transpose", b, perm=[0, 1, 3, 2])
+    a, b = _rounded(w, node, 0), _rounded(w, node, 1, [0, 1, 3, 2] if node.attrs["transpose"] else None)
     if node.attrs["scale"] == 1.0:
         w.op("MatMul", a, b, out=node.outputs[0])
     else:
@@ -261,7 +271,7 @@ def _embedding(w: Writer, node: Node) -> None:
     tied = node.attrs.get("tied", "")
     if not tied:
         w.op("Gather", w.parameter(node, "weight"), ids, out=out)
-    elif w.quantised(tied) is None:
+    elif w.quantised(tied) is None or w.recipe.strict:
         w.op("Transpose", w.op("Gather", w.weight(node, transposed=True), ids, axis=1), perm=[1, 2, 0], out=out)
     else:
         values, scale, zero, _ = w.int8_weight(node, transposed=True)

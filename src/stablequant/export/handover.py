@@ -13,7 +13,6 @@ from stablequant.evaluate.wer import EvaluationResult
 from stablequant.export import bundle, verify
 from stablequant.models.frontend import Frontend
 from stablequant.models.model import SpeechModel
-from stablequant.runtime.backends import FILES
 from stablequant.runtime.latency import interleaved
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 from stablequant.runtime.transcribe import transcribe
@@ -52,16 +51,13 @@ def measure_speed(
     model: SpeechModel, backend: OnnxRuntimeBackend, folder: Path, speech: Speech, count: int = 8
 ) -> dict[str, list[float]]:
     """Seconds of the float and the int8 files in the same runtime, on a few test utterances of every length."""
-    bundle.write_graphs(model, None, folder)
-    paths = {name: folder / file for name, file in FILES[model.frontend.shape].items()}
+    paths = bundle.write_graphs(model, None, folder)
     reference = OnnxRuntimeBackend(paths)
-    by_length = sorted(speech.waveforms, key=len)
-    sample = [by_length[int((i + 0.5) * len(by_length) / count)] for i in range(min(count, len(by_length)))]
     recognisers: dict[str, Callable[[Any], object]] = {
         "float": lambda w: model.frontend.recognize(reference, [w]),
         "int8": lambda w: model.frontend.recognize(backend, [w]),
     }
-    seconds = interleaved(recognisers, sample)
+    seconds = interleaved(recognisers, speech.sample(count))
     for path in paths.values():
         path.unlink()
     folder.rmdir()

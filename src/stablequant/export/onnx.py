@@ -1,8 +1,9 @@
 """A graph and a quantisation scheme as an ONNX model with QuantizeLinear / DequantizeLinear pairs.
 
 Activations are uint8 with zero point 128 + z: the very grid of signed int8 with zero point z, in the form that x86
-kernels run fast and every runtime runs right. Weights are int8, one scale an output channel or one a tensor. A
-quantiser stands only where an int8 kernel consumes it; outputs stay float.
+kernels run fast and every CPU runtime runs right; TensorRT alone wants them signed (export/recipe.py). Weights are
+int8, one scale an output channel or one a tensor. A quantiser stands only where an int8 kernel consumes it; outputs
+stay float.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from stablequant.affine import QuantParams
 from stablequant.calibrate.weights import quantize_weight, weight_scales
+from stablequant.export.recipe import DEFAULT, Recipe
 from stablequant.models.graph import Graph, Node
 from stablequant.quantize.plan import Scheme
 
@@ -27,9 +29,10 @@ _TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
 class Writer:
     """Collects the nodes and initialisers of one ONNX graph; emitters (export/emitters.py) write through it."""
 
-    def __init__(self, graph: Graph, scheme: Scheme, *, granularity: str, method: str) -> None:
+    def __init__(self, graph: Graph, scheme: Scheme, recipe: Recipe, *, granularity: str, method: str) -> None:
         """Start an empty ONNX graph for ``graph`` under ``scheme``."""
         self.graph = graph
+        self.recipe = recipe
         self._scheme = scheme
         self._weights = {"granularity": granularity, "method": method}
         self._nodes: list[onnx.NodeProto] = []
@@ -95,7 +98,8 @@ class Writer:
         Stored transposed, ``[in, out]``, a linear layer's weight needs no work at run time. Zero points are written out
         although they are all alike: where ONNX Runtime moves int8 weights to uint8 (see runtime/onnxruntime.py) it would else
         put one zero point beside many scales, and refuse its own graph. It also cannot do so for two readers of one weight, so
-        a layer of two planes has its weights as uint8 from the start: the same grid, moved by 128, stored once.
+        a layer of two planes has its weights as uint8 from the start: the same grid, moved by 128, stored once. OpenVINO has
+        int8 kernels for int8 weights alone.
         """
         key = node.weights["weight"]
         weight = self.graph.weights[key]
@@ -105,7 +109,8 @@ class Writer:
         if transposed:
             q = q.T
         grids = self.quantised(node.attrs.get("tied", node.name))
-        moved = 128 if grids and grids[0].planes == 2 else 0
+        shared = grids is not None and grids[0].planes == 2
+        moved = 128 if shared and self.recipe.move_shared_weights else 0
         kind = np.uint8 if moved else np.int8
         shape = scale.shape if len(scale) > 1 else ()
         return (
@@ -133,10 +138,15 @@ class Writer:
 
         def write() -> str:
             scale = self.constant(float(params.scale))
-            zero = self.constant(np.array(params.zero_point + 128), np.uint8)
+            zero = self._zero_point(params)
             return self.op("DequantizeLinear", self.op("QuantizeLinear", value, scale, zero), scale, zero)
 
         return self.once(("activation", value, params), write)
+
+    def _zero_point(self, params: QuantParams) -> str:
+        if self.recipe.signed:
+            return self.constant(np.array(params.zero_point), np.int8)
+        return self.constant(np.array(params.zero_point + 128), np.uint8)
 
     def remainder(self, value: str, params: QuantParams) -> str:
         """What the first plane leaves of ``value``, through a pair of its own."""
@@ -173,11 +183,13 @@ class Writer:
         )
 
 
-def to_onnx(graph: Graph, scheme: Scheme, *, granularity: str = "channel", method: str = "max") -> onnx.ModelProto:
+def to_onnx(
+    graph: Graph, scheme: Scheme, recipe: Recipe = DEFAULT, *, granularity: str = "channel", method: str = "max"
+) -> onnx.ModelProto:
     """Translate ``graph``; the layers ``scheme`` names run in int8, the rest in float."""
     from stablequant.export.emitters import EMITTERS
 
-    writer = Writer(graph, scheme, granularity=granularity, method=method)
+    writer = Writer(graph, scheme, recipe, granularity=granularity, method=method)
     for node in graph.nodes:
         EMITTERS[node.kind](writer, node)
     return writer.model()

@@ -142,6 +142,29 @@ def _empty_cache(backend: Backend, batch: int, settings: GreedySettings) -> dict
     return {f"past_{role}_{i}": empty for role in ("key", "value") for i in range(settings.layers)}
 
 
+def forced(
+    backend: Backend, encoded: Mapping[str, Any], rows: Sequence[Sequence[int]], settings: GreedySettings
+) -> dict[str, Any]:
+    """Outputs of the decoder when it is given ``rows`` of tokens, one pass for all.
+
+    Args:
+        backend: Runs the graph "decoder".
+        encoded: Outputs of the graph "encoder" for B utterances.
+        rows: Token ids of each utterance, without start and end.
+        settings: The decoder's constants.
+
+    Returns:
+        ``logits`` ``[B, 1 + longest row, V]``, of which a shorter row's last are of padding, and the cache.
+    """
+    ids = np.full((len(rows), 1 + max(map(len, rows))), settings.end, np.int64)
+    ids[:, 0] = settings.start
+    for line, row in zip(ids, rows, strict=True):
+        line[1 : 1 + len(row)] = row
+    return backend.run(
+        "decoder", {"input_ids": backend.put(ids), **encoded, **_empty_cache(backend, len(ids), settings)}
+    )
+
+
 def _follow(
     backend: Backend,
     encoded: Mapping[str, Any],
@@ -151,12 +174,7 @@ def _follow(
 ) -> list[list[int]]:
     """What greedy search emits, as far as drafts lead: all rows at once, then each on its own with its cache."""
     guesses = [list(draft[: limit - 1]) for draft, limit in zip(drafts, limits, strict=True)]
-    ids = np.full((len(guesses), 1 + max(map(len, guesses))), settings.end, np.int64)
-    ids[:, 0] = settings.start
-    for row, guess in zip(ids, guesses, strict=True):
-        row[1 : 1 + len(guess)] = guess
-    cache = _empty_cache(backend, len(ids), settings)
-    out = backend.run("decoder", {"input_ids": backend.put(ids), **encoded, **cache})
+    out = forced(backend, encoded, guesses, settings)
     rows = []
     for r, (choices, guess) in enumerate(zip(backend.get(out["logits"]).argmax(-1).tolist(), guesses, strict=True)):
         tokens = _accepted(choices, guess)

@@ -10,7 +10,7 @@ from stablequant.pipeline import Evidence
 from stablequant.report import words
 from stablequant.report.page import METHODS
 from stablequant.report.template import environment
-from stablequant.runtime.backends import FILES
+from stablequant.runtime.backends import file_names
 
 #: How well-known licences begin, and what the hub calls them.
 LICENCES = (("MIT License", "mit"), ("Apache License", "apache-2.0"), ("BSD 3-Clause License", "bsd-3-clause"))
@@ -33,7 +33,7 @@ def card(evidence: Evidence, summary: dict[str, Any]) -> str:
             *((METHODS[n], r) for n, r in summary["methods"].items()),
             (METHODS["int8_file"], summary["int8_file"]),
         ],
-        files=list(FILES[frontend.shape].values()),
+        files=list(file_names(frontend.shape).values()),
         shape=frontend.shape,
         sampling_rate=frontend.sampling_rate,
     )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import platform
-from pathlib import Path
 from typing import Any
 
 from stablequant.evaluate.significance import bootstrap, paired_bootstrap
 from stablequant.evaluate.wer import EvaluationResult
 from stablequant.pipeline import RIVALS, Evidence
+from stablequant.runtime.processor import machine
 
 SCHEMA_VERSION = 1
 
@@ -93,19 +91,3 @@ def compared(reference: EvaluationResult, result: EvaluationResult) -> dict[str,
         "delta": round(difference.delta, 4),
         "delta_interval": [round(difference.low, 4), round(difference.high, 4)],
     }
-
-
-def machine() -> dict[str, Any]:
-    """What the times were measured on."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    flags: set[str] = set()
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                cpu = value.strip()
-            elif key.strip() == "flags":
-                flags = set(value.split())
-    features = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8")
-    return {"cpu": cpu, "cores": os.cpu_count(), "features": [f for f in features if f in flags]}

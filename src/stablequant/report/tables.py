@@ -68,6 +68,52 @@ def evaluation(result: dict[str, Any]) -> str:
     return text
 
 
+def exported(result: dict[str, Any]) -> str:
+    """The files of a target, and how they were checked."""
+    rows = [[c["subject"], c["reference"], f"{c['difference']:.1%}", f"{c['limit']:.1%}"] for c in result["checks"]]
+    ran = result["runtime"] or f"not run in {result['target']}: it cannot be run here"
+    return f"""{", ".join(result["files"])}
+{result["bytes"]:,} bytes, {result["bytes_ratio"]:.3f} of float32's; {ran}
+
+{table(["logits of", "against", "difference", "limit"], rows)}"""
+
+
+def benchmarked(result: dict[str, Any]) -> str:
+    """Speeds case by case, and what each system costs to have loaded."""
+    rows = [
+        [
+            "real" if case["seconds"] == "real" else f"{case['seconds']:g} s",
+            str(case["batch"]),
+            str(case["threads"]),
+            s["name"],
+            f"{1000 * s['seconds']:.0f}",
+            f"{1000 * s['fastest']:.0f} to {1000 * s['slowest']:.0f}",
+            f"{s['real_time_factor']:.4f}",
+            f"{s['speedup']:.2f}x",
+        ]
+        for case in result["cases"]
+        for s in case["systems"]
+    ]
+    head = ["audio", "batch", "threads", "", "ms", "fastest to slowest", "RTF", "best float32 = 1"]
+    costs = [
+        [
+            s["name"],
+            s["runtime"],
+            f"{s['bytes'] / 1e6:.1f}",
+            f"{s['load_seconds']:.2f}",
+            f"{s['idle_rss_bytes'] / 1e6:.0f}",
+            f"{s['peak_rss_bytes'] / 1e6:.0f}",
+        ]
+        for s in result["systems"]
+    ]
+    machine = result["machine"]
+    return f"""{table(head, rows)}
+
+{table(["", "runtime", "MB", "load s", "idle MB", "peak MB"], costs)}
+
+{machine["cpu"]} ({", ".join(machine["features"])}), {machine["cores"]} cores; medians of {result["rounds"]} rounds"""
+
+
 def inspection(found: dict[str, Any]) -> str:
     """A model's operations."""
     rows = [

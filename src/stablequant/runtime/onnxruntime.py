@@ -41,6 +41,7 @@ class OnnxRuntimeBackend:
         level = onnxruntime.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
         self.sessions: dict[str, Any] = {}
+        self._outputs: dict[str, list[str]] = {}
         for name, file in files.items():
             source = file if isinstance(file, bytes) else str(file)
             try:
@@ -53,6 +54,8 @@ class OnnxRuntimeBackend:
                 label = "a model in memory" if isinstance(file, bytes) else str(file)
                 what = f"ONNX Runtime cannot load {label} ({error})"
                 raise ExportError(what, mend="export again with stablequant quantize") from error
+            # Asked for at every step of a decoder it would cost as much as all else here together.
+            self._outputs[name] = [output.name for output in self.sessions[name].get_outputs()]
 
     @property
     def name(self) -> str:
@@ -63,9 +66,8 @@ class OnnxRuntimeBackend:
 
     def run(self, graph: str, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs of ``graph`` by name."""
-        session = self.sessions[graph]
-        names = [o.name for o in session.get_outputs()]
-        return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+        names = self._outputs[graph]
+        return dict(zip(names, self.sessions[graph].run(names, dict(feeds)), strict=True))
 
     def put(self, array: NDArray[Any]) -> NDArray[Any]:
         """As it is."""

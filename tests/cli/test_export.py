@@ -1,0 +1,138 @@
+"""stablequant export: files for another runtime beside the first ones, checked, and picked when they are used."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+from commands import MODEL, rows
+
+from stablequant.calibrate.weights import quantize_weight
+from stablequant.runtime import backends
+
+AUDIO = rows("test", 1)[0]["audio"]
+
+
+@pytest.fixture(scope="module")
+def folder(interrupted, tmp_path_factory):
+    """A copy of what quantize wrote, so that other tests' files stay as they are."""
+    return Path(shutil.copytree(interrupted.out, tmp_path_factory.mktemp("exported") / "out"))
+
+
+@pytest.fixture(scope="module")
+def with_openvino(folder):
+    """The same with files for OpenVINO, as the command leaves it."""
+    from stablequant.serve import export
+
+    export(folder, "openvino")
+    return folder
+
+
+def test_a_target_s_files_are_written_once_checked(cli, folder):
+    ran = cli("export", folder, "--target", "openvino", "--json")
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert told["files"] == [str(folder / "model.openvino.onnx")]
+    assert told["bytes"] == (folder / "model.openvino.onnx").stat().st_size
+    assert 0.2 < told["bytes_ratio"] < 0.3
+    assert told["runtime"].startswith("openvino 20")
+    assert [c["passed"] for c in told["checks"]] == [True, True]
+    assert not (folder / "unverified").exists()
+
+
+def test_tensorrt_is_checked_as_far_as_it_can_be_here_and_said_so(cli, folder):
+    ran = cli("export", folder, "--target", "tensorrt")
+    assert ran.code == 0, ran.err
+    assert "model.tensorrt.onnx" in ran.out
+    assert "not run in tensorrt" in ran.out
+    onnx.checker.check_model(str(folder / "model.tensorrt.onnx"), full_check=True)
+
+
+def test_the_default_target_s_file_is_written_again_byte_for_byte(cli, folder):
+    before = (folder / "model.onnx").read_bytes()
+    (folder / "model.onnx").unlink()
+    assert cli("export", folder, "--target", "onnxruntime").code == 0
+    assert (folder / "model.onnx").read_bytes() == before
+
+
+def test_a_runtime_can_be_forced_and_is_told(cli, with_openvino):
+    texts = set()
+    for runtime in ("onnxruntime", "openvino"):
+        ran = cli("transcribe", with_openvino, AUDIO, "--runtime", runtime, "--json")
+        assert ran.code == 0, ran.err
+        told = json.loads(ran.out)
+        assert told["runtime"].startswith(runtime)
+        texts.add(told["transcripts"][0]["text"])
+    assert len(texts) == 1
+
+
+def test_evaluate_takes_a_runtime(cli, with_openvino, manifest):
+    told = json.loads(cli("evaluate", with_openvino, "--data", manifest, "--runtime", "openvino", "--json").out)
+    assert told["runtime"].startswith("openvino")
+
+
+def test_openvino_is_picked_where_its_kernels_are_right_its_files_there_and_it_is_installed(
+    with_openvino, interrupted, monkeypatch
+):
+    monkeypatch.setattr(backends, "int8_overflows", lambda: False)
+    assert backends.choose(with_openvino, "ctc") == "openvino"
+    assert backends.choose(interrupted.out, "ctc") == "onnxruntime"
+    monkeypatch.setattr(backends, "int8_overflows", lambda: True)
+    assert backends.choose(with_openvino, "ctc") == "onnxruntime"
+    monkeypatch.setattr(backends, "int8_overflows", lambda: False)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert backends.choose(with_openvino, "ctc") == "onnxruntime"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--target", "coreml"], "--target coreml. Expected one of onnxruntime, openvino, tensorrt."),
+        (["--target", "openvino", "--checkpoint", "/no/where"], "/no/where is not a folder."),
+        (["--target", "openvino", "--data", "/no/where.jsonl"], "There is no /no/where.jsonl."),
+    ],
+)
+def test_what_export_cannot_do_is_told(cli, folder, arguments, message):
+    ran = cli("export", folder, *arguments)
+    assert ran.code == 2
+    assert ran.out == ""
+    assert ran.err.startswith(f"error: {message}")
+
+
+def test_speech_that_is_gone_is_told_with_the_mend(cli, folder, tmp_path):
+    moved = Path(shutil.copytree(folder, tmp_path / "moved"))
+    plan = json.loads((moved / "plan.json").read_text())
+    plan["data"]["test"]["name"] = str(tmp_path / "gone.jsonl")
+    (moved / "plan.json").write_text(json.dumps(plan))
+    ran = cli("export", moved, "--target", "openvino")
+    assert ran.code == 2
+    assert f"plan.json was made with speech that is not there: There is no {tmp_path / 'gone.jsonl'}." in ran.err
+    assert ran.err.endswith("Mend: give other speech with --data.\n")
+
+
+def test_a_runtime_without_files_or_of_another_kind_is_told(cli, interrupted):
+    ran = cli("transcribe", interrupted.out, AUDIO, "--runtime", "openvino")
+    assert ran.code == 2
+    assert f"{interrupted.out / 'model.openvino.onnx'} is missing." in ran.err
+    assert f"Mend: write it with stablequant export {interrupted.out} --target openvino." in ran.err
+    ran = cli("transcribe", interrupted.out, AUDIO, "--runtime", "tvm")
+    assert (ran.code, ran.err) == (2, "error: --runtime tvm. Expected one of onnxruntime, openvino.\n")
+    ran = cli("transcribe", MODEL, AUDIO, "--runtime", "openvino")
+    assert ran.code == 2
+    assert ran.err.startswith(f"error: --runtime openvino, but {MODEL} is run by torch.")
+
+
+def test_a_file_that_computes_something_else_ends_with_3_and_is_kept_aside(cli, folder, monkeypatch):
+    before = (folder / "model.onnx").read_bytes()
+    halved = lambda weight, scales: quantize_weight(weight, scales) // 2  # noqa: E731
+    monkeypatch.setattr("stablequant.export.onnx.quantize_weight", halved)
+    ran = cli("export", folder, "--target", "onnxruntime")
+    assert ran.code == 3
+    assert "the exported file failed its check: the logits of ONNX Runtime without optimisation differ" in ran.err
+    assert (folder / "unverified" / "model.onnx").is_file()
+    assert (folder / "model.onnx").read_bytes() == before
+    shutil.rmtree(folder / "unverified")
