@@ -200,6 +200,23 @@ def search_ablation(name: str) -> str:
     return f"{markdown(head, rows)}\n\n{note}"
 
 
+def search_model(name: str) -> str:
+    """The search of a large model on a large dev set, modelled."""
+    r = result(name)
+    naive = r["rows"]["naive"]["evaluations"]
+    rows = [
+        [mode, f"{x['evaluations']:.0f}", f"{x['evaluations'] / naive:.2f}", f"{x['hours']:,.0f}"]
+        for mode, x in r["rows"].items()
+    ]
+    head = ["search, modelled", "float evaluations", "of naive", "hours on one core"]
+    note = (
+        f"{r['layers']} layers, {r['values']} values of p; a trial of stage 1 takes {r['mean_share']:.2f} of an evaluation on "
+        f"average; an evaluation takes {r['hours_an_evaluation']:.1f} hours of one thread, {cpu(r)}. "
+        "`python bench/search_model.py`"
+    )
+    return f"{markdown(head, rows)}\n\n{note}"
+
+
 def riding(name: str) -> str:
     """Trials stacked in the batch."""
     r = result(name)
@@ -305,6 +322,7 @@ def peers(name: str) -> str:
 TABLES = {
     "search_cost": search_cost,
     "search_ablation": search_ablation,
+    "search_model": search_model,
     "riding": riding,
     "perturbation": perturbation,
     "methods": methods,

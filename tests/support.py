@@ -109,3 +109,14 @@ def checksum(weights: Mapping[str, Tensor]) -> str:
     for key in sorted(weights):
         digest.update(weights[key].numpy().tobytes())
     return digest.hexdigest()
+
+
+def small_manifest(path: Path, count: int = 5) -> Path:
+    """The shortest ``count`` recordings of each split, with absolute paths, as a manifest at ``path``."""
+    rows = [json.loads(line) for line in (SPEECH / "manifest.jsonl").read_text().splitlines()]
+    kept = []
+    for split in ("train", "dev", "test"):
+        kept += sorted((r for r in rows if r["split"] == split), key=lambda r: float(r["duration"]))[:count]
+    lines = [json.dumps(row | {"audio": str(SPEECH / row["audio"])}) for row in kept]
+    path.write_text("\n".join(lines) + "\n")
+    return path

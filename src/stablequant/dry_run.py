@@ -26,6 +26,7 @@ from stablequant.pipeline import RIVALS, Clock, Names, read_speech, require_kern
 from stablequant.quantize.simulate import Simulator
 from stablequant.search.journal import Journal
 from stablequant.search.sensitivity import Sensitivity
+from stablequant.search.shares import shares
 from stablequant.search.trials import Candidate, Progress, Trials
 from stablequant.search.workers import LocalPool
 
@@ -150,7 +151,7 @@ def _measure(model: SpeechModel, speech: Mapping[str, Speech], settings: Setting
     one = settings.model_copy(update={"p_max": 0.0, "search": "exact", "max_drop": None, "tolerance": 100.0})
     flagged = [Sensitivity(op.name, 0.0, 0.0, True) for op in model.ops(matmuls=settings.attention_matmuls)]
     idle = _resident()
-    shares = _shares(model, speech["dev"], settings)
+    share = shares(model, speech["dev"], settings)
     with Journal(None) as journal:
         trials = Trials(Simulator.under(model, settings), speech["dev"], settings, journal)
         trials.run([Candidate("float", {})], "float")
@@ -163,7 +164,7 @@ def _measure(model: SpeechModel, speech: Mapping[str, Speech], settings: Setting
     journal_bytes = (folder / "trials.sqlite").stat().st_size
     seconds = clock.seconds
     return {
-        "shares": shares,
+        "shares": share,
         "float_seconds": float_seconds,
         "trial_seconds": max(0.0, evidence.search.spent.seconds - float_seconds),
         "test_seconds": seconds["test"],
@@ -175,22 +176,6 @@ def _measure(model: SpeechModel, speech: Mapping[str, Speech], settings: Setting
         "file_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) - journal_bytes,
         "row_bytes": len(json.dumps([t.tokens for t in evidence.search.reference.transcripts])) * 1.5,
     }
-
-
-def _shares(model: SpeechModel, speech: Speech, settings: Settings) -> dict[str, float]:
-    """Share of an evaluation that a trial of each layer takes: its own and all later operations, the decoder whole."""
-    simulator = Simulator.under(model, settings)
-    model.frontend.recognize(simulator.backend({}), speech.batch(speech.shards[0]))
-    first, *later = [simulator.executors[graph.name] for graph in model.graphs]
-    decoder = sum(executor.work.total() for executor in later)
-    left = first.work.total() + decoder
-    total = left
-    shares = {op.name: decoder / total for op in model.ops(matmuls=settings.attention_matmuls)}
-    for node in first.graph.nodes:
-        if node.name in shares:
-            shares[node.name] = left / total
-        left -= first.work[node.name]
-    return shares
 
 
 def _resident() -> int:

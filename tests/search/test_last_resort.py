@@ -7,7 +7,6 @@ from functools import cache
 
 import pytest
 import support
-from conftest import small_manifest
 
 from stablequant.config import Settings
 from stablequant.pipeline import quantize
@@ -91,7 +90,9 @@ def test_prices_are_bytes_beyond_int8_or_multiplications() -> None:
 
 def test_a_plan_with_layers_in_float_is_exported_and_told(tmp_path) -> None:  # type: ignore[no-untyped-def]
     settings = Settings(base_calibrator="max", gamma=99.0, p_max=0.0, max_drop=0.0)
-    evidence = quantize(str(support.GRAFT), [str(small_manifest(tmp_path / "speech.jsonl"))], tmp_path, settings)
+    evidence = quantize(
+        str(support.GRAFT), [str(support.small_manifest(tmp_path / "speech.jsonl"))], tmp_path, settings
+    )
     plan, summary = Plan.load(tmp_path / "plan.json"), summarise(evidence)
     floats = summary["ops_float"]
     if not floats:

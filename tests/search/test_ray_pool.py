@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import support
-from conftest import small_manifest
 
 from stablequant.config import Settings
 from stablequant.errors import DataError, ResourceError, SettingsError
@@ -109,7 +108,7 @@ def workers() -> list[int]:
 
 
 def test_the_plan_is_the_local_one_to_the_byte_although_a_worker_is_killed(pool: RayPool, tmp_path: Path) -> None:
-    manifest = small_manifest(tmp_path / "speech.jsonl")
+    manifest = support.small_manifest(tmp_path / "speech.jsonl")
     settings = Settings(p_step=0.25, calibration_utterances=5, batch_size=1)
     killed: list[int] = []
 
