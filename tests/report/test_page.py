@@ -107,8 +107,8 @@ def test_every_flagged_layer_has_its_histogram_with_its_grid(read: Reader, evide
 
 
 def test_the_search_shows_every_trial(read: Reader, evidence: Evidence) -> None:
-    assert len(evidence.search.trials) == 3
-    for trial in evidence.search.trials:
+    assert len(evidence.search.percentiles.trials) == 3
+    for trial in evidence.search.percentiles.trials:
         (p,) = set(trial.p.values())
         assert f"p = {p:g} %: WER {trial.wer:.2f} %" in read.text
 
@@ -151,7 +151,8 @@ def test_names_from_outside_stay_text(evidence: Evidence, summary: dict[str, Any
         }
     )
     histograms = {**evidence.histograms, evil: evidence.histograms[first.name]}
-    search = PercentileSearch({evil: 0.25}, {}, (Trial({evil: 0.0}, 9.0, 4.0), Trial({evil: 0.25}, 8.0, 4.0)))
+    trials = (Trial({evil: 0.0}, 9.0, 4.0), Trial({evil: 0.25}, 8.0, 4.0))
+    search = dataclasses.replace(evidence.search, percentiles=PercentileSearch({evil: 0.25}, {}, (trials,)))
     changed = dataclasses.replace(
         evidence,
         plan=plan,
@@ -173,7 +174,7 @@ def test_a_run_without_flagged_layers_says_so(evidence: Evidence) -> None:
     calm = [x.model_copy(update={"flagged": False, "p": None, "sensitivity": 0.0}) for x in evidence.plan.layers]
     calm[3] = calm[3].model_copy(update={"sensitivity": 0.11})
     plan = evidence.plan.model_copy(update={"layers": tuple(calm), "p": None})
-    search = PercentileSearch({}, evidence.search.scheme, ())
+    search = dataclasses.replace(evidence.search, percentiles=PercentileSearch({}, evidence.search.scheme, ()))
     changed = dataclasses.replace(evidence, plan=plan, search=search)
     read = Reader(page(changed, summarise(changed)))
     assert "None is flagged" in read.text
@@ -209,12 +210,25 @@ def test_a_run_whose_stage_1_came_from_an_earlier_one_has_no_resolution_to_tell(
     assert "Chance alone makes differences of about 0.44 points" in page(told, summarise(told))
 
 
+def test_a_race_says_which_numbers_are_forecasts(evidence: Evidence) -> None:
+    settings = evidence.plan.settings.model_copy(update={"search": "racing"})
+    changed = dataclasses.replace(evidence, plan=evidence.plan.model_copy(update={"settings": settings}))
+    summary = summarise(changed)
+    assert "on all of it is a forecast" in page(changed, summary)
+    assert "Both stages were races" in card(changed, summary)
+    assert summary["search"]["mode"] == "racing"
+    for told in (page(evidence, summarise(evidence)), card(evidence, summarise(evidence))):
+        assert "forecast" not in told
+        assert "races" not in told
+
+
 def test_a_search_per_layer_draws_each_layers_own_curve(evidence: Evidence) -> None:
     values = evidence.plan.settings.candidates()
-    shared = [Trial({"a": p, "b": p}, 9 - p, 4.0) for p in values]
-    own = [Trial({"a": p, "b": values[-1]}, 8 + p, 4.0) for p in values]
-    own += [Trial({"a": values[0], "b": p}, 7 + p, 4.0) for p in values]
-    changed = dataclasses.replace(evidence, search=PercentileSearch({}, {}, (*shared, *own)))
+    shared = tuple(Trial({"a": p, "b": p}, 9 - p, 4.0) for p in values)
+    first = tuple(Trial({"a": p, "b": values[-1]}, 8 + p, 4.0) for p in values)
+    second = tuple(Trial({"a": values[0], "b": p}, 7 + p, 4.0) for p in values)
+    search = dataclasses.replace(evidence.search, percentiles=PercentileSearch({}, {}, (shared, first, second)))
+    changed = dataclasses.replace(evidence, search=search)
     found = curves(changed)
     assert [c.title for c in found] == ["one p for all flagged layers", "a", "b"]
     assert [c.chosen for c in found] == [values[-1], values[0], values[0]]

@@ -181,12 +181,10 @@ def _activations(evidence: Evidence, layer: LayerPlan) -> list[Activation]:
 
 def curves(evidence: Evidence) -> list[Curve]:
     """Stage 2's trials as curves: one p for all, then each layer's own where that was searched."""
-    tried, step = evidence.search.percentiles.trials, len(evidence.plan.settings.candidates())
     found = []
-    for start in range(0, len(tried), step):
-        series = tried[start : start + step]
-        name = _moved(series) if start else None
-        if start and name is None:
+    for number, series in enumerate(evidence.search.percentiles.series):
+        name = _moved(series) if number else None
+        if number and name is None:
             continue
         found.append(_curve(evidence, series, name))
     return found

@@ -32,11 +32,19 @@ class Trial:
 
 @dataclass(frozen=True)
 class PercentileSearch:
-    """The chosen p of each flagged layer, its scheme for the whole model, and everything that was tried."""
+    """The chosen p of each flagged layer, its scheme for the whole model, and everything that was tried.
+
+    The first of ``series`` has one p for all; with ``p_per_layer`` the others have those of one layer each.
+    """
 
     p: Mapping[str, float]
     scheme: Mapping[str, LayerQuant]
-    trials: tuple[Trial, ...]
+    series: tuple[tuple[Trial, ...], ...]
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """All series in one."""
+        return tuple(trial for series in self.series for trial in series)
 
 
 def search(
@@ -54,20 +62,20 @@ def search(
     if not flagged:
         return PercentileSearch({}, base, ())
 
-    def evaluate(choices: Sequence[Mapping[str, float]], title: str) -> list[Trial]:
+    def evaluate(choices: Sequence[Mapping[str, float]], title: str) -> tuple[Trial, ...]:
         candidates = [Candidate("p " + _label(p), schemes.mixed(base, histograms, p, settings)) for p in choices]
         standings = contest.compare(candidates, title)
-        return [Trial(p, s.wer, s.cer, s.heard) for p, s in zip(choices, standings, strict=True)]
+        return tuple(Trial(p, s.wer, s.cer, s.heard) for p, s in zip(choices, standings, strict=True))
 
     values = p_values(histograms, flagged, settings)
-    tried = evaluate([schemes.same_p(flagged, p) for p in values], "stage 2: one p for all")
-    best = choose(tried)
+    series = [evaluate([schemes.same_p(flagged, p) for p in values], "stage 2: one p for all")]
+    best = choose(series[0])
     if settings.p_per_layer and len(flagged) > 1:
         for number, name in enumerate(flagged, 1):
             choices = [{**best.p, name: p} for p in p_values(histograms, [name], settings)]
-            tried += evaluate(choices, f"stage 2: p of layer {number} of {len(flagged)}")
-            best = choose([best, *tried[-len(choices) :]])
-    return PercentileSearch(best.p, schemes.mixed(base, histograms, best.p, settings), tuple(tried))
+            series.append(evaluate(choices, f"stage 2: p of layer {number} of {len(flagged)}"))
+            best = choose([best, *series[-1]])
+    return PercentileSearch(best.p, schemes.mixed(base, histograms, best.p, settings), tuple(series))
 
 
 def choose(tried: Sequence[Trial]) -> Trial:
