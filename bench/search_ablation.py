@@ -40,9 +40,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "the same; step 0.1": {**CHANCE, "p_step": 0.1},
     "the same; even in scale, as many as step 0.05": {**CHANCE, "p_step": 0.05, "grid": "scale"},
     "the same; step 0.05, one p a layer": {**CHANCE, "p_step": 0.05, "p_per_layer": True},
-    "gamma 0.25; step 0.05": {"p_step": 0.05},
-    "gamma 0.5; step 0.05": {"gamma": 0.5, "p_step": 0.05},
     "gamma 1; step 0.05": {"gamma": 1.0, "p_step": 0.05},
+    "gamma 0.5; step 0.05": {"gamma": 0.5, "p_step": 0.05},
+    "gamma 0.25; step 0.05": {"p_step": 0.05},
 }
 
 
@@ -90,19 +90,19 @@ def main() -> None:
                     "delta_interval": [round(cost.low, 4), round(cost.high, 4)],
                 }
             )
-    result = {
-        "model": arguments.model,
-        "speech": arguments.speech or ["all"],
-        "dev_words": found.reference.result.total_words,
-        "dev_float_wer": round(found.reference.result.wer, 4),
-        "test_words": reference.result.total_words,
-        "test_float_wer": round(reference.result.wer, 4),
-        "rows": rows,
-        "command": shlex.join(["python", "bench/search_ablation.py", *sys.argv[1:]]),
-        "machine": machine(),
-    }
-    path = ROOT / "bench" / "results" / f"search_ablation-{arguments.model}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
+            result = {
+                "model": arguments.model,
+                "speech": arguments.speech or ["all"],
+                "dev_words": found.reference.result.total_words,
+                "dev_float_wer": round(found.reference.result.wer, 4),
+                "test_words": reference.result.total_words,
+                "test_float_wer": round(reference.result.wer, 4),
+                "rows": rows,
+                "command": shlex.join(["python", "bench/search_ablation.py", *sys.argv[1:]]),
+                "machine": machine(),
+            }
+            path = ROOT / "bench" / "results" / f"search_ablation-{arguments.model}.json"
+            path.write_text(json.dumps(result, indent=1) + "\n")
     cells = [
         [r["variant"], str(r["flagged"]), str(r["tried"]), f"{r['evaluations']:.1f}", f"{r['test_wer']:.2f}"]
         for r in rows
