@@ -30,7 +30,6 @@ from stablequant.search.shares import shares
 from stablequant.search.trials import Candidate, Progress, Trials
 from stablequant.search.workers import LocalPool
 
-
 #: A run of hours leaves its heap less tidy than one of seconds.
 UNTIDY = 1.1
 
