@@ -156,8 +156,8 @@ def search_cost(name: str) -> str:
         notes.append(
             f"{model}: {e['utterances']} dev utterances, {m['words']} words, float {m['float_wer']:.2f} %. "
             f"Exact against naive on {e['identical_on_utterances']} of them: "
-            f"{'identical to the last bit' if e['identical'] else 'not identical'} (transcripts, WER, flags, p, scales); the naive "
-            f"search counted {m['naive']['measured']:.1f} evaluations there. Racing flags "
+            f"{'identical to the last bit' if e['identical'] else 'not identical'} (transcripts, WER, flags, p, scales); "
+            f"the naive search counted {m['naive']['measured']:.1f} evaluations there. Racing flags "
             f"{'the same layers' if r['same_flagged'] else 'other layers'}; stage 1 listened to "
             f"{100 * r['heard_in_stage_1']:.0f} % of the speech on average. {cpu(m)}. `{m['command']}`"
         )
