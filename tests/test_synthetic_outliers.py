@@ -26,6 +26,7 @@ from stablequant.models.model import SpeechModel
 from stablequant.observe.collect import Histograms, observe
 from stablequant.quantize.simulate import Simulator
 from stablequant.search import schemes
+from stablequant.search.exact import Exact
 from stablequant.search.journal import Journal
 from stablequant.search.percentile import search
 from stablequant.search.trials import Candidate, Outcome, Trials
@@ -138,7 +139,7 @@ def test_max_collapses_and_clipped_mse_does_not(where: str) -> None:
     with Journal(None) as journal:
         trials = Trials(Simulator(model), support.speech(NAMES, batch_size=8), SETTINGS, journal)
         (reference,) = trials.run([Candidate("float", {})], "float")
-        clipped = search(trials, reference, found, list(SITES[where]), SETTINGS)
+        clipped = search(Exact(trials, reference, SETTINGS), found, list(SITES[where]), SETTINGS)
         by_max, by_clipping = trials.run(
             [Candidate("max", schemes.uniform(found, "max", SETTINGS)), Candidate("clipped", clipped.scheme)], "methods"
         )
