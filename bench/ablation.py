@@ -72,7 +72,7 @@ def main() -> None:
         candidates = [
             Candidate(f"p {p:g}", schemes.mixed(base, chosen, schemes.same_p(flagged, p), settings)) for p in GRID
         ]
-        outcomes = trials.run(candidates, name, base=candidates[0].scheme, drafts=reference.transcripts, alike=True)
+        outcomes = trials.run(candidates, name, base=candidates[0].scheme)
         tried = [percentile.Trial({"": p}, o.result.wer, o.result.cer) for p, o in zip(GRID, outcomes, strict=True)]
         best = percentile.choose(tried)
         outcome = outcomes[tried.index(best)]

@@ -70,9 +70,7 @@ def main() -> None:
         for name, changes in VARIANTS.items():
             settings = Settings(**changes)
             found = search(trials("dev", settings), histograms, settings)
-            (outcome,) = trials("test", settings).run(
-                [Candidate(name, found.scheme)], "on test", base=found.scheme, drafts=reference.transcripts
-            )
+            (outcome,) = trials("test", settings).run([Candidate(name, found.scheme)], "on test", base=found.scheme)
             best = min(found.percentiles.trials, key=lambda t: t.wer, default=None)
             cost = paired_bootstrap(reference.result, outcome.result)
             rows.append(

@@ -83,8 +83,8 @@ def main() -> None:
             "audio_seconds": round(part.seconds, 1),
         }
 
-    raced, raced_row = run(Trials, dev, "racing", "racing")
     exact, exact_row = run(Trials, dev, "exact", "exact")
+    raced, raced_row = run(Trials, dev, "racing", "racing")
     count = arguments.naive_utterances
     part = dev
     if count:

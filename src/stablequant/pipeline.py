@@ -310,6 +310,6 @@ def _test(trials: Trials, histograms: Histograms, found: Found, settings: Settin
     (reference,) = trials.run([Candidate("float", {})], "float on test")
     candidates = [Candidate(name, schemes.uniform(histograms, name, settings)) for name in RIVALS]
     candidates.append(Candidate("stablequant", found.scheme))
-    outcomes = trials.run(candidates, "methods on test", base=found.scheme, drafts=reference.transcripts)
+    outcomes = trials.run(candidates, "methods on test", base=found.scheme)
     named = zip((*RIVALS, "stablequant"), outcomes, strict=True)
     return {"float": reference, **dict(named)}

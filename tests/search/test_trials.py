@@ -82,17 +82,17 @@ def test_a_run_from_the_middle_is_a_full_run_to_the_last_bit(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "quantised", "alike"),
-    [("graft", False, False), ("graft", True, False), ("moonshine", True, True)],
+    ("name", "quantised", "drafted"),
+    [("graft", False, False), ("graft", True, False), ("moonshine", False, True), ("moonshine", True, False)],
 )
-def test_each_candidate_gets_the_transcripts_of_a_full_run(name: str, quantised: bool, alike: bool) -> None:
+def test_each_candidate_gets_the_transcripts_of_a_full_run(name: str, quantised: bool, drafted: bool) -> None:
     base = support.scheme(name, "mse") if quantised else {}
     candidates = [Candidate(layer, {**base, layer: COARSE}) for layer in some_layers(name)]
     candidates.append(Candidate("as the base", base))
     with Journal(None) as journal:
         (reference,) = trials(name, journal).run([Candidate("float", {})], "float")
-        drafts = reference.transcripts
-        outcomes = trials(name, journal).run(candidates, "layers", base=base, drafts=drafts, alike=alike)
+        drafts = reference.transcripts if drafted else None
+        outcomes = trials(name, journal).run(candidates, "layers", base=base, drafts=drafts)
     assert len({o.transcripts for o in outcomes}) > 2
     for outcome in outcomes:
         assert list(outcome.transcripts) == directly(name, outcome.candidate.scheme)

@@ -71,7 +71,7 @@ def last_resort(
         new = [c for c in choices if c not in drops]
         candidates = [Candidate("float: " + (", ".join(sorted(c)) or "none"), without(c)) for c in new]
         if candidates:
-            outcomes = trials.run(candidates, title, base=scheme, drafts=reference.transcripts, alike=True)
+            outcomes = trials.run(candidates, title, base=scheme)
             drops.update((c, o.result.wer - reference.result.wer) for c, o in zip(new, outcomes, strict=True))
 
     chosen: frozenset[str] = frozenset()

@@ -22,9 +22,8 @@ class NaiveTrials(Trials):
         *,
         base: Scheme | None = None,
         drafts: Sequence[Transcript] | None = None,
-        alike: bool = False,
     ) -> list[Outcome]:
-        """Transcribe all utterances under every candidate; ``base``, ``drafts`` and ``alike`` are not used."""
+        """Transcribe all utterances under every candidate; ``base`` and ``drafts`` are not used."""
         outcomes = []
         for number, candidate in enumerate(candidates):
             self.progress(title, number, len(candidates))

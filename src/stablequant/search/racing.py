@@ -58,15 +58,15 @@ class Pack:
         """Share of the speech; 1 only if it is all."""
         return 1.0 if self.order.heard.all() else float(self.order.share[self.order.heard].sum())
 
-    def hear(self, candidates: Sequence[Candidate], share: float, title: str, base: Scheme, *, alike: bool) -> None:
-        """Let ``candidates`` hear the next block, about ``share`` of the speech."""
+    def hear(self, candidates: Sequence[Candidate], share: float, title: str, base: Scheme | None = None) -> None:
+        """Let ``candidates`` hear the next block, about ``share`` of the speech; without ``base`` they are of stage 1."""
         block = self.order.block(max(share, FEWEST / len(self.order.share))).tolist()
-        drafts = [self.reference.transcripts[i] for i in block]
-        outcomes = self.trials.on(block).run(candidates, title, base=base, drafts=drafts, alike=alike)
+        known = [self.reference.transcripts[i] for i in block]
+        outcomes = self.trials.on(block).run(candidates, title, base=base, drafts=known if base is None else None)
         for outcome in outcomes:
             edits = zip(outcome.transcripts, outcome.result.edits, strict=True)
             self.said.setdefault(outcome.candidate.label, {}).update(zip(block, edits, strict=True))
-        self.order.changes[block] += changes(drafts, [o.transcripts for o in outcomes])
+        self.order.changes[block] += changes(known, [o.transcripts for o in outcomes])
 
     def differences(self, candidates: Sequence[Candidate]) -> NDArray[np.float64]:
         """Edits more than float's ``[candidates, utterances]``; 0 where not heard."""
@@ -114,7 +114,7 @@ class Racing:
         for number, share in enumerate(STAGE_1, 1):
             if not racing:
                 break
-            pack.hear(racing, share, f"stage 1: block {number}, {len(racing)} layers unsettled", {}, alike=False)
+            pack.hear(racing, share, f"stage 1: block {number}, {len(racing)} layers unsettled")
             judged |= self._settled(pack, racing)
             racing = [c for c in racing if c.label not in judged]
         return [judged[c.label] for c in candidates]
@@ -128,11 +128,11 @@ class Racing:
         for number, share in enumerate(STAGE_2, 1):
             if len(racing) == 1 or pack.order.heard.all():
                 break
-            pack.hear(racing, share, f"{title}: block {number}, {len(racing)} left", base, alike=True)
+            pack.hear(racing, share, f"{title}: block {number}, {len(racing)} left", base)
             standings |= {c.key(): s for c, s in zip(racing, self._forecasts(pack, racing), strict=True)}
             racing = _stay(pack, racing)
         if not pack.order.heard.all():
-            pack.hear(racing, 1.0, f"{title}: {len(racing)} to the end", base, alike=True)
+            pack.hear(racing, 1.0, f"{title}: {len(racing)} to the end", base)
         for candidate in racing:
             result = pack.outcome(candidate).result
             standings[candidate.key()] = Standing(result.wer, result.cer)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,15 +26,13 @@ class ShardTask:
         waveforms: Of the shard's utterances, decoded as one batch.
         schemes: Candidates by key.
         base: The scheme whose layers they mostly share.
-        drafts: Token ids likely to come out, one an utterance; they change the cost alone.
-        alike: Whether a candidate's transcripts resemble those of the one before it more than ``drafts``.
+        drafts: Token ids likely to come out, one an utterance; see `Trials.run`.
     """
 
     waveforms: tuple[NDArray[np.float32], ...]
     schemes: Mapping[str, Scheme]
     base: Scheme
     drafts: tuple[tuple[int, ...], ...] | None
-    alike: bool
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,6 @@ def run_shard(simulator: Simulator, task: ShardTask) -> Iterator[Piece]:
     first = simulator.executors[simulator.model.graphs[0].name]
     backend = simulator.backend({})
     features = frontend.features(task.waveforms)
-    guesses: Any = task.drafts
 
     frontier = {name: backend.put(value) for name, value in features.items()}
     position = 0
@@ -65,9 +61,7 @@ def run_shard(simulator: Simulator, task: ShardTask) -> Iterator[Piece]:
         frontier = first.run(frontier, simulator.operands(task.base), start=position, stop=starts[key])
         position = starts[key]
         outputs = first.run(frontier, simulator.operands(scheme), start=position)
-        transcripts = frontend.read_out(simulator.backend(scheme), outputs, features["input_lengths"], guesses)
-        if task.alike:
-            guesses = [t.tokens for t in transcripts]
+        transcripts = frontend.read_out(simulator.backend(scheme), outputs, features["input_lengths"], task.drafts)
         seconds = time.perf_counter() - began
         yield Piece(key, seconds, simulator.multiplications - before, tuple(transcripts))
 

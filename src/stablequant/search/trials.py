@@ -108,7 +108,6 @@ class Trials:
         *,
         base: Scheme | None = None,
         drafts: Sequence[Transcript] | None = None,
-        alike: bool = False,
     ) -> list[Outcome]:
         """Transcribe all utterances under every candidate.
 
@@ -116,8 +115,8 @@ class Trials:
             candidates: What to try.
             title: Shown with the progress.
             base: The scheme whose layers the candidates mostly share; default: all in float.
-            drafts: Transcripts likely to come out, one an utterance; they change the cost alone.
-            alike: Whether a candidate's transcripts resemble those of the one before it more than ``drafts``.
+            drafts: Transcripts likely to come out, one an utterance. They change the cost alone, for candidates that
+                quantise one layer (see `decode.greedy`); give none for others.
         """
         distinct = {c.key(): c for c in candidates}
         found: dict[str, dict[int, Transcript]] = {key: {} for key in distinct}
@@ -148,7 +147,7 @@ class Trials:
             shard = self.speech.shards[number]
             known = None if drafts is None else tuple(drafts[i].tokens for i in shard)
             for some in _divided(schemes, self.pool.size, len(missing)):
-                tasks.append(ShardTask(tuple(self.speech.batch(shard)), some, base or {}, known, alike))
+                tasks.append(ShardTask(tuple(self.speech.batch(shard)), some, base or {}, known))
                 numbers.append(number)
         for index, piece in self.pool.run(run_shard, self.simulator, tasks):
             number = numbers[index]
