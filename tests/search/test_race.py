@@ -14,7 +14,7 @@ WORDS_EACH = 10
 
 def order(changes: list[float], seconds: list[float] | None = None, seed: int = 0) -> race.Order:
     lengths = np.ones(len(changes)) if seconds is None else np.array(seconds)
-    return race.Order(lengths, np.array(changes, float), seed)
+    return race.Order(lengths, np.array(changes, float), np.array(changes, float) / PILOTS, seed)
 
 
 def test_the_most_fragile_utterances_are_heard_first_beside_a_draw_from_the_others() -> None:
@@ -61,7 +61,7 @@ def test_once_everything_is_heard_the_forecast_is_the_sum() -> None:
     assert found.total.tolist() == differences.sum(1).tolist()
     assert not found.variance.any()
     assert found.spread.tolist() == (differences**2).sum(1).tolist()
-    up, down = race.above(found, np.full(4, 9.5))
+    up, down = race.above(found, np.full(4, 9.5), np.full(4, 9.5))
     assert (up == (found.total > 9.5)).all()
     assert (down == (found.total < 9.5)).all()
 
@@ -112,7 +112,8 @@ def wrong_and_heard(differences: NDArray[np.float64], gamma: float, seed: int) -
         if queue.drawn.sum() < DRAWN:
             continue
         found = race.forecast(np.where(queue.heard, differences[racing], 0.0), queue)
-        up, down = race.above(found, np.full(len(racing), threshold))
+        limit = np.full(len(racing), threshold)
+        up, down = race.above(found, limit, limit)
         wrong += int((up & ~truth[racing]).sum() + (down & truth[racing]).sum())
         racing = [layer for i, layer in enumerate(racing) if not up[i] and not down[i]]
         if not racing:

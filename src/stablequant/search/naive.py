@@ -34,6 +34,6 @@ class NaiveTrials(Trials):
                 transcripts = self.simulator.model.frontend.recognize(backend, self.speech.batch(shard))
                 found.update(zip(shard, transcripts, strict=True))
             self.cost.seconds += time.perf_counter() - began
-            self.cost.multiplications += self.simulator.multiplications - before
+            self.cost.by_candidate[candidate.key()] += self.simulator.multiplications - before
             outcomes.append(self.outcome(candidate, found))
         return outcomes

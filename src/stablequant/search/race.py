@@ -2,8 +2,9 @@
 
 A model changes its mind where it was near a decision already, so the same few utterances tell quantised models from
 float again and again. A race therefore hears the most fragile utterances first, those that most trials have changed
-so far, together with a random draw from all others. What the unheard would add is predicted from the draws: a
-contestant's own, shrunk towards what contestants do on average. Shrinking rests on one assumption: a layer that does
+so far, together with a random draw from all others. What the unheard would add is predicted stratum by stratum, of
+utterances that no pilot changed, that some did, and that many did: a contestant's own differences in what was heard of
+the stratum, shrunk towards what contestants do there on average. Shrinking rests on one assumption: a layer that does
 no more than others where the model is fragile does not do far more than others where it is robust. The draws of the
 contestant itself guard against the opposite.
 """
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 #: Normal quantile of a decision: one in a hundred on either side, at each look.
 CLEARLY = 2.33
-#: Weight of the average contestant in predicting a contestant's unheard part, as a share of the speech.
+#: Weight of the average contestant in predicting a contestant's unheard part, as a share of the stratum.
 SHRINKAGE = 0.3
 #: The least that a contestant's spread is taken for, as a share of the average one.
 CALMEST = 0.5
@@ -25,6 +26,8 @@ CALMEST = 0.5
 TYPICAL = 0.8
 #: Share of a block that goes to fragile utterances; the rest is drawn at random.
 FRAGILE = 0.5
+#: Shares of the pilots between which strata lie: an utterance was changed by none, by some, or by many of them.
+STRATA = (1e-9, 0.3)
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -33,16 +36,18 @@ Flags = NDArray[np.bool_]
 class Order:
     """Which utterances are heard next: a function of the seed and of what changed so far."""
 
-    def __init__(self, seconds: Floats, changes: Floats, seed: int) -> None:
+    def __init__(self, seconds: Floats, changes: Floats, fragility: Floats, seed: int) -> None:
         """Start with nothing heard.
 
         Args:
             seconds: Length of each utterance, in any unit ``[N]``.
             changes: How many trials changed its transcript so far ``[N]``; further ones may be added.
+            fragility: Share of the pilots, which heard everything, that changed it ``[N]``.
             seed: Of the draws.
         """
         self.share = seconds / seconds.sum()
         self.changes = changes
+        self.strata = np.searchsorted(STRATA, fragility, side="right")
         self.heard = np.zeros(len(seconds), bool)
         self.drawn = np.zeros(len(seconds), bool)
         self._random = np.random.default_rng(seed)
@@ -75,11 +80,13 @@ class Forecast:
     Attributes:
         total: Expected difference to the reference on all speech.
         variance: Of that, because of what was not heard.
-        spread: Expected sum of squared differences on all speech: the variance of the whole speech as a sample.
+        squared: Sum of squared differences in what was heard: the least that the whole speech varies as a sample.
+        spread: The same expected of all speech.
     """
 
     total: Floats
     variance: Floats
+    squared: Floats
     spread: Floats
 
 
@@ -88,28 +95,33 @@ def forecast(differences: Floats, order: Order) -> Forecast:
 
     Args:
         differences: Edits more than the reference's ``[contestants, N]``; 0 where not heard.
-        order: Says what was heard and what of it was drawn.
+        order: Says what was heard, and which stratum an utterance belongs to.
     """
-    heard, drawn = order.heard, order.drawn
-    unheard = float(order.share[~heard].sum())
-    squared = (differences[:, heard] ** 2).sum(1)
-    total = differences[:, heard].sum(1)
-    if unheard == 0:
-        return Forecast(total, np.zeros_like(total), squared)
-    sample = float(order.share[drawn].sum())
+    heard = differences[:, order.heard]
+    total, squared = heard.sum(1), (heard**2).sum(1)
     typical = squared <= np.quantile(squared, TYPICAL)
-    draws = differences[:, drawn]
-    # A rate is per share of speech. One change more than was seen: nothing seen does not mean that nothing happens.
-    rate = float(draws[typical].sum() / typical.sum() / sample)
-    power = float(((draws[typical] ** 2).sum() + 1) / typical.sum() / sample)
     own = np.maximum(CALMEST, (squared + 0.5) / (float(squared[typical].mean()) + 0.5))
-    weight = sample + SHRINKAGE
-    mean = unheard * (draws.sum(1) + SHRINKAGE * rate) / weight
-    power_own = np.maximum(power * own / 2, ((draws**2).sum(1) + SHRINKAGE * power * own) / weight)
-    return Forecast(total + mean, power_own * unheard * (1 + unheard / weight), squared + power_own * unheard)
+    mean, variance, power = (np.zeros_like(total) for _ in range(3))
+    for stratum in np.unique(order.strata[~order.heard]):
+        inside = order.strata == stratum
+        part = differences[:, inside & order.heard]
+        sample, unheard = (float(order.share[inside & which].sum()) for which in (order.heard, ~order.heard))
+        if not sample:
+            variance += np.inf
+            continue
+        # A rate is per share of speech. One change more than was seen: nothing seen does not mean that nothing happens.
+        rate = float(part[typical].sum() / typical.sum() / sample)
+        typical_power = float(((part[typical] ** 2).sum() + 1) / typical.sum() / sample)
+        prior = SHRINKAGE * (sample + unheard)
+        mean += unheard * (part.sum(1) + prior * rate) / (sample + prior)
+        shrunk = ((part**2).sum(1) + prior * typical_power * own) / (sample + prior)
+        expected = np.maximum(typical_power * own / 2, shrunk)
+        variance += expected * unheard * (1 + unheard / (sample + prior))
+        power += expected * unheard
+    return Forecast(total + mean, variance, squared, squared + power)
 
 
-def above(found: Forecast, threshold: Floats) -> tuple[Flags, Flags]:
-    """Which totals lie clearly above ``threshold``, and which clearly below."""
+def above(found: Forecast, low: Floats, high: Floats) -> tuple[Flags, Flags]:
+    """Which totals lie clearly above ``high``, and which clearly below ``low``."""
     margin = CLEARLY * np.sqrt(found.variance)
-    return found.total - margin > threshold, found.total + margin < threshold
+    return found.total - margin > high, found.total + margin < low

@@ -1,10 +1,10 @@
 """Both stages as races: a layer, or a value of p, hears only as much of the dev speech as settles it.
 
-Stage 1 lets the cheapest layers, the last ones, hear everything: they tell which utterances are fragile (see race.py).
-All others hear block after block until their cost is clearly above or below what flags a layer; who is never settled
-hears everything, and is judged as in an exact search. Stage 2 is sequential halving (Karnin et al. 2013, "Almost
-optimal exploration in multi-armed bandits"), by thirds: after each block those clearly behind the leader go, and of
-the others the better third stays. Who is left hears everything.
+Stage 1 lets the cheapest layers, the last ones, hear everything beside float: they tell which utterances are fragile
+(see race.py). All others hear block after block until their cost is clearly above or below what flags a layer; who is
+never settled hears everything, and is judged as in an exact search. Stage 2 is sequential halving (Karnin et al. 2013,
+"Almost optimal exploration in multi-armed bandits"), by thirds: after each block those clearly behind the leader go,
+and of the others the better third stays. Who is left hears everything.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from stablequant.search.trials import Candidate, Outcome, Trials
 #: Layers that hear all speech at the start, at most a third of all.
 PILOTS = 8
 #: Shares of the speech that are heard between two looks; the last is all that is left.
-STAGE_1 = (0.06, 0.04, 0.05, 0.05, 0.05, 0.1, 0.1, 0.15, 1.0)
+STAGE_1 = (0.06, 0.04, *[0.05] * 9, 0.1, 1.0)
 STAGE_2 = (0.02, 0.04, 0.08, 0.16)
 #: A block holds about so many utterances at least: fewer say nothing.
 FEWEST = 6
@@ -35,6 +35,12 @@ FEWEST = 6
 DRAWN = 10
 #: Contestants that stay after a block of stage 2: one in so many.
 STAY = 3
+
+
+def pilots(histograms: Histograms, settings: Settings) -> list[Candidate]:
+    """The last layers, each alone: they cost next to nothing beside float, which shares what comes before them."""
+    candidates = alone(histograms, settings)
+    return candidates[len(candidates) - min(PILOTS, len(candidates) // 3) :]
 
 
 @dataclass
@@ -88,27 +94,28 @@ class Racing:
     Attributes:
         trials: On the dev speech.
         reference: Float on it.
+        pilots: Layers that heard everything beside it.
         settings: Name gamma, what flags a layer, and the seed of the draws.
         changes: How many trials changed each utterance so far ``[N]``.
+        fragility: Share of the pilots that did ``[N]``.
     """
 
     trials: Trials
     reference: Outcome
+    pilots: Sequence[Outcome]
     settings: Settings
     changes: NDArray[np.float64] = field(init=False)
+    fragility: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Nothing is known to be fragile."""
-        self.changes = np.zeros(len(self.reference.transcripts))
+        """What the pilots changed is fragile."""
+        self.changes = changes(self.reference.transcripts, [o.transcripts for o in self.pilots])
+        self.fragility = self.changes / max(1, len(self.pilots))
 
     def sensitivity(self, histograms: Histograms) -> list[Sensitivity]:
         """Stage 1; where ``heard`` is below 1, WER, cost and interval are forecasts."""
         candidates = alone(histograms, self.settings)
-        pilots = candidates[-min(PILOTS, len(candidates) // 3) :]
-        drafts = self.reference.transcripts
-        outcomes = self.trials.run(pilots, "stage 1: pilots", drafts=drafts)
-        self.changes += changes(drafts, [o.transcripts for o in outcomes])
-        judged = {o.candidate.label: judge(self.reference, o, self.settings) for o in outcomes}
+        judged = {o.candidate.label: judge(self.reference, o, self.settings) for o in self.pilots}
         pack = self._pack()
         racing = [c for c in candidates if c.label not in judged]
         for number, share in enumerate(STAGE_1, 1):
@@ -140,7 +147,8 @@ class Racing:
 
     def _pack(self) -> Pack:
         lengths = np.array([len(w) for w in self.trials.speech.waveforms], np.float64)
-        return Pack(self.trials, self.reference, race.Order(lengths, self.changes, self.settings.seed))
+        order = race.Order(lengths, self.changes, self.fragility, self.settings.seed)
+        return Pack(self.trials, self.reference, order)
 
     def _settled(self, pack: Pack, racing: Sequence[Candidate]) -> dict[str, Sensitivity]:
         """The verdict on every contestant whose cost is clearly above or below what flags a layer."""
@@ -151,10 +159,10 @@ class Racing:
         found = race.forecast(pack.differences(racing), pack.order)
         words, wer = self.reference.result.total_words, self.reference.result.wer
         chance = 1.96 * np.sqrt(found.spread)
-        threshold = np.full(len(racing), self.settings.gamma * words / 100)
+        low = high = np.full(len(racing), self.settings.gamma * words / 100)
         if self.settings.beyond_chance:
-            threshold = np.maximum(threshold, chance)
-        up, down = race.above(found, threshold)
+            low, high = np.maximum(low, 1.96 * np.sqrt(found.squared)), np.maximum(high, chance)
+        up, down = race.above(found, low, high)
         delta = 100 * found.total / words
         reach = 100 * np.hypot(chance, 1.96 * np.sqrt(found.variance)) / words
         verdicts = {}
@@ -183,7 +191,8 @@ def _stay(pack: Pack, racing: Sequence[Candidate]) -> list[Candidate]:
     differences = pack.differences(racing)
     total = race.forecast(differences, pack.order).total
     leader = int(total.argmin())
-    behind, _ = race.above(race.forecast(differences - differences[leader], pack.order), np.zeros(len(racing)))
+    zero = np.zeros(len(racing))
+    behind, _ = race.above(race.forecast(differences - differences[leader], pack.order), zero, zero)
     behind[leader] = False  # its forecast leans towards the others, which are worse
     ranked = sorted((i for i in range(len(racing)) if not behind[i]), key=lambda i: (total[i], i))
     kept = set(ranked[: -(-len(racing) // STAY)])

@@ -12,7 +12,7 @@ from stablequant.search import percentile
 from stablequant.search.contest import Contest
 from stablequant.search.exact import Exact
 from stablequant.search.last_resort import LastResort, last_resort, prices
-from stablequant.search.racing import Racing
+from stablequant.search.racing import Racing, pilots
 from stablequant.search.sensitivity import Sensitivity
 from stablequant.search.trials import Candidate, Outcome, Trials
 
@@ -66,10 +66,13 @@ def search(
         settings: How; ``settings.search`` says whether everything is heard.
         known: What stage 1 found in an earlier run; default: it is run.
     """
-    (reference,) = trials.run([Candidate("float", {})], "float on dev")
-    evaluation = trials.cost.multiplications
-    kind = Racing if settings.search == "racing" else Exact
-    contest: Contest = kind(trials, reference, settings)
+    race = settings.search == "racing"
+    plain = Candidate("float", {})
+    reference, *heard = trials.run(
+        [plain, *(pilots(histograms, settings) if race and not known else ())], "float on dev"
+    )
+    evaluation = trials.cost.by_candidate[plain.key()]
+    contest: Contest = Racing(trials, reference, heard, settings) if race else Exact(trials, reference, settings)
     layers = tuple(known or contest.sensitivity(histograms))
     first = trials.cost.multiplications
     worst_first = sorted((s for s in layers if s.flagged), key=lambda s: -s.delta)

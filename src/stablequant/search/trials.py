@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -56,11 +57,11 @@ class Cost:
     """What a search took, whenever it was computed.
 
     Attributes:
-        multiplications: In products, padding included; the same on every machine.
+        by_candidate: Multiplications in products, padding included, by candidate's key; the same on every machine.
         seconds: Of computation, summed over workers.
     """
 
-    multiplications: int = 0
+    by_candidate: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     rows: set[str] = field(default_factory=set)
     """Keys of what was counted."""
@@ -69,8 +70,13 @@ class Cost:
         """Count a piece, once."""
         if row not in self.rows:
             self.rows.add(row)
-            self.multiplications += piece.multiplications
+            self.by_candidate[piece.key] += piece.multiplications
             self.seconds += piece.seconds
+
+    @property
+    def multiplications(self) -> int:
+        """Of all candidates."""
+        return self.by_candidate.total()
 
 
 @dataclass
