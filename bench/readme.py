@@ -159,7 +159,9 @@ def search_cost(name: str) -> str:
             f"{'identical to the last bit' if e['identical'] else 'not identical'} (transcripts, WER, flags, p, scales); "
             f"the naive search counted {m['naive']['measured']:.1f} evaluations there. Racing flags "
             f"{'the same layers' if r['same_flagged'] else 'other layers'}; stage 1 listened to "
-            f"{100 * r['heard_in_stage_1']:.0f} % of the speech on average. {cpu(m)}. `{m['command']}`"
+            f"{100 * r['heard_in_stage_1']:.0f} % of the speech on average. Its plan differs from the exact one's by "
+            "{:+.2f} points of WER ({:+.2f} to {:+.2f}). ".format(*r["difference_to_exact"])
+            + f"{cpu(m)}. `{m['command']}`"
         )
     head = ["search", "float evaluations", "of naive", "minutes of computation", "flagged", "p", "dev WER %"]
     return markdown(head, rows) + "\n\n" + "\n\n".join(notes)

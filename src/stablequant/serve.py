@@ -47,8 +47,9 @@ def open_model(
 ) -> tuple[Frontend, Backend, str]:
     """Front end and backend of ``model``, and what runs it in words.
 
-    A folder that quantize wrote runs its int8 files, in ``runtime`` or the one that `backends.choose` picks, or with
-    ``simulate`` its plan on the float checkpoint it was made from; anything else is loaded as a float checkpoint.
+    A folder that quantize wrote runs its int8 files, in ``runtime`` or the one that `backends.choose` picks. Its plan is
+    run on the float checkpoint it was made from with ``simulate``, and in int8 by PyTorch as ``runtime`` "torch".
+    Anything else is loaded as a float checkpoint.
     """
     folder = Path(model)
     if runtime and (simulate or not is_exported(folder)):
@@ -60,11 +61,16 @@ def open_model(
             raise SettingsError(what, expected="a folder written by stablequant quantize")
         loaded = load(model)
         return loaded.frontend, Simulator(loaded).backend({}), "torch, float32"
-    if not simulate:
+    if not simulate and runtime != "torch":
         frontend = load_frontend(folder)
         backend = open_exported(folder, frontend.shape, runtime=runtime, threads=threads)
         return frontend, backend, f"{backend.name}, int8"
     plan, loaded = open_plan(folder, checkpoint)
+    if runtime == "torch":
+        from stablequant.runtime.torch_int8 import TorchInt8Backend
+
+        int8 = TorchInt8Backend(loaded, plan.scheme(), plan.settings)
+        return loaded.frontend, int8, f"{int8.name}, int8"
     return loaded.frontend, Simulator.under(loaded, plan.settings).backend(plan.scheme()), "torch, simulated int8"
 
 
@@ -185,6 +191,7 @@ def transcribe(
     settings: Settings | None = None,
     *,
     runtime: str = "",
+    checkpoint: str = "",
     threads: int | None = None,
 ) -> dict[str, Any]:
     """Text of every recording in ``files`` (folders are searched), batched by length."""
@@ -195,7 +202,7 @@ def transcribe(
     if not found:
         what = f"no recordings in {', '.join(map(str, files))}"
         raise DataError(what, expected=f"files ending in {', '.join(AUDIO)}")
-    frontend, backend, ran = open_model(model, runtime=runtime, threads=threads)
+    frontend, backend, ran = open_model(model, runtime=runtime, checkpoint=checkpoint, threads=threads)
     # Nothing is known of what is said; a dash stands for any text.
     speech = decode(frontend, {"files": [Utterance(str(path), "-", path) for path in found]}, settings)["files"]
     transcripts = transcribe_speech(frontend, backend, speech)

@@ -61,7 +61,7 @@ def test_the_default_target_s_file_is_written_again_byte_for_byte(cli, folder):
 
 def test_a_runtime_can_be_forced_and_is_told(cli, with_openvino):
     texts = set()
-    for runtime in ("onnxruntime", "openvino"):
+    for runtime in ("onnxruntime", "openvino", "torch"):
         ran = cli("transcribe", with_openvino, AUDIO, "--runtime", runtime, "--json")
         assert ran.code == 0, ran.err
         told = json.loads(ran.out)
@@ -120,7 +120,7 @@ def test_a_runtime_without_files_or_of_another_kind_is_told(cli, interrupted):
     assert f"{interrupted.out / 'model.openvino.onnx'} is missing." in ran.err
     assert f"Mend: write it with stablequant export {interrupted.out} --target openvino." in ran.err
     ran = cli("transcribe", interrupted.out, AUDIO, "--runtime", "tvm")
-    assert (ran.code, ran.err) == (2, "error: --runtime tvm. Expected one of onnxruntime, openvino.\n")
+    assert (ran.code, ran.err) == (2, "error: --runtime tvm. Expected one of onnxruntime, openvino, torch.\n")
     ran = cli("transcribe", MODEL, AUDIO, "--runtime", "openvino")
     assert ran.code == 2
     assert ran.err.startswith(f"error: --runtime openvino, but {MODEL} is run by torch.")

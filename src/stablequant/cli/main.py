@@ -43,7 +43,9 @@ Checkpoint = Annotated[
 Runtime = Annotated[
     str,
     typer.Option(
-        help="onnxruntime or openvino; default: by the files, what is installed, and the processor.", show_default=False
+        help="onnxruntime, openvino, or torch (the plan in int8 on a GPU, from the float checkpoint); "
+        "default: by the files, what is installed, and the processor.",
+        show_default=False,
     ),
 ]
 
@@ -187,13 +189,14 @@ def transcribe(
     files: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.", show_default=False)],
     threads: Annotated[int, typer.Option(help="Of the runtime; 0: its own choice.")] = 0,
     runtime: Runtime = "",
+    checkpoint: Checkpoint = "",
     settings: Set = [],  # noqa: B006
     json: Json = False,
 ) -> None:
     """Transcribe recordings."""
     from stablequant.serve import transcribe as run
 
-    result = run(model, files, _settings(settings, {}), runtime=runtime, threads=threads or None)
+    result = run(model, files, _settings(settings, {}), runtime=runtime, checkpoint=checkpoint, threads=threads or None)
     if json:
         print_json(result)
         return

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stablequant.models.graph import Graph, Node
-from stablequant.models.kernels import KERNELS
+from stablequant.models.kernels import KERNELS, Kernel
 from stablequant.models.work import multiplications
 
 #: Called before each operation that has an int8 form, and before an embedding that shares such an operation's weight:
@@ -39,9 +39,10 @@ class Executor:
         work: Multiplications done so far in products, by node, over all calls.
     """
 
-    def __init__(self, graph: Graph) -> None:
-        """Prepare ``graph`` for execution."""
+    def __init__(self, graph: Graph, kernels: Mapping[str, Kernel] = KERNELS) -> None:
+        """Prepare ``graph`` for execution with ``kernels``, by kind of node."""
         self.graph = graph
+        self._kernels = kernels
         self.device = "cpu"
         self.work: Counter[str] = Counter()
         self._last_use = graph.last_use()
@@ -81,7 +82,7 @@ class Executor:
                 weights: Mapping[str, Tensor] = self._weights[index]
                 if operands is not None and (node.activations or "tied" in node.attrs):
                     inputs, weights = operands(node, inputs, weights, alive[node.lengths] if node.lengths else None)
-                outputs = KERNELS[node.kind](node, inputs, weights)
+                outputs = self._kernels[node.kind](node, inputs, weights)
                 self.work[node.name] += multiplications(node, inputs, weights, outputs)
                 alive.update(zip(node.outputs, outputs, strict=True))
                 for name in (*node.inputs, node.lengths):

@@ -74,5 +74,5 @@ def open_exported(
     runtime = runtime or choose(folder, shape)
     if runtime not in RUNTIMES:
         what = f"--runtime {runtime}"
-        raise SettingsError(what, expected=f"one of {', '.join(RUNTIMES)}")
+        raise SettingsError(what, expected=f"one of {', '.join(RUNTIMES)}, torch")
     return RUNTIMES[runtime](graph_files(folder, shape, runtime), threads=threads)

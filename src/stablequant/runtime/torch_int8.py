@@ -1,0 +1,162 @@
+"""A plan executed in int8 by PyTorch: static scales, int8 products summed in int32, everything else in float32.
+
+Meant for GPUs, where `torch._int_mm` runs on the tensor cores; on a CPU it computes the same numbers, slowly. Nothing is
+exported: weights are quantised when the model is loaded, and the float ones of quantised layers are let go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from stablequant.affine import QuantParams
+from stablequant.calibrate.weights import quantize_weight, weight_scales
+from stablequant.config import Settings
+from stablequant.errors import SettingsError
+from stablequant.models.execute import Executor, TorchBackend
+from stablequant.models.fuse import fuse_attention
+from stablequant.models.graph import Graph, Node
+from stablequant.models.kernels import KERNELS
+from stablequant.models.model import SpeechModel
+from stablequant.quantize.plan import Scheme
+
+#: cuBLAS takes int8 matrices with inner and outer sizes that are multiples of this,
+MULTIPLE = 8
+#: and on a GPU at least so many rows; fewer are padded with zeros.
+FEWEST_ROWS = 32
+
+
+class TorchInt8Backend(TorchBackend):
+    """The graphs of ``model`` under a plan, with int8 operands for every layer that the plan names.
+
+    Attributes:
+        device: "cuda" or "cpu".
+    """
+
+    def __init__(self, model: SpeechModel, scheme: Scheme, settings: Settings, *, device: str = "") -> None:
+        """Quantise the weights.
+
+        Args:
+            model: The checkpoint that the plan was made for.
+            scheme: Of the plan.
+            settings: Of the plan; they say how weights are rounded.
+            device: Where to compute; default: a GPU if there is one.
+
+        Raises:
+            SettingsError: The plan quantises attention's products, or to other than 8 bits.
+        """
+        _check(model, settings, scheme)
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        kernels = {**KERNELS, **_int8_kernels(scheme, FEWEST_ROWS if self.device.startswith("cuda") else 1)}
+        executors = {g.name: Executor(_in_int8(fuse_attention(g), settings, scheme), kernels) for g in model.graphs}
+        for executor in executors.values():
+            executor.to(self.device)
+        super().__init__(executors)
+
+    @property
+    def name(self) -> str:
+        """Runtime, version and device."""
+        where = torch.cuda.get_device_name() if self.device.startswith("cuda") else self.device
+        return f"torch {torch.__version__.split('+')[0]} on {where}"
+
+
+def _check(model: SpeechModel, settings: Settings, scheme: Scheme) -> None:
+    products = [op.name for op in model.ops(matmuls=True) if op.node.kind == "matmul" and op.name in scheme]
+    if products:
+        what = f"the plan quantises attention's products, such as {products[0]}"
+        mend = "quantize with --set attention_matmuls=false, or use another runtime"
+        raise SettingsError(what, expected="layers with weights alone", mend=mend)
+    if settings.bits != 8:
+        what = f"the plan has {settings.bits} bits"
+        raise SettingsError(what, expected="8 bits, the only width that torch multiplies in")
+
+
+def _in_int8(graph: Graph, settings: Settings, scheme: Scheme) -> Graph:
+    """``graph`` with the weights of planned layers as codes ``[out, in * kernel]``, padded, and their scales."""
+    result = Graph(graph.name, dict(graph.weights))
+    result.inputs, result.outputs = graph.inputs, graph.outputs
+    for node in graph.nodes:
+        layer = node.attrs.get("tied", node.name)
+        if layer in scheme and "weight" in node.weights:
+            key = node.weights["weight"]
+            codes = result.weights[key]
+            if codes.dtype != torch.int8:
+                scales = weight_scales(
+                    codes, bits=settings.bits, granularity=settings.weight_granularity, method=settings.weight_method
+                )
+                rows = quantize_weight(codes, scales).reshape(len(codes), -1)
+                result.weights[key] = pad(rows, (0, -rows.shape[1] % MULTIPLE))
+                result.weights[f"{key}.scales"] = scales.expand(len(codes)).contiguous()
+            attrs = {**node.attrs, "width": graph.weights[key][0].numel()}
+            node = replace(node, attrs=attrs, weights={**node.weights, "scales": f"{key}.scales"})
+        result.nodes.append(node)
+    return result
+
+
+def _int8_kernels(scheme: Scheme, fewest: int) -> dict[str, Callable[..., tuple[Tensor, ...]]]:
+    """Kernels that compute layers with int8 weights in int8, and leave others to the float kernels."""
+
+    def linear(node: Node, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        (grid,) = scheme[node.name]
+        rows = x.reshape(-1, x.shape[-1])
+        return _planes(rows[:, None], grid, weights, fewest).reshape(*x.shape[:-1], -1)
+
+    def conv1d(node: Node, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        (grid,) = scheme[node.name]
+        a = node.attrs
+        x = pad(x, (0, 0, a["padding"], a["padding"]))
+        windows = x.unfold(1, a["kernel"], a["stride"])[:, : (x.shape[1] - a["kernel"]) // a["stride"] + 1 - a["trim"]]
+        batch, steps, channels, kernel = windows.shape
+        # [B, T, groups, channels of one * kernel], as the weight's own rows lie.
+        rows = windows.reshape(batch * steps, a["groups"], channels // a["groups"] * kernel)
+        return _planes(rows, grid, weights, fewest).reshape(batch, steps, -1)
+
+    def embedding(node: Node, ids: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        codes = weights["weight"][ids][..., : node.attrs["width"]]
+        return codes.float() * weights["scales"][ids][..., None]
+
+    def choosing(
+        kind: str, int8: Callable[[Node, Tensor, Mapping[str, Tensor]], Tensor]
+    ) -> Callable[..., tuple[Tensor, ...]]:
+        def call(node: Node, inputs: Sequence[Tensor], weights: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+            if "scales" not in weights:
+                return KERNELS[kind](node, inputs, weights)
+            return (int8(node, inputs[0], weights),)
+
+        return call
+
+    kernels = {"linear": linear, "conv1d": conv1d, "embedding": embedding}
+    return {kind: choosing(kind, kernel) for kind, kernel in kernels.items()}
+
+
+def _planes(x: Tensor, grid: QuantParams, weights: Mapping[str, Tensor], fewest: int) -> Tensor:
+    """``x @ weight.T + bias`` with ``x`` ``[M, groups, K]`` on ``grid``, in as many products as it has planes."""
+    codes = _codes(x, grid)
+    y = _product(codes, grid, weights, fewest)
+    if grid.planes == 2:
+        rest = x - (codes.float() - grid.zero_point) * grid.scale
+        y = y + _product(_codes(rest, grid.remainder), grid.remainder, weights, fewest)
+    return y + weights["bias"] if "bias" in weights else y
+
+
+def _codes(x: Tensor, grid: QuantParams) -> Tensor:
+    """Codes of ``x`` as int8, ties to even (see affine.py)."""
+    return torch.div(x, grid.scale).round_().add_(grid.zero_point).clamp_(grid.qmin, grid.qmax).to(torch.int8)
+
+
+def _product(codes: Tensor, grid: QuantParams, weights: Mapping[str, Tensor], fewest: int) -> Tensor:
+    """Codes times weights, summed in int32, as real numbers ``[M, out]``; groups side by side."""
+    rows, groups, inner = codes.shape
+    codes = pad(codes, (0, weights["weight"].shape[1] - inner, 0, 0, 0, max(0, fewest - rows)))
+    parts = []
+    for group, weight in enumerate(weights["weight"].chunk(groups)):
+        out = len(weight)
+        whole = pad(weight, (0, 0, 0, -out % MULTIPLE))
+        total = torch._int_mm(codes[:, group].contiguous(), whole.t())[:rows, :out]
+        # x = scale * (code - zero point), and a zero's share is the same for all rows.
+        parts.append(total - grid.zero_point * weight.sum(1, dtype=torch.int32) if grid.zero_point else total)
+    return torch.cat(parts, 1).float() * (weights["scales"] * grid.scale)

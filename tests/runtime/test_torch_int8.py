@@ -1,0 +1,73 @@
+"""A plan run in int8 by PyTorch says what the simulation of it says. On the CPU; no GPU has run it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import support
+import torch
+
+from stablequant.config import Settings
+from stablequant.errors import SettingsError
+from stablequant.export import parity
+from stablequant.quantize.plan import Scheme
+from stablequant.quantize.simulate import Simulator
+from stablequant.runtime import torch_int8
+from stablequant.runtime.torch_int8 import TorchInt8Backend
+
+
+def scheme_of(name: str, kind: str) -> Scheme:
+    """All layers, on symmetric grids, on others, or the first three in two planes and the last in float."""
+    if kind == "zero point":
+        return support.scheme(name, symmetric=False)
+    whole = support.scheme(name)
+    if kind == "symmetric":
+        return whole
+    names = list(whole)
+    for layer in names[:3]:
+        whole[layer] = tuple(replace(grid, planes=2) for grid in whole[layer])
+    return {layer: whole[layer] for layer in names[:-1]}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("graft", "symmetric"), ("graft", "zero point"), ("moonshine", "two planes")]
+)
+def test_whole_models_pass_the_gate_of_an_export(name: str, kind: str) -> None:
+    model, scheme = support.MODELS[name](), scheme_of(name, kind)
+    simulated, int8 = Simulator(model).backend(scheme), TorchInt8Backend(model, scheme, Settings(), device="cpu")
+    (found,) = parity.compare(model.frontend, simulated, int8, None, support.waveforms()[:2])
+    assert found.passed, found
+    assert found.limit < 0.3
+
+
+@pytest.mark.parametrize(("kind", "fewest"), [("symmetric", 1), ("zero point", 32), ("two planes", 400)])
+def test_layers_alone_are_the_simulation_s_to_rounding(kind: str, fewest: int) -> None:
+    for name, build in support.MODELS.items():
+        model, scheme = build(), scheme_of(name, kind)
+        simulator = Simulator(model)
+        kernels = torch_int8._int8_kernels(scheme, fewest)
+        graphs = {g.name: torch_int8._in_int8(g, Settings(), scheme) for g in model.graphs}
+        random = torch.Generator().manual_seed(1)
+        for op in [op for op in model.ops() if op.name in scheme][::5]:
+            channels = model.weight(op).shape[1] * op.node.attrs.get("groups", 1)
+            grid = scheme[op.name][0]
+            x = torch.randn(1, 130, channels, generator=random) * grid.scale * 60
+            weights = {role: model.graph(op.graph).weights[key] for role, key in op.node.weights.items()}
+            inputs, rounded = simulator.operands(scheme)(op.node, (x,), weights, None)
+            (expected,) = torch_int8.KERNELS[op.node.kind](op.node, inputs, rounded)
+            graph = graphs[op.graph]
+            node = next(n for n in graph.nodes if n.name == op.name)
+            codes = {role: graph.weights[key] for role, key in node.weights.items()}
+            assert codes["weight"].dtype == torch.int8
+            (found,) = kernels[op.node.kind](node, (x,), codes)
+            assert found.shape == expected.shape
+            assert support.relative_difference(found, expected) < 1e-5, op.name
+
+
+def test_attention_s_products_and_other_widths_are_refused() -> None:
+    model = support.graft()
+    with pytest.raises(SettingsError, match="attention's products"):
+        TorchInt8Backend(model, support.scheme("graft", matmuls=True), Settings(), device="cpu")
+    with pytest.raises(SettingsError, match="4 bits"):
+        TorchInt8Backend(model, support.scheme("graft"), Settings(bits=4), device="cpu")
