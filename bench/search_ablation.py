@@ -35,9 +35,9 @@ from stablequant.search.workers import LocalPool  # noqa: E402
 
 CHANCE: dict[str, Any] = {"beyond_chance": True}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "gamma 0.25, beyond chance; step 0.01": CHANCE,
-    "the same; step 0.05": {**CHANCE, "p_step": 0.05},
+    "gamma 0.25, beyond chance; step 0.05": {**CHANCE, "p_step": 0.05},
     "the same; step 0.1": {**CHANCE, "p_step": 0.1},
+    "the same; step 0.01": CHANCE,
     "the same; even in scale, as many as step 0.05": {**CHANCE, "p_step": 0.05, "grid": "scale"},
     "the same; step 0.05, one p a layer": {**CHANCE, "p_step": 0.05, "p_per_layer": True},
     "gamma 1; step 0.05": {"gamma": 1.0, "p_step": 0.05},

@@ -11,11 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from stablequant.config import Settings, digest
+from stablequant.config import Settings
 from stablequant.data import manifest
 from stablequant.data.audio import require_few_bad
 from stablequant.data.speech import Speech
@@ -28,9 +27,8 @@ from stablequant.export import bundle, handover, verify
 from stablequant.models.frontend import Frontend
 from stablequant.models.load import load
 from stablequant.models.model import SpeechModel
-from stablequant.observe.collect import Histograms, observe
-from stablequant.observe.histogram import Histogram
-from stablequant.observe.storage import load_histograms, save_histograms
+from stablequant.observe.collect import Histograms
+from stablequant.observe.once import observe_once
 from stablequant.quantize.plan import Identity, Plan
 from stablequant.quantize.simulate import Simulator
 from stablequant.runtime.latency import speedup
@@ -170,7 +168,9 @@ def run(
             return Trials(simulator, speech[split], settings, journal, progress, pool)
 
         with clock.stage("observe"):
-            histograms = _observe(simulator, speech["calibration"], settings, out / "activations.npz", progress)
+            histograms = observe_once(
+                model, speech["calibration"], settings.attention_matmuls, out / "activations.npz", progress
+            )
         with clock.stage("search"):
             found = search(trials("dev"), histograms, settings, sensitivities)
             resolved = resolution(found.layers)
@@ -272,37 +272,6 @@ def _too_costly(found: Found, settings: Settings) -> list[str]:
         f"the plan costs {found.floats.after:+.2f} points on the dev speech, more than max_drop {settings.max_drop:g}, with "
         f"{len(found.floats.floats)} layers left in float; no further layer brought it down"
     ]
-
-
-def _observe(simulator: Simulator, speech: Speech, settings: Settings, path: Path, progress: Progress) -> Histograms:
-    """Histograms from ``path`` if they are of this model and speech, else from one pass."""
-    meta = {
-        "model": simulator.model.fingerprint,
-        "data": speech.fingerprint,
-        "matmuls": settings.attention_matmuls,
-        "batches": digest(speech.shards),
-    }
-    ops = simulator.model.ops(matmuls=settings.attention_matmuls)
-    if path.is_file():
-        stored, known = load_histograms(path)
-        if known == meta:
-            return {op.name: tuple(stored[_key(op.name, i)] for i in range(len(op.node.activations))) for op in ops}
-    progress("observing activations", 0, len(speech.shards))
-
-    def batches() -> Iterator[list[Any]]:
-        for done, shard in enumerate(speech.shards, 1):
-            yield speech.batch(shard)
-            progress("observing activations", done, len(speech.shards))
-
-    histograms = observe(simulator.model, batches(), matmuls=settings.attention_matmuls)
-    flat: dict[str, Histogram] = {_key(name, i): h for name, hs in histograms.items() for i, h in enumerate(hs)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_histograms(path, flat, meta)
-    return histograms
-
-
-def _key(name: str, index: int) -> str:
-    return f"{name}#{index}"
 
 
 def _test(trials: Trials, histograms: Histograms, found: Found, settings: Settings) -> dict[str, Outcome]:

@@ -14,6 +14,7 @@ import typer
 
 from stablequant import __version__
 from stablequant.cli.console import ProgressLine, plain_errors, print_json
+from stablequant.cli.options import Checkpoint, Data, Json, Model, Runtime, Set
 
 app = typer.Typer(
     help="Make speech models small and fast in int8 without making them worse, and prove it.",
@@ -21,33 +22,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Model = Annotated[str, typer.Argument(help="A folder in Hugging Face form, or a hub id.", show_default=False)]
-Data = Annotated[
-    list[str],
-    typer.Option(
-        "--data",
-        help="Labelled speech: LibriSpeech folder, JSONL or TSV manifest, or hf:name[:config]:split. May be repeated.",
-        show_default=False,
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, all else on stderr.")]
-Set = Annotated[
-    list[str],
-    typer.Option("--set", metavar="NAME=VALUE", help="Any setting of docs/settings.md, such as p_step=0.05."),
-]
-Checkpoint = Annotated[
-    str,
-    typer.Option(help="Where the float checkpoint of the plan is now; default: where it was.", show_default=False),
-]
-Runtime = Annotated[
-    str,
-    typer.Option(
-        help="onnxruntime, openvino, or torch (the plan in int8 on a GPU, from the float checkpoint); "
-        "default: by the files, what is installed, and the processor.",
-        show_default=False,
-    ),
-]
 
 
 @app.command()
