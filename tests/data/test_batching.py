@@ -26,3 +26,11 @@ def test_similar_lengths_share_a_batch_and_equal_ones_keep_their_order():
 def test_a_limit_must_leave_room(limits):
     with pytest.raises(SettingsError, match="positive"):
         batches([1], *limits)
+
+
+@given(st.lists(st.integers(1, 400_000), min_size=1, max_size=40), st.floats(0.1, 1.0))
+def test_items_of_a_batch_are_as_alike_as_asked(lengths: list[int], alike: float) -> None:
+    groups = batches(lengths, 16, 600_000, alike=alike)
+    assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
+    for group in groups:
+        assert min(lengths[i] for i in group) >= alike * max(lengths[i] for i in group)

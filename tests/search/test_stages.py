@@ -12,8 +12,9 @@ from stablequant.observe.collect import Histograms
 from stablequant.quantize.simulate import Simulator
 from stablequant.search.journal import Journal
 from stablequant.search.naive import NaiveTrials
+from stablequant.search.sensitivity import alone
 from stablequant.search.stages import Found, search
-from stablequant.search.trials import Cost, Trials
+from stablequant.search.trials import Candidate, Cost, Trials
 
 #: Coarse, so that some layers are flagged and some are not, and different p are told apart by a few words.
 SETTINGS = Settings(bits=6, gamma=5.0, p_max=0.4, p_step=0.1)
@@ -48,6 +49,22 @@ def test_the_exact_search_finds_what_the_naive_one_finds(name: str) -> None:
     # Quantised, a decoder may have more to say.
     assert naive.spent.evaluations == pytest.approx(naive.spent.naive, rel=1e-6 if name == "graft" else 0.05)
     assert exact.spent.stage_1 < 0.6 * naive.spent.stage_1
+
+
+@pytest.mark.parametrize("name", support.MODELS)
+def test_company_shares_what_float_computes_and_does_not_change_what_float_is_counted(name: str) -> None:
+    plain = Candidate("float", {})
+    *_, last = alone(histograms(name), SETTINGS)
+    costs = []
+    for candidates in ([plain], [plain, last], [last]):
+        simulator = Simulator.under(support.MODELS[name](), SETTINGS)
+        with Journal(None) as journal:
+            trials = Trials(simulator, support.speech(batch_size=2), SETTINGS, journal)
+            trials.run(candidates, "some")
+        costs.append(trials.cost.by_candidate)
+    single, both, without = costs
+    assert both[plain.key()] == single[plain.key()]
+    assert both[last.key()] < 0.5 * without[last.key()]
 
 
 def test_what_is_counted_does_not_depend_on_who_computed_it_and_when() -> None:

@@ -83,7 +83,13 @@ def test_a_run_from_the_middle_is_a_full_run_to_the_last_bit(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "quantised", "drafted"),
-    [("graft", False, False), ("graft", True, False), ("moonshine", False, True), ("moonshine", True, False)],
+    [
+        ("graft", False, False),
+        ("graft", True, False),
+        ("moonshine", False, True),
+        ("moonshine", False, False),
+        ("moonshine", True, False),
+    ],
 )
 def test_each_candidate_gets_the_transcripts_of_a_full_run(name: str, quantised: bool, drafted: bool) -> None:
     base = support.scheme(name, "mse") if quantised else {}
