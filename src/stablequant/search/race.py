@@ -1,12 +1,12 @@
 """The statistics of a race: who is settled after a part of the speech, and what should be heard next.
 
 A model changes its mind where it was near a decision already, so the same few utterances tell quantised models from
-float again and again. A race therefore hears the most fragile utterances first, those that most trials have changed
-so far, together with a random draw from all others. What the unheard would add is predicted stratum by stratum, of
-utterances that no pilot changed, that some did, and that many did: a contestant's own differences in what was heard of
-the stratum, shrunk towards what contestants do there on average. Shrinking rests on one assumption: a layer that does
-no more than others where the model is fragile does not do far more than others where it is robust. The draws of the
-contestant itself guard against the opposite.
+float again and again. A race therefore puts utterances in strata, those that no pilot changed, that some did, and that
+many did, and hears the most fragile stratum first, together with a random draw from all. What the unheard would add is
+predicted stratum by stratum: a contestant's own differences in what it heard, shrunk towards none. How much they vary
+is shrunk towards what contestants vary on average. That rests on one assumption: a layer that does no more than others
+where the model is fragile does not do far more than others where it is robust. The draws of the contestant itself
+guard against the opposite.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 #: Normal quantile of a decision: one in a hundred on either side, at each look.
 CLEARLY = 2.33
-#: Weight of the average contestant in predicting a contestant's unheard part, as a share of the stratum.
-SHRINKAGE = 0.3
-#: The least that a contestant's spread is taken for, as a share of the average one.
-CALMEST = 0.5
+#: Weight of what is expected of anyone in predicting a contestant's unheard part, as a share of the stratum.
+SHRINKAGE = 0.6
+#: Nobody is taken for calmer than this share of the average contestant.
+CALMEST = 1.0
 #: Contestants below this quantile of change make the average: the sensitive ones are no measure for the others.
 TYPICAL = 0.8
 #: Share of a block that goes to fragile utterances; the rest is drawn at random.
@@ -34,19 +34,17 @@ Flags = NDArray[np.bool_]
 
 
 class Order:
-    """Which utterances are heard next: a function of the seed and of what changed so far."""
+    """Which utterances are heard next: a function of the seed and of what the pilots changed."""
 
-    def __init__(self, seconds: Floats, changes: Floats, fragility: Floats, seed: int) -> None:
+    def __init__(self, seconds: Floats, fragility: Floats, seed: int) -> None:
         """Start with nothing heard.
 
         Args:
             seconds: Length of each utterance, in any unit ``[N]``.
-            changes: How many trials changed its transcript so far ``[N]``; further ones may be added.
-            fragility: Share of the pilots, which heard everything, that changed it ``[N]``.
+            fragility: Share of the pilots, which heard everything, that changed its transcript ``[N]``.
             seed: Of the draws.
         """
         self.share = seconds / seconds.sum()
-        self.changes = changes
         self.strata = np.searchsorted(STRATA, fragility, side="right")
         self.heard = np.zeros(len(seconds), bool)
         self.drawn = np.zeros(len(seconds), bool)
@@ -54,10 +52,9 @@ class Order:
 
     def block(self, share: float) -> NDArray[np.int_]:
         """Indices of the next utterances, ascending, about ``share`` of the speech; they count as heard."""
-        unheard = np.flatnonzero(~self.heard)
-        density = self.changes[unheard] / self.share[unheard]
-        by_density = unheard[np.argsort(-density, kind="stable")]
-        fragile = by_density[self.changes[by_density] > 0]
+        unheard = self._random.permutation(np.flatnonzero(~self.heard))
+        by_stratum = unheard[np.argsort(-self.strata[unheard], kind="stable")]
+        fragile = by_stratum[self.strata[by_stratum] > 0]
         chosen = fragile[self._before(fragile) < share * FRAGILE - 1e-9]
         others = self._random.permutation(np.setdiff1d(unheard, chosen))
         drawn = others[self._before(others) < share - self.share[chosen].sum() - 1e-9]
@@ -109,11 +106,10 @@ def forecast(differences: Floats, order: Order) -> Forecast:
         if not sample:
             variance += np.inf
             continue
-        # A rate is per share of speech. One change more than was seen: nothing seen does not mean that nothing happens.
-        rate = float(part[typical].sum() / typical.sum() / sample)
+        # Per share of speech. One change more than was seen: nothing seen does not mean that nothing happens.
         typical_power = float(((part[typical] ** 2).sum() + 1) / typical.sum() / sample)
         prior = SHRINKAGE * (sample + unheard)
-        mean += unheard * (part.sum(1) + prior * rate) / (sample + prior)
+        mean += unheard * part.sum(1) / (sample + prior)
         shrunk = ((part**2).sum(1) + prior * typical_power * own) / (sample + prior)
         expected = np.maximum(typical_power * own / 2, shrunk)
         variance += expected * unheard * (1 + unheard / (sample + prior))

@@ -25,7 +25,7 @@ from stablequant.search.sensitivity import Sensitivity, alone, judge
 from stablequant.search.trials import Candidate, Outcome, Trials
 
 #: Layers that hear all speech at the start, at most a third of all.
-PILOTS = 8
+PILOTS = 6
 #: Shares of the speech that are heard between two looks; the last is all that is left.
 STAGE_1 = (0.06, 0.04, *[0.05] * 9, 0.1, 1.0)
 STAGE_2 = (0.02, 0.04, 0.08, 0.16)
@@ -72,7 +72,6 @@ class Pack:
         for outcome in outcomes:
             edits = zip(outcome.transcripts, outcome.result.edits, strict=True)
             self.said.setdefault(outcome.candidate.label, {}).update(zip(block, edits, strict=True))
-        self.order.changes[block] += changes(known, [o.transcripts for o in outcomes])
 
     def differences(self, candidates: Sequence[Candidate]) -> NDArray[np.float64]:
         """Edits more than float's ``[candidates, utterances]``; 0 where not heard."""
@@ -96,21 +95,22 @@ class Racing:
         reference: Float on it.
         pilots: Layers that heard everything beside it.
         settings: Name gamma, what flags a layer, and the seed of the draws.
-        changes: How many trials changed each utterance so far ``[N]``.
-        fragility: Share of the pilots that did ``[N]``.
+        fragility: Share of the pilots that changed each utterance ``[N]``.
     """
 
     trials: Trials
     reference: Outcome
     pilots: Sequence[Outcome]
     settings: Settings
-    changes: NDArray[np.float64] = field(init=False)
     fragility: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
         """What the pilots changed is fragile."""
-        self.changes = changes(self.reference.transcripts, [o.transcripts for o in self.pilots])
-        self.fragility = self.changes / max(1, len(self.pilots))
+        known = self.reference.transcripts
+        self.fragility = np.zeros(len(known))
+        for pilot in self.pilots:
+            changed = [t.tokens != k.tokens for t, k in zip(pilot.transcripts, known, strict=True)]
+            self.fragility += np.array(changed) / len(self.pilots)
 
     def sensitivity(self, histograms: Histograms) -> list[Sensitivity]:
         """Stage 1; where ``heard`` is below 1, WER, cost and interval are forecasts."""
@@ -147,7 +147,7 @@ class Racing:
 
     def _pack(self) -> Pack:
         lengths = np.array([len(w) for w in self.trials.speech.waveforms], np.float64)
-        order = race.Order(lengths, self.changes, self.fragility, self.settings.seed)
+        order = race.Order(lengths, self.fragility, self.settings.seed)
         return Pack(self.trials, self.reference, order)
 
     def _settled(self, pack: Pack, racing: Sequence[Candidate]) -> dict[str, Sensitivity]:
@@ -197,10 +197,3 @@ def _stay(pack: Pack, racing: Sequence[Candidate]) -> list[Candidate]:
     ranked = sorted((i for i in range(len(racing)) if not behind[i]), key=lambda i: (total[i], i))
     kept = set(ranked[: -(-len(racing) // STAY)])
     return [c for i, c in enumerate(racing) if i in kept]
-
-
-def changes(known: Sequence[Transcript], others: Sequence[Sequence[Transcript]]) -> NDArray[np.float64]:
-    """How many of ``others`` differ from ``known``, utterance by utterance ``[N]``."""
-    rows = [[t.tokens != k.tokens for t, k in zip(transcripts, known, strict=True)] for transcripts in others]
-    result: NDArray[np.float64] = np.array(rows, np.float64).reshape(len(rows), len(known)).sum(0)
-    return result
