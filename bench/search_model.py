@@ -60,7 +60,7 @@ def main() -> None:
         left -= block
         standing = -(-standing // STAY)
     prefix = 1 - min(share)
-    pilots = prefix + sum(share[-PILOTS:])
+    pilots = sum(share[-PILOTS:])  # beside float
     rows = {
         "naive": 1 + len(share) + values,
         "exact": 1 + prefix + sum(share) + values,
