@@ -1,6 +1,6 @@
 """How gamma, the step of p, the grid and one p a layer trade words for time: searched on dev speech, told on test speech.
 
-    python bench/search_ablation.py moonshine-tiny --speech asterisk --workers 2
+    python bench/search_ablation.py moonshine-tiny --speech asterisk --speech sky --workers 2
 
 All variants share one journal (that of bench/search_cost.py, if it ran with the same speech), so stage 1 is run once.
 Writes bench/results/search_ablation-MODEL.json.
@@ -33,16 +33,15 @@ from stablequant.search.stages import search  # noqa: E402
 from stablequant.search.trials import Candidate, Trials  # noqa: E402
 from stablequant.search.workers import LocalPool  # noqa: E402
 
-CHANCE: dict[str, Any] = {"beyond_chance": True}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "gamma 0.25, beyond chance; step 0.05": {**CHANCE, "p_step": 0.05},
-    "the same; step 0.1": {**CHANCE, "p_step": 0.1},
-    "the same; step 0.01": CHANCE,
-    "the same; even in scale, as many as step 0.05": {**CHANCE, "p_step": 0.05, "grid": "scale"},
-    "the same; step 0.05, one p a layer": {**CHANCE, "p_step": 0.05, "p_per_layer": True},
-    "gamma 1; step 0.05": {"gamma": 1.0, "p_step": 0.05},
-    "gamma 0.5; step 0.05": {"gamma": 0.5, "p_step": 0.05},
+    "gamma 0.25; step 0.01": {},
     "gamma 0.25; step 0.05": {"p_step": 0.05},
+    "gamma 0.25; step 0.1": {"p_step": 0.1},
+    "gamma 0.5; step 0.1": {"gamma": 0.5, "p_step": 0.1},
+    "gamma 1; step 0.1": {"gamma": 1.0, "p_step": 0.1},
+    "gamma 0.25, beyond chance; step 0.1": {"beyond_chance": True, "p_step": 0.1},
+    "gamma 0.25; step 0.1, one p a layer": {"p_step": 0.1, "p_per_layer": True},
+    "gamma 0.25; even in scale, as many as step 0.1": {"p_step": 0.1, "grid": "scale"},
 }
 
 
