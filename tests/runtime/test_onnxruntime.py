@@ -1,0 +1,32 @@
+"""What ONNX Runtime makes of the files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import pytest
+import support
+
+from stablequant.export.onnx import to_onnx
+from stablequant.runtime.onnxruntime import CONFIGURATION, DISABLED
+
+
+@pytest.mark.parametrize("name", support.MODELS)
+def test_nothing_is_computed_in_every_run_that_can_be_once(name: str, tmp_path: Path) -> None:
+    """What ONNX Runtime makes of the file: weights of convolutions are multiplied out, values given out are not copied."""
+    for graph in support.MODELS[name]().graphs:
+        proto = to_onnx(graph, support.scheme(name))
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(tmp_path / f"{graph.name}.onnx")
+        for key, value in CONFIGURATION.items():
+            options.add_session_config_entry(key, value)
+        onnxruntime.InferenceSession(proto.SerializeToString(), options, disabled_optimizers=list(DISABLED))
+        optimised = onnx.load(options.optimized_model_filepath).graph
+        constants = {i.name for i in optimised.initializer}
+        made = {out for node in optimised.node for out in node.output}
+        for node in optimised.node:
+            assert node.op_type != "Conv" or node.input[1] in constants
+            assert node.op_type != "DequantizeLinear" or node.input[0] not in constants
+            assert node.op_type != "Identity" or node.input[0] not in made
