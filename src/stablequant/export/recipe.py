@@ -20,8 +20,9 @@ class Recipe:
             the head's weight gathers its codes, so that the table is never written out in float.
         move_shared_weights: Weights with two readers, those of two products, are uint8 instead of int8 (see
             ``Writer.int8_weight``).
-        float_convolutions: The target computes a convolution in float from its int8 operands. Its two planes are then added
-            before it instead of after, which halves the work; with an int8 kernel that would leave no int8 operand.
+        float_convolutions: The target computes a convolution in float from its int8 operands. One with its input in one plane is
+            written as a linear layer over the windows that its kernel sees, which has an int8 kernel; two of them would take
+            longer than the float convolution, so two planes are added before that instead of after it.
     """
 
     target: str
