@@ -19,7 +19,7 @@ from stablequant.runtime.processor import int8_overflows
 
 #: Of NNCF's accuracy-aware mode: the share of words that may be lost, as our gamma says in points, rounds, and recordings that an
 #: operation is ranked on.
-MAX_DROP, ITERATIONS, RANKED = 0.0025, 10, 8
+MAX_DROP, ITERATIONS, RANKED = 0.0025, 3, 8
 
 
 def ort_dynamic(m: Material) -> Peer:

@@ -296,6 +296,16 @@ def benchmark(name: str) -> str:
     return f"{markdown(['', *names], rows)}\n\n{note}"
 
 
+def forms(name: str) -> str:
+    """What each form of the graph is worth."""
+    r = result(name)
+    cases = [f"{x['model']}, {x['seconds']:g} s, batch {x['batch']}" for x in r["rows"]]
+    rows = [[form, *(f"{x['speeds'][form]:.2f}" for x in r["rows"])] for form in r["rows"][0]["speeds"]]
+    graphs = ", ".join(dict.fromkeys(f"{x['model']}: {x['graph']}" for x in r["rows"]))
+    note = f"{graphs}; one thread, medians of {r['rounds']} rounds in turns; {r['runtime']}, {cpu(r)}."
+    return f"{markdown(['', *cases], rows)}\n\n{note}"
+
+
 def roofline(name: str) -> str:
     """What the kernels allow."""
     r = result(name)
@@ -362,6 +372,7 @@ TABLES = {
     "sizes": sizes,
     "overhead": overhead,
     "benchmark": benchmark,
+    "forms": forms,
     "roofline": roofline,
     "peers": peers,
 }
