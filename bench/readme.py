@@ -302,7 +302,7 @@ def forms(name: str) -> str:
     cases = [f"{x['model']}, {x['seconds']:g} s, batch {x['batch']}" for x in r["rows"]]
     rows = [[form, *(f"{x['speeds'][form]:.2f}" for x in r["rows"])] for form in r["rows"][0]["speeds"]]
     graphs = ", ".join(dict.fromkeys(f"{x['model']}: {x['graph']}" for x in r["rows"]))
-    note = f"{graphs}; one thread, medians of {r['rounds']} rounds in turns; {r['runtime']}, {cpu(r)}."
+    note = f"{graphs}; one thread, medians of the ratios in {r['rounds']} rounds; {r['runtime']}, {cpu(r)}."
     return f"{markdown(['', *cases], rows)}\n\n{note}"
 
 
