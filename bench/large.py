@@ -12,10 +12,18 @@ import json
 import resource
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from transformers import HubertConfig, HubertForCTC, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2Processor
+from transformers import (
+    HubertConfig,
+    HubertForCTC,
+    PreTrainedModel,
+    Wav2Vec2CTCTokenizer,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2Processor,
+)
 
 from stablequant.cli.console import ProgressLine
 from stablequant.config import Settings
@@ -36,11 +44,16 @@ LARGE = {
 }
 
 
-def checkpoint(folder: Path) -> Path:
-    """A checkpoint of facebook/hubert-large-ls960-ft's size, from its configuration."""
+def hubert_large() -> PreTrainedModel:
+    """A network of facebook/hubert-large-ls960-ft's size, from its configuration."""
+    return HubertForCTC(HubertConfig(**LARGE))
+
+
+def checkpoint(folder: Path, network: Callable[[], PreTrainedModel] = hubert_large) -> Path:
+    """A checkpoint of ``network`` with random weights, and a processor."""
     if not (folder / "model.safetensors").is_file():
         torch.manual_seed(0)
-        HubertForCTC(HubertConfig(**LARGE)).save_pretrained(folder)
+        network().save_pretrained(folder)
         shutil.copyfile(ROOT / "tests" / "assets" / "wavlm-graft" / "vocab.json", folder / "vocab.json")
         tokenizer = Wav2Vec2CTCTokenizer(str(folder / "vocab.json"))
         extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)

@@ -12,13 +12,10 @@ installed, or fails, is listed with its reason. One thread, one recording at a t
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import statistics
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,8 +24,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch starts its t
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import numpy as np  # noqa: E402
-import onnx  # noqa: E402
-import torch  # noqa: E402
+from peer import Feeds, Material, Peer, in_onnxruntime, in_openvino  # noqa: E402
+from peer_quantisers import PEERS  # noqa: E402
 
 from stablequant.config import Settings  # noqa: E402
 from stablequant.data import manifest  # noqa: E402
@@ -39,78 +36,24 @@ from stablequant.evaluate.significance import bootstrap  # noqa: E402
 from stablequant.export import bundle  # noqa: E402
 from stablequant.export.recipe import recipe_for  # noqa: E402
 from stablequant.models.decode import Backend, forced  # noqa: E402
-from stablequant.models.frontend import TOKENS_A_SECOND, TOKENS_AT_LEAST, Frontend, Transcript  # noqa: E402
+from stablequant.models.frontend import Frontend  # noqa: E402
 from stablequant.models.model import SpeechModel  # noqa: E402
 from stablequant.pipeline import decode  # noqa: E402
 from stablequant.report.tables import table  # noqa: E402
-from stablequant.runtime import footprint  # noqa: E402
 from stablequant.runtime.backends import graph_files  # noqa: E402
 from stablequant.runtime.latency import interleaved  # noqa: E402
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend  # noqa: E402
-from stablequant.runtime.openvino import OpenVinoBackend  # noqa: E402
-from stablequant.runtime.processor import int8_overflows, machine  # noqa: E402
+from stablequant.runtime.processor import machine  # noqa: E402
 from stablequant.serve import open_plan  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
-CALIBRATION, CALIBRATION_SECONDS, SPEED, ROUNDS = 24, 4, 8, 3
-Recognise = Callable[[Sequence[Any]], list[Transcript]]
-Feeds = dict[str, list[dict[str, Any]]]
-Files = dict[str, Path]
-
-
-@dataclass
-class Peer:
-    """One row: how it transcribes, and what it cost to make."""
-
-    name: str
-    recognise: Recognise
-    bytes: int
-    float_ops: int | None
-    ours: bool = False
-    int8: bool = True
-    quantise_seconds: float | None = None
-    peak_rss_bytes: int | None = None
-
-
-class PlainOpenVino:
-    """OpenVINO with its own defaults, as a user of NNCF runs it."""
-
-    def __init__(self, models: Mapping[str, Any]) -> None:
-        """Compile ``models`` (graph name -> openvino.Model)."""
-        import openvino
-
-        core = openvino.Core()
-        settings = {"INFERENCE_NUM_THREADS": 1}
-        self._requests = {n: core.compile_model(m, "CPU", settings).create_infer_request() for n, m in models.items()}
-
-    def run(self, graph: str, feeds: Mapping[str, Any]) -> dict[str, Any]:
-        """Outputs by every name that they have."""
-        found = self._requests[graph].infer(dict(feeds), share_inputs=True)
-        return {name: found[output] for output in found for name in output.get_names()}
-
-    def put(self, array: Any) -> Any:
-        """As it is."""
-        return array
-
-    def get(self, array: Any) -> Any:
-        """As it is."""
-        return array
-
-
-def size(files: Mapping[str, Path]) -> int:
-    """Bytes of the files, and of the weights that OpenVINO keeps beside its own."""
-    return sum(p.stat().st_size for f in files.values() for p in {f, f.with_suffix(".bin")} if p.is_file())
-
-
-def float_ops(model: SpeechModel, files: Mapping[str, Path]) -> int:
-    """Linear layers and convolutions whose weight is in the file as float."""
-    kept = 0
-    for graph in model.graphs:
-        proto = onnx.load(str(files[graph.name]))
-        floats = {i.name for i in proto.graph.initializer if i.data_type == onnx.TensorProto.FLOAT}
-        keys = {node.weights["weight"] for node in graph.quantisable()}
-        kept += sum(not floats.isdisjoint((key, f"{key}.T")) for key in keys)
-    return kept
+#: Peers without a row, and why.
+NOT_RUN = {
+    "PT2E": "torch.compile of the converted encoder for any length had not finished after three minutes on a busy machine",
+    "Optimum": "its command line calls the quantisers of ONNX Runtime that are here",
+    "CTranslate2": "it has no converter for Moonshine",
+}
+CALIBRATION, CALIBRATION_SECONDS, DEV, SPEED, ROUNDS = 24, 4, 32, 8, 3
 
 
 def calibration_feeds(frontend: Frontend, backend: Backend, speech: Speech) -> Feeds:
@@ -138,160 +81,9 @@ def calibration_feeds(frontend: Frontend, backend: Backend, speech: Speech) -> F
     return {"encoder": first, "decoder": decoder}
 
 
-def in_onnxruntime(name: str, model: SpeechModel, files: Files, **more: Any) -> Peer:
-    """A row for files that ONNX Runtime runs."""
-    backend = OnnxRuntimeBackend(files, threads=1)
-    peak = footprint.measure(files, "onnxruntime", model.frontend).peak_rss_bytes
-    return Peer(
-        f"{name} ({backend.name})",
-        lambda w: model.frontend.recognize(backend, w),
-        size(files),
-        float_ops(model, files),
-        peak_rss_bytes=peak,
-        **more,
-    )
-
-
-def in_openvino(name: str, model: SpeechModel, files: Files, **more: Any) -> Peer:
-    """A row for files that our OpenVINO class runs."""
-    backend = OpenVinoBackend(files, threads=1)
-    peak = footprint.measure(files, "openvino", model.frontend).peak_rss_bytes
-    return Peer(
-        f"{name} ({backend.name})",
-        lambda w: model.frontend.recognize(backend, w),
-        size(files),
-        float_ops(model, files),
-        peak_rss_bytes=peak,
-        **more,
-    )
-
-
-def ort_dynamic(model: SpeechModel, files: Files, feeds: Feeds, work: Path) -> Peer:
-    """ONNX Runtime's dynamic quantisation: weights beforehand, activations at run time."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    began, made = time.perf_counter(), {}
-    for graph, path in files.items():
-        made[graph] = work / f"{graph}.dynamic.onnx"
-        # Its convolutions would be ConvInteger, which the CPU provider has no kernel of for these types.
-        quantize_dynamic(
-            path,
-            made[graph],
-            op_types_to_quantize=["MatMul"],
-            per_channel=True,
-            reduce_range=int8_overflows(),
-            weight_type=QuantType.QInt8,
-        )
-    seconds = time.perf_counter() - began
-    return in_onnxruntime("ONNX Runtime, dynamic", model, made, quantise_seconds=seconds)
-
-
-def ort_static(method: str) -> Callable[[SpeechModel, Files, Feeds, Path], Peer]:
-    """ONNX Runtime's static quantisation with one of its own calibrators."""
-
-    def make(model: SpeechModel, files: Files, feeds: Feeds, work: Path) -> Peer:
-        from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-        from onnxruntime.quantization.calibrate import CalibrationDataReader
-
-        class Reader(CalibrationDataReader):  # type: ignore[misc]
-            def __init__(self, batches: Sequence[dict[str, Any]]) -> None:
-                self._batches = iter(batches)
-
-            def get_next(self) -> dict[str, Any] | None:
-                return next(self._batches, None)
-
-        began, made = time.perf_counter(), {}
-        for graph, path in files.items():
-            made[graph] = work / f"{graph}.{method}.onnx"
-            quantize_static(
-                path,
-                made[graph],
-                Reader(feeds[graph]),
-                quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=["Conv", "MatMul"],
-                per_channel=True,
-                reduce_range=int8_overflows(),
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                calibrate_method=CalibrationMethod[method],
-            )
-        seconds = time.perf_counter() - began
-        return in_onnxruntime(f"ONNX Runtime, static, {method.lower()}", model, made, quantise_seconds=seconds)
-
-    return make
-
-
-def nncf_ptq(model: SpeechModel, files: Files, feeds: Feeds, work: Path) -> Peer:
-    """NNCF's post-training quantisation for OpenVINO, with its own defaults for a Transformer."""
-    import nncf
-    import openvino
-
-    core, began, made = openvino.Core(), time.perf_counter(), {}
-    for graph, path in files.items():
-        made[graph] = nncf.quantize(
-            core.read_model(str(path)),
-            nncf.Dataset(feeds[graph]),
-            model_type=nncf.ModelType.TRANSFORMER,
-            subset_size=len(feeds[graph]),
-        )
-    seconds = time.perf_counter() - began
-    saved = {graph: work / f"{graph}.nncf.xml" for graph in files}
-    for graph, path in saved.items():
-        openvino.save_model(made[graph], str(path), compress_to_fp16=False)
-    backend = PlainOpenVino(made)
-    return Peer(
-        f"NNCF, post-training (openvino {openvino.__version__.split('-')[0]}, nncf {nncf.__version__})",
-        lambda w: model.frontend.recognize(backend, w),
-        size(saved),
-        None,
-        quantise_seconds=seconds,
-        peak_rss_bytes=footprint.measure(saved, "openvino", model.frontend).peak_rss_bytes,
-    )
-
-
-def torchao_dynamic(model: SpeechModel, files: Files, feeds: Feeds, work: Path) -> Peer:
-    """Torchao's int8 weights and dynamic int8 activations, eager, in transformers' own model."""
-    import torchao
-    import transformers
-    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
-
-    torch.set_num_threads(1)
-    frontend = model.frontend
-    kind = transformers.AutoModelForCTC if frontend.shape == "ctc" else transformers.AutoModelForSpeechSeq2Seq
-    network = kind.from_pretrained(model.path, dtype=torch.float32).eval()
-    began = time.perf_counter()
-    quantize_(network, Int8DynamicActivationInt8WeightConfig())
-    seconds = time.perf_counter() - began
-
-    def recognise(sounds: Sequence[Any]) -> list[Transcript]:
-        values = torch.from_numpy(frontend.features(sounds)["input_values"])
-        limit = int(values.shape[1] / frontend.sampling_rate * TOKENS_A_SECOND) + TOKENS_AT_LEAST
-        with torch.inference_mode():
-            if frontend.shape == "ctc":
-                logits = network(values).logits
-                out = {"logits": logits.numpy(), "frames": np.array([logits.shape[1]])}
-                return frontend.read_out(OnnxRuntimeBackend({}), out, np.array([values.shape[1]]))
-            ids = network.generate(values, max_new_tokens=limit, do_sample=False, num_beams=1)[0].tolist()
-        return [Transcript(frontend.processor.tokenizer.decode(ids, skip_special_tokens=True).strip(), tuple(ids))]
-
-    recognise([np.zeros(frontend.sampling_rate, np.float32)])
-    convolutions = sum(op.node.kind == "conv1d" for op in model.ops())
-    stored = io.BytesIO()
-    torch.save(network.state_dict(), stored)
-    name = f"torchao, dynamic, eager (torchao {torchao.__version__})"
-    return Peer(name, recognise, stored.getbuffer().nbytes, convolutions, quantise_seconds=seconds)
-
-
-PEERS: dict[str, Callable[[SpeechModel, Files, Feeds, Path], Peer]] = {
-    "ONNX Runtime, dynamic": ort_dynamic,
-    "ONNX Runtime, static, percentile": ort_static("Percentile"),
-    "ONNX Runtime, static, entropy": ort_static("Entropy"),
-    "NNCF, post-training": nncf_ptq,
-    "torchao, dynamic": torchao_dynamic,
-}
-
-
-def systems(model: SpeechModel, run: Path, speech: Speech, work: Path, left_out: dict[str, str]) -> Iterator[Peer]:
+def systems(
+    model: SpeechModel, run: Path, speech: Mapping[str, Speech], work: Path, left_out: dict[str, str]
+) -> Iterator[Peer]:
     """Float in both runtimes, ours in both, and the peers that can be had."""
     shape = model.frontend.shape
     in_float = {t: bundle.write_graphs(model, None, work, recipe_for(t)) for t in ("onnxruntime", "openvino")}
@@ -304,10 +96,13 @@ def systems(model: SpeechModel, run: Path, speech: Speech, work: Path, left_out:
     yield in_onnxruntime("stablequant", model, graph_files(run, shape), **ours)
     yield in_openvino("stablequant", model, graph_files(run, shape, "openvino"), **ours)
     backend = OnnxRuntimeBackend(in_float["onnxruntime"], threads=1)
-    feeds = calibration_feeds(model.frontend, backend, speech)
+    feeds = calibration_feeds(model.frontend, backend, speech["calibration"])
+    every = max(1, len(speech["dev"].waveforms) // DEV)
+    dev = speech["dev"].part(range(0, len(speech["dev"].waveforms), every), 1, 30.0)
+    material = Material(model, in_float["onnxruntime"], feeds, dev, work)
     for name, make in PEERS.items():
         try:
-            yield make(model, in_float["onnxruntime"], feeds, work)
+            yield make(material)
         except Exception as error:  # whatever a peer fails with is its result
             left_out[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
@@ -322,12 +117,12 @@ def main() -> None:
     arguments = parser.parse_args()
     _, model = open_plan(arguments.run, arguments.checkpoint)
     splits = make_splits(manifest.load(arguments.data), 0)
-    parts = {"test": splits.test[: arguments.count or None], "calibration": splits.calibration}
+    parts = {"test": splits.test[: arguments.count or None], "calibration": splits.calibration, "dev": splits.dev}
     speech = decode(model.frontend, parts, Settings(batch_size=1))
-    left_out: dict[str, str] = {}
+    left_out: dict[str, str] = dict(NOT_RUN)
     rows, results = [], []
     with TemporaryDirectory(prefix="stablequant-") as work:
-        found = list(systems(model, arguments.run, speech["calibration"], Path(work), left_out))
+        found = list(systems(model, arguments.run, speech, Path(work), left_out))
         seconds = interleaved(
             {p.name: lambda w, p=p: p.recognise([w]) for p in found}, speech["test"].sample(SPEED), ROUNDS
         )

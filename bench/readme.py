@@ -114,6 +114,37 @@ def large(name: str) -> str:
     return f"{markdown(['HuBERT-large size', ''], rows)}\n\n{note}"
 
 
+def sizes(name: str) -> str:
+    """Models of usual sizes beside every float backend."""
+    r = result(name)
+
+    def known(value: float | None, text: str) -> str:
+        return "" if value is None else text.format(value)
+
+    rows = [
+        [
+            f"{m['model']}, {x['name']}",
+            f"{x['seconds']:.2f}",
+            f"{x['speedup']:.2f}",
+            known(x["bytes_ratio"], "{:.3f}"),
+            known(x["peak_rss_bytes"] and x["peak_rss_bytes"] / 1e6, "{:.0f}"),
+            known(x["load_seconds"], "{:.1f}"),
+        ]
+        for m in r["models"]
+        for x in m["systems"]
+    ]
+    threads = sorted({m["threads"] for m in r["models"]})
+    failed = [f"{m['model']}, {n} ({why})" for m in r["models"] for n, why in m.get("left_out", {}).items()]
+    note = (
+        f"Random weights, {r['seconds']:g} s of audio, batch 1, threads: {', '.join(map(str, threads))}; best float32 of each "
+        f"model = 1, medians of {r['rounds']} rounds in turns; bytes against those of float32 weights; "
+        f"{', '.join(r['runtimes'])}; {cpu(r)}."
+    )
+    if failed:
+        note += f" Left out: {'; '.join(failed)}."
+    return f"{markdown(['', 'seconds', 'speed', 'bytes', 'peak MB', 'seconds to load'], rows)}\n\n{note}"
+
+
 def perturbation(name: str) -> str:
     """What a change too small to hear does."""
     r = result(name)
@@ -267,6 +298,16 @@ def benchmark(name: str) -> str:
     return f"{markdown(['', *names], rows)}\n\n{note}"
 
 
+def forms(name: str) -> str:
+    """What each form of the graph is worth."""
+    r = result(name)
+    cases = [f"{x['model']}, {x['seconds']:g} s, batch {x['batch']}" for x in r["rows"]]
+    rows = [[form, *(f"{x['speeds'][form]:.2f}" for x in r["rows"])] for form in r["rows"][0]["speeds"]]
+    graphs = ", ".join(dict.fromkeys(f"{x['model']}: {x['graph']}" for x in r["rows"]))
+    note = f"{graphs}; one thread, medians of the ratios in {r['rounds']} rounds; {r['runtime']}, {cpu(r)}."
+    return f"{markdown(['', *cases], rows)}\n\n{note}"
+
+
 def roofline(name: str) -> str:
     """What the kernels allow."""
     r = result(name)
@@ -330,8 +371,10 @@ TABLES = {
     "methods": methods,
     "ablation": ablation,
     "large": large,
+    "sizes": sizes,
     "overhead": overhead,
     "benchmark": benchmark,
+    "forms": forms,
     "roofline": roofline,
     "peers": peers,
 }

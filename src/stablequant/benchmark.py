@@ -1,6 +1,7 @@
 """How fast exported files are: every runtime, int8 beside float, in turns on the same speech.
 
-The float side is the same graph, written without a plan. Its fastest runtime in a case is that case's baseline.
+The float side is the same graph, written without a plan. Its fastest runtime in a case is that case's baseline. All decoders take
+as many steps as its own.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from stablequant.data.batching import batches
 from stablequant.errors import SettingsError
 from stablequant.export import bundle
 from stablequant.export.recipe import recipe_for
+from stablequant.models.decode import Backend
 from stablequant.models.frontend import Frontend
 from stablequant.models.model import SpeechModel
-from stablequant.runtime import footprint
+from stablequant.runtime import footprint, same_work
 from stablequant.runtime.backends import RUNTIMES, file_names
 from stablequant.runtime.latency import interleaved
 from stablequant.runtime.processor import machine
@@ -143,18 +145,21 @@ def _measure(
 ) -> Iterator[dict[str, Any]]:
     """The cases in turn; those with the same number of threads, which stand together, share their sessions."""
     recognisers: dict[str, Callable[[Any], object]] = {}
+    backends: dict[str, Backend] = {}
     threads = 0
     for done, case in enumerate(cases):
         progress("benchmark", done, len(cases))
         if case.threads != threads:
             threads = case.threads
             backends = {s.name: RUNTIMES[s.runtime](s.files, threads=threads) for s in systems}
-            recognisers = {n: lambda w, b=b: frontend.recognize(b, w) for n, b in backends.items()}  # type: ignore[misc]
-        inputs = _inputs(case, sounds, frontend.sampling_rate)
-        audio = sum(len(w) for group in inputs for w in group) / frontend.sampling_rate
+            recognisers = {n: lambda item, b=b: same_work.transcribe(frontend, b, *item) for n, b in backends.items()}  # type: ignore[misc]
+        groups = _inputs(case, sounds, frontend.sampling_rate)
+        reference = backends[next(s.name for s in systems if not s.int8)]
+        inputs = [(group, same_work.steps(frontend, reference, group)) for group in groups]
+        audio = sum(len(w) for group in groups for w in group) / frontend.sampling_rate
         yield (
             asdict(case)
-            | {"audio_seconds": round(audio, 2)}
+            | {"audio_seconds": round(audio, 2), "decoder_steps": sum(sum(steps) for _, steps in inputs)}
             | _result(interleaved(recognisers, inputs, rounds), audio, [s.name for s in systems if not s.int8])
         )
     progress("benchmark", len(cases), len(cases))

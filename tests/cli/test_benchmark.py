@@ -40,7 +40,7 @@ def test_every_runtime_is_timed_int8_beside_float(cli, folder, tmp_path):
     assert (fixed["seconds"], real["seconds"]) == (1.5, "real")
     assert fixed["audio_seconds"] == 3.0  # two of 1.5 s
     for case in told["cases"]:
-        assert (case["batch"], case["threads"]) == (2, 1)
+        assert (case["batch"], case["threads"], case["decoder_steps"]) == (2, 1, 0)  # CTC
         times = {s["name"]: s["seconds"] for s in case["systems"]}
         assert list(times) == list(systems)
         assert case["best_float"] == min(("float32, onnxruntime", "float32, openvino"), key=times.__getitem__)

@@ -270,6 +270,7 @@ QUANTISED = {
     "linear, no bias": ("l", 1),
     "linear, by heads": ("l", 1),
     "conv, stride": ("c", 1),
+    "conv, no bias": ("c", 1),
     "conv, groups": ("c", 1),
     "positional conv, even": ("c", 1),
     "matmul": ("m", 2),

@@ -13,6 +13,7 @@ import torch
 from stablequant.affine import QuantParams
 from stablequant.errors import ExportError, MissingRuntimeError
 from stablequant.export.onnx import to_onnx
+from stablequant.export.recipe import RECIPES
 from stablequant.models.graph import Graph
 from stablequant.quantize.simulate import Simulator
 from stablequant.runtime import openvino
@@ -21,7 +22,7 @@ from stablequant.runtime.openvino import OpenVinoBackend
 
 
 def files(name: str, scheme: Any) -> dict[str, bytes]:
-    return {g.name: to_onnx(g, scheme).SerializeToString() for g in support.MODELS[name]().graphs}
+    return {g.name: to_onnx(g, scheme, RECIPES["openvino"]).SerializeToString() for g in support.MODELS[name]().graphs}
 
 
 @pytest.mark.parametrize("name", support.MODELS)
@@ -46,7 +47,9 @@ def test_the_int8_file_gives_what_onnx_runtime_gives_as_written(name: str) -> No
     feeds = {k: v.numpy() for k, v in support.feeds(model, support.waveforms(support.SHORT[:1])).items()}
     plain = OnnxRuntimeBackend({first.name: to_onnx(first, {}).SerializeToString()}).run(first.name, feeds)
     for layer in kinds.values():
-        file = {first.name: to_onnx(first, {layer: support.scheme(name)[layer]}).SerializeToString()}
+        file = {
+            first.name: to_onnx(first, {layer: support.scheme(name)[layer]}, RECIPES["openvino"]).SerializeToString()
+        }
         written = OnnxRuntimeBackend(file, optimise=False).run(first.name, feeds)
         found = OpenVinoBackend(file, threads=1).run(first.name, feeds)
         assert found.keys() == written.keys()
@@ -63,7 +66,7 @@ def test_no_sum_of_int8_products_overflows_on_any_processor(kind: str) -> None:
     graph = Graph("case", {"l.weight": weight, "l.bias": torch.zeros(8)})
     x = graph.input("x", "float32", ("batch", "steps", 64))
     graph.output(graph.linear(x, "l") if kind == "linear" else graph.conv1d(x, "l"), "y", ("batch", "left", 8))
-    file = {"case": to_onnx(graph, {"l": (QuantParams(1 / 127),)}).SerializeToString()}
+    file = {"case": to_onnx(graph, {"l": (QuantParams(1 / 127),)}, RECIPES["openvino"]).SerializeToString()}
     feeds = {"x": np.ones((2, 40, 64), np.float32)}
     found = OpenVinoBackend(file, threads=1).run("case", feeds)["y"]
     np.testing.assert_allclose(found, weight[0].numel(), rtol=1e-5)

@@ -10,9 +10,10 @@ from collections.abc import Callable
 import numpy as np
 
 from stablequant.errors import ExportError
+from stablequant.export import attention, products
 from stablequant.export.onnx import Writer
+from stablequant.export.steps import counted, steps, valid
 from stablequant.models.graph import Node
-from stablequant.models.kernels import HIDDEN
 
 Emitter = Callable[[Writer, Node], None]
 EMITTERS: dict[str, Emitter] = {}
@@ -28,27 +29,8 @@ def emitter(kind: str) -> Callable[[Emitter], Emitter]:
     return register
 
 
-def _steps(w: Writer, value: str, axis: int) -> str:
-    """Size of one axis as a scalar."""
-
-    def write() -> str:
-        return w.op("Squeeze", w.op("Shape", value, start=axis, end=axis + 1))
-
-    return w.once(("steps", value, axis), write)
-
-
-def _range(w: Writer, start: str, stop: str) -> str:
-    return w.once(("range", start, stop), lambda: w.op("Range", start, stop, w.constant(np.array(1))))
-
-
-def _valid(w: Writer, value: str, axis: int, lengths: str) -> str:
-    """Boolean ``[B, T]``: steps of ``value`` within the utterance."""
-
-    def write() -> str:
-        steps = _range(w, w.constant(np.array(0)), _steps(w, value, axis))
-        return w.op("Less", steps, w.op("Unsqueeze", lengths, w.constant([1])))
-
-    return w.once(("valid", value, axis, lengths), write)
+EMITTERS |= {"linear": products.linear, "conv1d": products.conv1d}
+EMITTERS |= {"matmul": attention.matmul, "attention_softmax": attention.attention_softmax}
 
 
 @emitter("identity")
@@ -59,64 +41,6 @@ def _identity(w: Writer, node: Node) -> None:
 @emitter("unsqueeze_last")
 def _unsqueeze_last(w: Writer, node: Node) -> None:
     w.op("Unsqueeze", node.inputs[0], w.constant([-1]), out=node.outputs[0])
-
-
-def _rounded(w: Writer, node: Node, index: int, turn: list[int] | None = None) -> str:
-    """An input on its grid, if the scheme has one, and with its axes turned as ``turn`` says."""
-    params, value = w.quantised(node.name), node.inputs[index]
-
-    def turned(value: str) -> str:
-        return value if turn is None else w.op("Transpose", value, perm=turn)
-
-    if params is None or index >= len(params):
-        return turned(value)
-    return w.activation(turned(value), params[index]) if w.recipe.strict else turned(w.activation(value, params[index]))
-
-
-def _product(w: Writer, node: Node, x: str, multiply: Callable[..., str], out: str) -> str:
-    """``multiply`` of ``x``, which is rounded where the scheme says so; of two planes, the sum of two products."""
-    params = w.quantised(node.name)
-    if params is None:
-        return multiply(x, out=out)
-    held = w.activation(x, params[0])
-    if params[0].planes == 1:
-        return multiply(held, out=out)
-    rest = w.remainder(x, params[0])
-    return w.op("Add", multiply(held), multiply(rest), out=out)
-
-
-@emitter("linear")
-def _linear(w: Writer, node: Node) -> None:
-    weight = w.weight(node, transposed=True)
-
-    def multiply(x: str, out: str | None = None) -> str:
-        return w.op("MatMul", x, weight, out=out)
-
-    if "bias" in node.weights:
-        product = _product(w, node, node.inputs[0], multiply, f"{node.name}.product")
-        w.op("Add", product, w.parameter(node, "bias"), out=node.outputs[0])
-    else:
-        _product(w, node, node.inputs[0], multiply, node.outputs[0])
-
-
-@emitter("conv1d")
-def _conv1d(w: Writer, node: Node) -> None:
-    a = node.attrs
-    weight = w.weight(node, transposed=False)
-    pads = [a["padding"], a["padding"] - a["trim"]]  # one step less of padding is one step less at the end
-    shape = {"kernel_shape": [a["kernel"]], "strides": [a["stride"]], "pads": pads, "group": a["groups"]}
-    bias = [w.parameter(node, "bias")] if "bias" in node.weights else []
-    x, strict = node.inputs[0], w.recipe.strict
-
-    def turned(x: str) -> str:
-        return w.op("Transpose", x, perm=[0, 2, 1])
-
-    def multiply(x: str, out: str | None = None) -> str:
-        # Of two planes one alone may bring the bias.
-        return w.op("Conv", x if strict else turned(x), weight, *(bias.pop() for _ in bias[:]), out=out, **shape)
-
-    y = _product(w, node, turned(x) if strict else x, multiply, f"{node.name}.product")
-    w.op("Transpose", y, perm=[0, 2, 1], out=node.outputs[0])
 
 
 @emitter("conv_lengths")
@@ -131,8 +55,8 @@ def _conv_lengths(w: Writer, node: Node) -> None:
 @emitter("mask")
 def _mask(w: Writer, node: Node) -> None:
     x, lengths = node.inputs
-    valid = w.op("Cast", w.op("Unsqueeze", _valid(w, x, 1, lengths), w.constant([2])), to=1)
-    w.op("Mul", x, valid, out=node.outputs[0])
+    within = w.op("Cast", w.op("Unsqueeze", valid(w, x, 1, lengths), w.constant([2])), to=1)
+    w.op("Mul", x, within, out=node.outputs[0])
 
 
 @emitter("layer_norm")
@@ -158,11 +82,11 @@ def _group_norm(w: Writer, node: Node) -> None:
         what = f"{node.name}: {groups} groups of {channels} channels"
         raise ExportError(what, expected="one group, or one a channel")
     axes = w.constant([1, 2] if groups == 1 else [1])
-    valid = w.op("Cast", w.op("Unsqueeze", _valid(w, x, 1, lengths), w.constant([2])), to=1)
+    within = w.op("Cast", w.op("Unsqueeze", valid(w, x, 1, lengths), w.constant([2])), to=1)
     size = w.op("Mul", lengths, w.constant(np.array(channels // groups)))
     count = w.op("Cast", w.op("Unsqueeze", size, w.constant([1, 2])), to=1)
-    mean = w.op("Div", w.op("ReduceSum", w.op("Mul", x, valid), axes), count)
-    centred = w.op("Mul", w.op("Sub", x, mean), valid)
+    mean = w.op("Div", w.op("ReduceSum", w.op("Mul", x, within), axes), count)
+    centred = w.op("Mul", w.op("Sub", x, mean), within)
     variance = w.op("Div", w.op("ReduceSum", w.op("Mul", centred, centred), axes), count)
     deviation = w.op("Sqrt", w.op("Add", variance, w.constant(float(node.attrs["eps"]))))
     scaled = w.op("Mul", w.op("Div", centred, deviation), w.parameter(node, "weight"))
@@ -205,50 +129,12 @@ def _merge_heads(w: Writer, node: Node) -> None:
     w.op("Reshape", turned, w.constant([0, 0, -1]), out=node.outputs[0])
 
 
-@emitter("matmul")
-def _matmul(w: Writer, node: Node) -> None:
-    a, b = _rounded(w, node, 0), _rounded(w, node, 1, [0, 1, 3, 2] if node.attrs["transpose"] else None)
-    if node.attrs["scale"] == 1.0:
-        w.op("MatMul", a, b, out=node.outputs[0])
-    else:
-        w.op("Mul", w.op("MatMul", a, b), w.constant(float(node.attrs["scale"])), out=node.outputs[0])
-
-
-@emitter("attention_softmax")
-def _attention_softmax(w: Writer, node: Node) -> None:
-    scores, *rest = node.inputs
-    extras = dict(zip(node.attrs["extras"], rest, strict=True))
-    if "bias" in extras:
-        scores = w.op("Add", scores, extras["bias"])
-    if "lengths" in extras:
-        lengths = extras["lengths"]
-
-        def padding() -> str:
-            valid = _valid(w, node.inputs[0], 3, lengths)
-            bias = w.op("Where", valid, w.constant(0.0), w.constant(HIDDEN))
-            return w.op("Unsqueeze", bias, w.constant([1, 2]))
-
-        # All layers of a stack mask alike: one bias serves them.
-        scores = w.op("Add", scores, w.once(("padding", lengths), padding))
-    if node.attrs["causal"]:
-        scores = w.op("Add", scores, w.once(("causal",), lambda: _causal(w, node.inputs[0])))
-    w.op("Softmax", scores, axis=-1, out=node.outputs[0])
-
-
-def _causal(w: Writer, scores: str) -> str:
-    """Bias ``[Q, K]``: the last query sees all keys, each one before it one less."""
-    zero, queries, keys = w.constant(np.array(0)), _steps(w, scores, 2), _steps(w, scores, 3)
-    last = w.op("Unsqueeze", _range(w, w.op("Sub", keys, queries), keys), w.constant([1]))
-    seen = w.op("LessOrEqual", _range(w, zero, keys), last)
-    return w.op("Where", seen, w.constant(0.0), w.constant(HIDDEN))
-
-
 @emitter("rotary_tables")
 def _rotary_tables(w: Writer, node: Node) -> None:
     like, *past = node.inputs
-    start = _steps(w, past[0], 2) if past else w.constant(np.array(0))
-    stop = w.op("Add", start, _steps(w, like, 1))
-    positions = w.op("Unsqueeze", w.op("Cast", _range(w, start, stop), to=1), w.constant([1]))
+    start = steps(w, past[0], 2) if past else w.constant(np.array(0))
+    stop = w.op("Add", start, steps(w, like, 1))
+    positions = w.op("Unsqueeze", w.op("Cast", counted(w, start, stop), to=1), w.constant([1]))
     angles = w.op("Mul", positions, w.parameter(node, "frequencies"))
     w.op("Cos", angles, out=node.outputs[0])
     w.op("Sin", angles, out=node.outputs[1])
@@ -285,15 +171,15 @@ def _embedding(w: Writer, node: Node) -> None:
 
 
 @emitter("append_steps")
-def _append_steps(w: Writer, node: Node) -> None:
+def _appendsteps(w: Writer, node: Node) -> None:
     w.op("Concat", *node.inputs, axis=2, out=node.outputs[0])
 
 
 @emitter("relative_bias")
 def _relative_bias(w: Writer, node: Node) -> None:
     reach = w.constant(np.array(node.attrs["reach"]))
-    steps = _range(w, w.constant(np.array(0)), _steps(w, node.inputs[0], 1))
-    distance = w.op("Sub", w.op("Unsqueeze", steps, w.constant([0])), w.op("Unsqueeze", steps, w.constant([1])))
+    numbers = counted(w, w.constant(np.array(0)), steps(w, node.inputs[0], 1))
+    distance = w.op("Sub", w.op("Unsqueeze", numbers, w.constant([0])), w.op("Unsqueeze", numbers, w.constant([1])))
     index = w.op("Add", w.op("Clip", distance, w.op("Neg", reach), reach), reach)
     w.op("Transpose", w.op("Gather", w.parameter(node, "table"), index), perm=[2, 0, 1], out=node.outputs[0])
 

@@ -23,6 +23,8 @@ from stablequant.models.graph import Graph, Node
 from stablequant.quantize.plan import Scheme
 
 OPSET = 21
+#: The widest kernel whose convolution is written in windows: it takes a node a step, and moves each code as often.
+LONGEST_WINDOW = 16
 _TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
 
 
@@ -92,13 +94,29 @@ class Writer:
         """Grids of a layer's activations; ``None`` if it stays in float."""
         return self._scheme.get(name)
 
+    def products(self, node: Node) -> int:
+        """How many products of a quantised layer's weight are written: one a plane, or one of the planes' sum."""
+        grids = self.quantised(node.attrs.get("tied", node.name))
+        return 1 if grids is None or self._computed_in_float(node) else grids[0].planes
+
+    def in_windows(self, node: Node) -> bool:
+        """Whether a convolution is written as a linear layer over the windows that its kernel sees (export/products.py)."""
+        grids, a = self.quantised(node.name), node.attrs
+        if node.kind != "conv1d" or grids is None or not self.recipe.float_convolutions:
+            return False
+        return grids[0].planes == 1 and a["groups"] == 1 and a["padding"] == 0 and a["kernel"] <= LONGEST_WINDOW
+
+    def _computed_in_float(self, node: Node) -> bool:
+        return node.kind == "conv1d" and self.recipe.float_convolutions and not self.in_windows(node)
+
     def int8_weight(self, node: Node, *, transposed: bool) -> tuple[str, str, str, int]:
         """An 8-bit weight, its scales and zero points as initialisers, and the axis of its output channels.
 
-        Stored transposed, ``[in, out]``, a linear layer's weight needs no work at run time. Zero points are written out
+        Stored transposed, ``[in, out]``, a linear layer's weight needs no work at run time; that of a convolution in windows is
+        ``[kernel * in, out]``. Zero points are written out
         although they are all alike: where ONNX Runtime moves int8 weights to uint8 (see runtime/onnxruntime.py) it would else
         put one zero point beside many scales, and refuse its own graph. It also cannot do so for two readers of one weight, so
-        a layer of two planes has its weights as uint8 from the start: the same grid, moved by 128, stored once. OpenVINO has
+        a layer of two products has its weights as uint8 from the start: the same grid, moved by 128, stored once. OpenVINO has
         int8 kernels for int8 weights alone.
         """
         key = node.weights["weight"]
@@ -107,10 +125,8 @@ class Writer:
         q = quantize_weight(weight, scales).numpy()
         scale = scales.numpy().reshape(-1)
         if transposed:
-            q = q.T
-        grids = self.quantised(node.attrs.get("tied", node.name))
-        shared = grids is not None and grids[0].planes == 2
-        moved = 128 if shared and self.recipe.move_shared_weights else 0
+            q = q.transpose(*range(q.ndim)[::-1]).reshape(-1, len(q))
+        moved = 128 if self.products(node) == 2 and self.recipe.move_shared_weights else 0
         kind = np.uint8 if moved else np.int8
         shape = scale.shape if len(scale) > 1 else ()
         return (
@@ -129,19 +145,26 @@ class Writer:
 
         def write() -> str:
             *operands, axis = self.int8_weight(node, transposed=transposed)
-            return self.op("DequantizeLinear", *operands, out=f"{key}.dequantised", axis=axis)
+            if not self._computed_in_float(node):
+                return self.op("DequantizeLinear", *operands, out=f"{key}.dequantised", axis=axis)
+            # ONNX Runtime computes this once, on loading, but DequantizeLinear of a constant in every run.
+            values, scale, _ = operands
+            lined_up = self.op("Unsqueeze", scale, self.constant([1, 2])) if not self.is_scalar(scale) else scale
+            return self.op("Mul", self.op("Cast", values, to=TensorProto.FLOAT), lined_up, out=f"{key}.dequantised")
 
         return self.once(("weight", key, transposed), write)
 
     def activation(self, value: str, params: QuantParams) -> str:
         """``value`` through a quantise / dequantise pair; readers of one value on one grid share it."""
+        return self.once(("activation", value, params), lambda: self.dequantised(self.codes(value, params), params))
 
-        def write() -> str:
-            scale = self.constant(float(params.scale))
-            zero = self._zero_point(params)
-            return self.op("DequantizeLinear", self.op("QuantizeLinear", value, scale, zero), scale, zero)
+    def codes(self, value: str, params: QuantParams) -> str:
+        """``value`` as codes of 8 bits on a grid."""
+        return self.op("QuantizeLinear", value, self.constant(float(params.scale)), self._zero_point(params))
 
-        return self.once(("activation", value, params), write)
+    def dequantised(self, codes: str, params: QuantParams) -> str:
+        """What ``codes`` of a grid stand for."""
+        return self.op("DequantizeLinear", codes, self.constant(float(params.scale)), self._zero_point(params))
 
     def _zero_point(self, params: QuantParams) -> str:
         if self.recipe.signed:
@@ -159,10 +182,23 @@ class Writer:
 
     # -- result ------------------------------------------------------------------------------------------------------
 
+    def _give_out(self) -> None:
+        """Let values carry the names that the graph gives them out under: an Identity for it is a copy at run time."""
+        made = {out for node in self._nodes for out in node.output}
+        names: dict[str, str] = {}
+        for node in self._nodes:
+            if node.op_type == "Identity" and node.input[0] in made:
+                names.setdefault(node.input[0], node.output[0])
+        self._nodes = [n for n in self._nodes if n.op_type != "Identity" or names.get(n.input[0]) != n.output[0]]
+        for node in self._nodes:
+            node.input[:] = [names.get(value, value) for value in node.input]
+            node.output[:] = [names.get(value, value) for value in node.output]
+
     def model(self) -> onnx.ModelProto:
         """The finished model."""
         from stablequant import __version__
 
+        self._give_out()
         inputs = [helper.make_tensor_value_info(i.name, _TYPES[i.dtype], list(i.shape)) for i in self.graph.inputs]
         integer = {"frames", "encoder_lengths"}
         outputs = [

@@ -18,14 +18,18 @@ class Recipe:
         strict: An int8 tensor is read by DequantizeLinear alone, and a pair stands right in front of its operation.
             Elsewhere a pair stands before a transpose, which then moves a quarter of the bytes, and an embedding that shares
             the head's weight gathers its codes, so that the table is never written out in float.
-        move_shared_weights: Weights with two readers, those of two planes, are uint8 instead of int8 (see
+        move_shared_weights: Weights with two readers, those of two products, are uint8 instead of int8 (see
             ``Writer.int8_weight``).
+        float_convolutions: The target computes a convolution in float from its int8 operands. One with its input in one plane is
+            written as a linear layer over the windows that its kernel sees, which has an int8 kernel; two of them would take
+            longer than the float convolution, so two planes are added before that instead of after it.
     """
 
     target: str
     signed: bool = False
     strict: bool = False
     move_shared_weights: bool = False
+    float_convolutions: bool = False
 
     def check(self, plan: Plan) -> None:
         """Raise ExportError if the plan has something that the target does not take."""
@@ -39,7 +43,7 @@ class Recipe:
 RECIPES = {
     recipe.target: recipe
     for recipe in (
-        Recipe("onnxruntime", move_shared_weights=True),
+        Recipe("onnxruntime", move_shared_weights=True, float_convolutions=True),
         Recipe("openvino"),
         Recipe("tensorrt", signed=True, strict=True),
     )

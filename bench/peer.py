@@ -1,0 +1,125 @@
+"""One row of bench/peers.py: what transcribes, in which runtime, and what it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from stablequant.data.speech import Speech
+from stablequant.models.frontend import Transcript
+from stablequant.models.model import SpeechModel
+from stablequant.runtime import footprint
+from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
+from stablequant.runtime.openvino import OpenVinoBackend
+
+Recognise = Callable[[Sequence[Any]], list[Transcript]]
+Files = dict[str, Path]
+Feeds = dict[str, list[dict[str, Any]]]
+
+
+@dataclass
+class Peer:
+    """One row: how it transcribes, and what it cost to make."""
+
+    name: str
+    recognise: Recognise
+    bytes: int
+    float_ops: int | None
+    ours: bool = False
+    int8: bool = True
+    quantise_seconds: float | None = None
+    peak_rss_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Material:
+    """What every peer is given.
+
+    Attributes:
+        model: The float model.
+        files: Its ONNX files, in float.
+        feeds: Calibration inputs of each graph.
+        dev: Speech with text, for those that ask how good they are.
+        work: A folder for what they write.
+    """
+
+    model: SpeechModel
+    files: Files
+    feeds: Feeds
+    dev: Speech
+    work: Path
+
+
+class PlainOpenVino:
+    """OpenVINO with its own defaults, as a user of NNCF runs it."""
+
+    def __init__(self, models: Mapping[str, Any]) -> None:
+        """Compile ``models`` (graph name -> openvino.Model, or one that is compiled already)."""
+        import openvino
+
+        core, settings = openvino.Core(), {"INFERENCE_NUM_THREADS": 1}
+        ready = {
+            n: core.compile_model(m, "CPU", settings) if isinstance(m, openvino.Model) else m for n, m in models.items()
+        }
+        self._requests = {name: compiled.create_infer_request() for name, compiled in ready.items()}
+
+    def run(self, graph: str, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """Outputs by every name that they have."""
+        found = self._requests[graph].infer(dict(feeds), share_inputs=True)
+        return {name: found[output] for output in found for name in output.get_names()}
+
+    def put(self, array: Any) -> Any:
+        """As it is."""
+        return array
+
+    def get(self, array: Any) -> Any:
+        """As it is."""
+        return array
+
+
+def size(files: Mapping[str, Path]) -> int:
+    """Bytes of the files, and of the weights that OpenVINO keeps beside its own."""
+    return sum(p.stat().st_size for f in files.values() for p in {f, f.with_suffix(".bin")} if p.is_file())
+
+
+def float_ops(model: SpeechModel, files: Mapping[str, Path]) -> int:
+    """Linear layers and convolutions whose weight is in the file as float."""
+    kept = 0
+    for graph in model.graphs:
+        proto = onnx.load(str(files[graph.name]))
+        floats = {i.name for i in proto.graph.initializer if i.data_type == onnx.TensorProto.FLOAT}
+        keys = {node.weights["weight"] for node in graph.quantisable()}
+        kept += sum(not floats.isdisjoint((key, f"{key}.T")) for key in keys)
+    return kept
+
+
+def in_onnxruntime(name: str, model: SpeechModel, files: Files, **more: Any) -> Peer:
+    """A row for files that ONNX Runtime runs."""
+    backend = OnnxRuntimeBackend(files, threads=1)
+    peak = footprint.measure(files, "onnxruntime", model.frontend).peak_rss_bytes
+    return Peer(
+        f"{name} ({backend.name})",
+        lambda w: model.frontend.recognize(backend, w),
+        size(files),
+        float_ops(model, files),
+        peak_rss_bytes=peak,
+        **more,
+    )
+
+
+def in_openvino(name: str, model: SpeechModel, files: Files, **more: Any) -> Peer:
+    """A row for files that our OpenVINO class runs."""
+    backend = OpenVinoBackend(files, threads=1)
+    peak = footprint.measure(files, "openvino", model.frontend).peak_rss_bytes
+    return Peer(
+        f"{name} ({backend.name})",
+        lambda w: model.frontend.recognize(backend, w),
+        size(files),
+        float_ops(model, files),
+        peak_rss_bytes=peak,
+        **more,
+    )

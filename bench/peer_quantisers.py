@@ -1,0 +1,189 @@
+"""Other ways to int8 than ours: each takes the same model and speech, and gives a row of bench/peers.py."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from peer import Material, Peer, PlainOpenVino, in_onnxruntime, size
+
+from stablequant.evaluate.score import score
+from stablequant.models.frontend import TOKENS_A_SECOND, TOKENS_AT_LEAST, Transcript
+from stablequant.runtime import footprint
+from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
+from stablequant.runtime.processor import int8_overflows
+
+#: Of NNCF's accuracy-aware mode: the share of words that may be lost, as our gamma says in points, rounds, and recordings that an
+#: operation is ranked on.
+MAX_DROP, ITERATIONS, RANKED = 0.0025, 3, 8
+
+
+def ort_dynamic(m: Material) -> Peer:
+    """ONNX Runtime's dynamic quantisation: weights beforehand, activations at run time."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    began, made = time.perf_counter(), {}
+    for graph, path in m.files.items():
+        made[graph] = m.work / f"{graph}.dynamic.onnx"
+        # Its convolutions would be ConvInteger, which the CPU provider has no kernel of for these types.
+        quantize_dynamic(
+            path,
+            made[graph],
+            op_types_to_quantize=["MatMul"],
+            per_channel=True,
+            reduce_range=int8_overflows(),
+            weight_type=QuantType.QInt8,
+        )
+    seconds = time.perf_counter() - began
+    return in_onnxruntime("ONNX Runtime, dynamic", m.model, made, quantise_seconds=seconds)
+
+
+def ort_static(method: str) -> Callable[[Material], Peer]:
+    """ONNX Runtime's static quantisation with one of its own calibrators."""
+
+    def make(m: Material) -> Peer:
+        from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+        from onnxruntime.quantization.calibrate import CalibrationDataReader
+
+        class Reader(CalibrationDataReader):  # type: ignore[misc]
+            def __init__(self, batches: Sequence[dict[str, Any]]) -> None:
+                self._batches = iter(batches)
+
+            def get_next(self) -> dict[str, Any] | None:
+                return next(self._batches, None)
+
+        began, made = time.perf_counter(), {}
+        for graph, path in m.files.items():
+            made[graph] = m.work / f"{graph}.{method}.onnx"
+            quantize_static(
+                path,
+                made[graph],
+                Reader(m.feeds[graph]),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=["Conv", "MatMul"],
+                per_channel=True,
+                reduce_range=int8_overflows(),
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod[method],
+            )
+        seconds = time.perf_counter() - began
+        return in_onnxruntime(f"ONNX Runtime, static, {method.lower()}", m.model, made, quantise_seconds=seconds)
+
+    return make
+
+
+def nncf_ptq(m: Material) -> Peer:
+    """NNCF's post-training quantisation for OpenVINO, with its own defaults for a Transformer."""
+    import nncf
+    import openvino
+
+    core, began, made = openvino.Core(), time.perf_counter(), {}
+    for graph, path in m.files.items():
+        made[graph] = nncf.quantize(
+            core.read_model(str(path)),
+            nncf.Dataset(m.feeds[graph]),
+            model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=len(m.feeds[graph]),
+        )
+    return _in_plain_openvino("NNCF, post-training", m, made, time.perf_counter() - began)
+
+
+def nncf_accuracy(m: Material) -> Peer:
+    """NNCF's accuracy-aware mode: it gives operations back to float until the dev speech loses no more than it may.
+
+    One graph after the other, each heard with those before it as they are by then.
+    """
+    import nncf
+    import openvino
+
+    core, began = openvino.Core(), time.perf_counter()
+    made = {graph: core.read_model(str(path)) for graph, path in m.files.items()}
+    for graph in m.files:
+
+        def heard(compiled: Any, chosen: Any, graph: str = graph) -> tuple[float, list[float]]:
+            backend, numbers = PlainOpenVino({**made, graph: compiled}), list(chosen)
+            texts = [m.model.frontend.recognize(backend, [m.dev.waveforms[i]])[0] for i in numbers]
+            result = score(m.dev.part(numbers, 1, 30.0), texts, "english")
+            errors = zip(result.substitutions, result.deletions, result.insertions, strict=True)
+            return 1 - result.wer / 100, [-float(sum(e)) for e in errors]
+
+        made[graph] = nncf.quantize_with_accuracy_control(
+            made[graph],
+            nncf.Dataset(m.feeds[graph]),
+            nncf.Dataset(range(len(m.dev.waveforms))),
+            heard,
+            max_drop=MAX_DROP,
+            model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=len(m.feeds[graph]),
+            advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
+                max_num_iterations=ITERATIONS, ranking_subset_size=RANKED
+            ),
+        )
+    return _in_plain_openvino("NNCF, accuracy-aware", m, made, time.perf_counter() - began)
+
+
+def _in_plain_openvino(name: str, m: Material, made: dict[str, Any], seconds: float) -> Peer:
+    import nncf
+    import openvino
+
+    saved = {graph: m.work / f"{graph}.{name}.xml" for graph in m.files}
+    for graph, path in saved.items():
+        openvino.save_model(made[graph], str(path), compress_to_fp16=False)
+    backend = PlainOpenVino(made)
+    return Peer(
+        f"{name} (openvino {openvino.__version__.split('-')[0]}, nncf {nncf.__version__})",
+        lambda w: m.model.frontend.recognize(backend, w),
+        size(saved),
+        None,
+        quantise_seconds=seconds,
+        peak_rss_bytes=footprint.measure(saved, "openvino", m.model.frontend).peak_rss_bytes,
+    )
+
+
+def torchao_dynamic(m: Material) -> Peer:
+    """Torchao's int8 weights and dynamic int8 activations, eager, in transformers' own model."""
+    import torchao
+    import transformers
+    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
+
+    torch.set_num_threads(1)
+    frontend = m.model.frontend
+    kind = transformers.AutoModelForCTC if frontend.shape == "ctc" else transformers.AutoModelForSpeechSeq2Seq
+    network = kind.from_pretrained(m.model.path, dtype=torch.float32).eval()
+    began = time.perf_counter()
+    quantize_(network, Int8DynamicActivationInt8WeightConfig())
+    seconds = time.perf_counter() - began
+
+    def recognise(sounds: Sequence[Any]) -> list[Transcript]:
+        values = torch.from_numpy(frontend.features(sounds)["input_values"])
+        limit = int(values.shape[1] / frontend.sampling_rate * TOKENS_A_SECOND) + TOKENS_AT_LEAST
+        with torch.inference_mode():
+            if frontend.shape == "ctc":
+                logits = network(values).logits
+                out = {"logits": logits.numpy(), "frames": np.array([logits.shape[1]])}
+                return frontend.read_out(OnnxRuntimeBackend({}), out, np.array([values.shape[1]]))
+            ids = network.generate(values, max_new_tokens=limit, do_sample=False, num_beams=1)[0].tolist()
+        return [Transcript(frontend.processor.tokenizer.decode(ids, skip_special_tokens=True).strip(), tuple(ids))]
+
+    recognise([np.zeros(frontend.sampling_rate, np.float32)])
+    convolutions = sum(op.node.kind == "conv1d" for op in m.model.ops())
+    stored = io.BytesIO()
+    torch.save(network.state_dict(), stored)
+    name = f"torchao, dynamic, eager (torchao {torchao.__version__})"
+    return Peer(name, recognise, stored.getbuffer().nbytes, convolutions, quantise_seconds=seconds)
+
+
+#: In that order.
+PEERS: dict[str, Callable[[Material], Peer]] = {
+    "ONNX Runtime, dynamic": ort_dynamic,
+    "ONNX Runtime, static, percentile": ort_static("Percentile"),
+    "ONNX Runtime, static, entropy": ort_static("Entropy"),
+    "NNCF, post-training": nncf_ptq,
+    "NNCF, accuracy-aware": nncf_accuracy,
+    "torchao, dynamic": torchao_dynamic,
+}

@@ -1,0 +1,36 @@
+"""What ONNX Runtime makes of the files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import pytest
+import support
+
+from stablequant.export.onnx import to_onnx
+from stablequant.runtime.onnxruntime import CONFIGURATION, DISABLED
+
+
+@pytest.mark.parametrize("name", support.MODELS)
+def test_products_are_int8_kernels_and_nothing_is_computed_in_every_run_that_can_be_once(
+    name: str, tmp_path: Path
+) -> None:
+    """A few convolutions stay in float; their weights are multiplied out once. Values given out are not copied."""
+    for graph in support.MODELS[name]().graphs:
+        proto = to_onnx(graph, support.scheme(name))
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(tmp_path / f"{graph.name}.onnx")
+        for key, value in CONFIGURATION.items():
+            options.add_session_config_entry(key, value)
+        onnxruntime.InferenceSession(proto.SerializeToString(), options, disabled_optimizers=list(DISABLED))
+        optimised = onnx.load(options.optimized_model_filepath).graph
+        kernels = sum(node.op_type == "MatMulIntegerToFloat" for node in optimised.node)
+        assert kernels == len(graph.quantisable()) - sum(node.op_type == "Conv" for node in optimised.node)
+        constants = {i.name for i in optimised.initializer}
+        made = {out for node in optimised.node for out in node.output}
+        for node in optimised.node:
+            assert node.op_type != "Conv" or node.input[1] in constants
+            assert node.op_type != "DequantizeLinear" or node.input[0] not in constants
+            assert node.op_type != "Identity" or node.input[0] not in made
