@@ -171,7 +171,7 @@ def _embedding(w: Writer, node: Node) -> None:
 
 
 @emitter("append_steps")
-def _appendsteps(w: Writer, node: Node) -> None:
+def _append_steps(w: Writer, node: Node) -> None:
     w.op("Concat", *node.inputs, axis=2, out=node.outputs[0])
 
 
