@@ -41,7 +41,7 @@ class Order:
 
         Args:
             seconds: Length of each utterance, in any unit ``[N]``.
-            fragility: Share of the pilots, which heard everything, that changed its transcript ``[N]``.
+            fragility: Share of the pilots, which heard everything, that changed its word errors ``[N]``.
             seed: Of the draws.
         """
         self.share = seconds / seconds.sum()

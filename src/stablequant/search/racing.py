@@ -95,7 +95,7 @@ class Racing:
         reference: Float on it.
         pilots: Layers that heard everything beside it.
         settings: Name gamma, what flags a layer, and the seed of the draws.
-        fragility: Share of the pilots that changed each utterance ``[N]``.
+        fragility: Share of the pilots that changed each utterance's word errors ``[N]``.
     """
 
     trials: Trials
@@ -106,11 +106,9 @@ class Racing:
 
     def __post_init__(self) -> None:
         """What the pilots changed is fragile."""
-        known = self.reference.transcripts
-        self.fragility = np.zeros(len(known))
-        for pilot in self.pilots:
-            changed = [t.tokens != k.tokens for t, k in zip(pilot.transcripts, known, strict=True)]
-            self.fragility += np.array(changed) / len(self.pilots)
+        known = np.array(self.reference.result.edits)
+        rows = [np.array(pilot.result.edits) != known for pilot in self.pilots]
+        self.fragility = np.mean(rows, axis=0) if rows else np.zeros(len(known))
 
     def sensitivity(self, histograms: Histograms) -> list[Sensitivity]:
         """Stage 1; where ``heard`` is below 1, WER, cost and interval are forecasts."""
