@@ -310,3 +310,21 @@ def test_the_tied_weight_is_stored_once_and_in_int8(granularity: str) -> None:
     assert stored["e.int8"] == (onnx.TensorProto.INT8, [8, 7])
     assert stored["e.scale"] == (onnx.TensorProto.FLOAT, [7] if granularity == "channel" else [])
     assert [name for name, (_, dims) in stored.items() if int(np.prod(dims)) >= 56] == ["e.int8"]
+
+
+def test_a_group_norm_between_convolutions_in_windows_is_that_of_the_simulation_and_sums_by_a_product() -> None:
+    def write(g: Graph) -> Any:
+        x = g.group_norm(g.conv1d("x", "c", bias=False), "n", "lengths", groups=8, eps=1e-3)
+        return g.conv1d(x, "d", bias=False)
+
+    weights = {"c.weight": (8, 8, 1), "n.weight": (8,), "n.bias": (8,), "d.weight": (8, 8, 1)}
+    graph = built(Case(X | LENGTHS, write, weights))
+    scheme = {"c": (GRID,), "d": (GRID,)}
+    proto = to_onnx(graph, scheme)
+    assert "ReduceSum" not in {node.op_type for node in proto.graph.node}
+    values = drawn(graph, 11, 0)
+    expected = simulated(graph, scheme, values)["out0"].numpy()
+    for optimise in (True, False):
+        found = in_onnx(proto, values, optimise=optimise)["out0"]
+        for row, want, steps in zip(found, expected, values["lengths"].tolist(), strict=True):
+            np.testing.assert_allclose(row[:steps], want[:steps], rtol=1e-4, atol=2e-5)

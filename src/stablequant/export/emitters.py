@@ -75,19 +75,31 @@ def _layer_norm(w: Writer, node: Node) -> None:
 
 @emitter("group_norm")
 def _group_norm(w: Writer, node: Node) -> None:
-    """With one group the statistics are over time and channels, with a group a channel over time alone."""
+    """With one group the statistics are over time and channels, with a group a channel over time alone.
+
+    ONNX Runtime sums over time fast where time is the last axis, to which it turns values between two convolutions. Where those
+    are in windows it is not, and the sum is written as a product with the valid steps.
+    """
     x, lengths = node.inputs
     channels, groups = w.float_weight(node, "weight").shape[0], node.attrs["groups"]
     if groups not in (1, channels):
         what = f"{node.name}: {groups} groups of {channels} channels"
         raise ExportError(what, expected="one group, or one a channel")
-    axes = w.constant([1, 2] if groups == 1 else [1])
-    within = w.op("Cast", w.op("Unsqueeze", valid(w, x, 1, lengths), w.constant([2])), to=1)
+    product = groups > 1 and any(w.in_windows(other) for other in w.graph.nodes)
+    axis, axes = (1, []) if product else (2, [1, 2] if groups == 1 else [1])
+    within = w.op("Cast", w.op("Unsqueeze", valid(w, x, 1, lengths), w.constant([axis])), to=1)
     size = w.op("Mul", lengths, w.constant(np.array(channels // groups)))
     count = w.op("Cast", w.op("Unsqueeze", size, w.constant([1, 2])), to=1)
-    mean = w.op("Div", w.op("ReduceSum", w.op("Mul", x, within), axes), count)
-    centred = w.op("Mul", w.op("Sub", x, mean), within)
-    variance = w.op("Div", w.op("ReduceSum", w.op("Mul", centred, centred), axes), count)
+
+    def mean_of(value: str) -> str:
+        total = w.op("MatMul", within, value) if product else w.op("ReduceSum", value, w.constant(axes))
+        return w.op("Div", total, count)
+
+    if product:
+        centred = w.op("Sub", x, mean_of(x))
+    else:
+        centred = w.op("Mul", w.op("Sub", x, mean_of(w.op("Mul", x, within))), within)
+    variance = mean_of(w.op("Mul", centred, centred))
     deviation = w.op("Sqrt", w.op("Add", variance, w.constant(float(node.attrs["eps"]))))
     scaled = w.op("Mul", w.op("Div", centred, deviation), w.parameter(node, "weight"))
     w.op("Add", scaled, w.parameter(node, "bias"), out=node.outputs[0])
