@@ -37,10 +37,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "gamma 0.25; step 0.01": {},
     "gamma 0.25; step 0.05": {"p_step": 0.05},
     "gamma 0.25; step 0.1": {"p_step": 0.1},
+    "racing, gamma 0.25; step 0.01": {"search": "racing"},
+    "racing, gamma 0.25; step 0.1, one p a layer": {"search": "racing", "p_step": 0.1, "p_per_layer": True},
     "gamma 0.5; step 0.1": {"gamma": 0.5, "p_step": 0.1},
     "gamma 1; step 0.1": {"gamma": 1.0, "p_step": 0.1},
     "gamma 0.25, beyond chance; step 0.1": {"beyond_chance": True, "p_step": 0.1},
-    "gamma 0.25; step 0.1, one p a layer": {"p_step": 0.1, "p_per_layer": True},
     "gamma 0.25; even in scale, as many as step 0.1": {"p_step": 0.1, "grid": "scale"},
 }
 
