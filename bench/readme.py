@@ -180,7 +180,7 @@ def search_cost(name: str) -> str:
                     f"{x['seconds'] / 60:.0f}" if counted else "",
                     str(len(x["flagged"])) if counted else "",
                     f"{x['p']:g}" if counted and x["p"] is not None else "",
-                    f"{m[mode]['wer']:.2f}" if "wer" in x else "",
+                    f"{x['wer']:.2f}" if counted and "wer" in x else "",
                 ]
             )
         e, r = m["exact"], m["racing"]
@@ -228,7 +228,7 @@ def search_ablation(name: str) -> str:
     ]
     note = (
         f"Dev: {r['dev_words']} words, float {r['dev_float_wer']:.2f} %; test: {r['test_words']} words, float "
-        f"{r['test_float_wer']:.2f} %; exact search. `{r['command']}`"
+        f"{r['test_float_wer']:.2f} %; exact search where it does not say racing. `{r['command']}`"
     )
     return f"{markdown(head, rows)}\n\n{note}"
 
