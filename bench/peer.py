@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,7 @@ from stablequant.data.speech import Speech
 from stablequant.models.frontend import Transcript
 from stablequant.models.model import SpeechModel
 from stablequant.runtime import footprint
-from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
-from stablequant.runtime.openvino import OpenVinoBackend
+from stablequant.runtime.backends import RUNTIMES
 
 Recognise = Callable[[Sequence[Any]], list[Transcript]]
 Files = dict[str, Path]
@@ -97,10 +97,10 @@ def float_ops(model: SpeechModel, files: Mapping[str, Path]) -> int:
     return kept
 
 
-def in_onnxruntime(name: str, model: SpeechModel, files: Files, **more: Any) -> Peer:
-    """A row for files that ONNX Runtime runs."""
-    backend = OnnxRuntimeBackend(files, threads=1)
-    peak = footprint.measure(files, "onnxruntime", model.frontend).peak_rss_bytes
+def _row(runtime: str, name: str, model: SpeechModel, files: Files, **more: Any) -> Peer:
+    """A row for files that our class for ``runtime`` runs."""
+    backend = RUNTIMES[runtime](files, threads=1)
+    peak = footprint.measure(files, runtime, model.frontend).peak_rss_bytes
     return Peer(
         f"{name} ({backend.name})",
         lambda w: model.frontend.recognize(backend, w),
@@ -111,15 +111,5 @@ def in_onnxruntime(name: str, model: SpeechModel, files: Files, **more: Any) -> 
     )
 
 
-def in_openvino(name: str, model: SpeechModel, files: Files, **more: Any) -> Peer:
-    """A row for files that our OpenVINO class runs."""
-    backend = OpenVinoBackend(files, threads=1)
-    peak = footprint.measure(files, "openvino", model.frontend).peak_rss_bytes
-    return Peer(
-        f"{name} ({backend.name})",
-        lambda w: model.frontend.recognize(backend, w),
-        size(files),
-        float_ops(model, files),
-        peak_rss_bytes=peak,
-        **more,
-    )
+in_onnxruntime = partial(_row, "onnxruntime")
+in_openvino = partial(_row, "openvino")

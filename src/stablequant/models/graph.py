@@ -5,7 +5,7 @@ is measured and what is shipped cannot drift apart, and a projection hidden insi
 quantisation. Sequence values are channels-last, ``[batch, time, channels]``; attention values are
 ``[batch, heads, time, head_size]``. How a backend lays them out in memory is its own affair.
 
-Adding an operation: a method here, a kernel in ``quantize/kernels.py`` and an emitter in ``export/emitters.py``.
+Adding an operation: a method here, a kernel in ``models/kernels.py`` and an emitter in ``export/emitters.py``.
 """
 
 from __future__ import annotations

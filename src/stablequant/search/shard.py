@@ -71,7 +71,7 @@ def run_shard(simulator: Simulator, task: ShardTask) -> Iterator[Piece]:
             before = simulator.multiplications
         outputs = first.run(frontier, simulator.operands(scheme), start=position)
         transcripts = frontend.read_out(simulator.backend(scheme), outputs, features["input_lengths"], drafts)
-        if drafts is None and not scheme:
+        if drafts is None and not scheme and not task.base:  # the others then quantise a layer each
             drafts = tuple(t.tokens for t in transcripts)
         own = simulator.multiplications - before
         if scheme == task.base:
