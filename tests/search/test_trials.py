@@ -151,14 +151,16 @@ def test_progress_ends_where_it_said_it_would_and_counts_what_is_known() -> None
     assert 0 < seen[0][0] < total
 
 
-@pytest.mark.parametrize("change", ["weights", "audio"])
-def test_what_a_result_depends_on_is_part_of_its_key(change: str) -> None:
+@pytest.mark.parametrize("change", ["weights", "audio", "decoding"])
+def test_what_a_result_depends_on_is_part_of_its_key(change: str, monkeypatch) -> None:
     candidate = Candidate("one", {some_layers("graft")[0]: COARSE})
     with Journal(None) as journal:
         trials("graft", journal).run([candidate], "as it is")
         known = len(journal)
         settings = SETTINGS.model_copy(update={"weight_granularity": "tensor"}) if change == "weights" else SETTINGS
-        sounds = speech() if change == "weights" else support.speech(support.CALIBRATION)
+        sounds = support.speech(support.CALIBRATION) if change == "audio" else speech()
+        if change == "decoding":
+            monkeypatch.setattr("stablequant.search.trials.DECODING", 0)
         other = Simulator.under(support.graft(), settings)
         Trials(other, sounds, settings, journal).run([candidate], "changed")
         assert len(journal) == known + len(sounds.shards)

@@ -21,6 +21,9 @@ from stablequant.search.workers import LocalPool, Pool
 #: Told what is running, how many steps of it are done, and how many there are.
 Progress = Callable[[str, int, int], None]
 
+#: Part of every key in a journal: raised when the same candidate would come out otherwise than in an earlier version.
+DECODING = 2
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -105,7 +108,7 @@ class Trials:
         """Hash what every result depends on."""
         self._shard_keys = [self.speech.shard_key(shard) for shard in self.speech.shards]
         weights = [self.settings.bits, self.settings.weight_granularity, self.settings.weight_method]
-        self._context = [self.simulator.model.fingerprint, weights]
+        self._context = [DECODING, self.simulator.model.fingerprint, weights]
 
     def run(
         self,
