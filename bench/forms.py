@@ -1,8 +1,8 @@
-"""What each form of the graph is worth in ONNX Runtime: files written with one form after another, timed in turns.
+"""What each form of the graph is worth: files written with one form after another, timed in turns.
 
     python bench/forms.py build/bench/moonshine-tiny-planes build/bench/wavlm-graft
 
-The first graph of each run (of a seq2seq model its encoder), one thread. Writes bench/results/forms.json.
+The first graph of each run (of a seq2seq model its encoder) in each runtime, one thread. Writes bench/results/forms.json.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import os
 import statistics
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,8 @@ from stablequant.export.recipe import RECIPES  # noqa: E402
 from stablequant.models.model import SpeechModel  # noqa: E402
 from stablequant.quantize.plan import Plan  # noqa: E402
 from stablequant.report.tables import table  # noqa: E402
+from stablequant.runtime.backends import RUNTIMES  # noqa: E402
 from stablequant.runtime.latency import interleaved  # noqa: E402
-from stablequant.runtime.onnxruntime import OnnxRuntimeBackend  # noqa: E402
 from stablequant.runtime.processor import machine  # noqa: E402
 from stablequant.serve import open_plan  # noqa: E402
 
@@ -38,23 +37,36 @@ ROUNDS = 15
 CASES = ((2, 1), (10, 1), (10, 8))
 
 
-def files(plan: Plan, model: SpeechModel) -> Iterator[tuple[str, bytes]]:
+def onnxruntime_files(plan: Plan, model: SpeechModel) -> Iterator[tuple[str, bytes]]:
     """The graph in float, then in int8 with no form, and with one more each time."""
     recipe, scheme, graph = RECIPES["onnxruntime"], plan.scheme(), model.graphs[0]
-    plain = replace(recipe, float_convolutions=False)
-    added = mock.patch.object(attention, "_brings_padding", lambda w, product: False)
-    no_windows = mock.patch.object(onnx, "LONGEST_WINDOW", 0)
-    for name, chosen, form, without in (
-        ("float32", {}, recipe, ()),
-        ("int8, as for other targets, mask added", scheme, plain, (added,)),
-        ("planes added before one convolution", scheme, recipe, (added, no_windows)),
-        ("mask in the product", scheme, recipe, (no_windows,)),
-        ("convolutions in windows", scheme, recipe, ()),
-    ):
-        with ExitStack() as stack:
-            for patch in without:
-                stack.enter_context(patch)
-            yield name, onnx.to_onnx(graph, chosen, form).SerializeToString()
+    convolutions = replace(recipe, windows=())
+    plain = replace(convolutions, float_convolutions=False)
+    with mock.patch.object(attention, "_brings_padding", lambda w, product: False):
+        yield "int8, plain, mask added", onnx.to_onnx(graph, scheme, plain).SerializeToString()
+        yield "planes added before one convolution", onnx.to_onnx(graph, scheme, convolutions).SerializeToString()
+    yield "mask in the product", onnx.to_onnx(graph, scheme, convolutions).SerializeToString()
+    yield "convolutions in windows", onnx.to_onnx(graph, scheme, recipe).SerializeToString()
+    both = replace(recipe, windows=(1, 2))
+    yield "not taken: of two planes too", onnx.to_onnx(graph, scheme, both).SerializeToString()
+    yield "float32", onnx.to_onnx(graph, {}, recipe).SerializeToString()
+    in_windows = replace(recipe, windows=(0, 1))
+    yield "not taken: float32 in windows", onnx.to_onnx(graph, {}, in_windows).SerializeToString()
+
+
+def openvino_files(plan: Plan, model: SpeechModel) -> Iterator[tuple[str, bytes]]:
+    """As for ONNX Runtime."""
+    recipe, scheme, graph = RECIPES["openvino"], plan.scheme(), model.graphs[0]
+    convolutions = replace(recipe, windows=())
+    with mock.patch.object(attention, "_brings_padding", lambda w, product: False):
+        yield "int8, plain, mask added", onnx.to_onnx(graph, scheme, convolutions).SerializeToString()
+    yield "mask in the product", onnx.to_onnx(graph, scheme, convolutions).SerializeToString()
+    yield "convolutions in windows", onnx.to_onnx(graph, scheme, recipe).SerializeToString()
+    yield "float32", onnx.to_onnx(graph, {}, recipe).SerializeToString()
+    yield "float32, convolutions as they are", onnx.to_onnx(graph, {}, convolutions).SerializeToString()
+
+
+FILES = {"onnxruntime": onnxruntime_files, "openvino": openvino_files}
 
 
 def main() -> None:
@@ -67,22 +79,30 @@ def main() -> None:
     for run, checkpoint in zip(arguments.runs, arguments.checkpoint or [""] * len(arguments.runs), strict=True):
         plan, model = open_plan(run, checkpoint)
         graph, rate = model.graphs[0].name, model.frontend.sampling_rate
-        backends = {name: OnnxRuntimeBackend({graph: file}, threads=1) for name, file in files(plan, model)}
+        backends = {
+            (runtime, form): RUNTIMES[runtime]({graph: file}, threads=1)
+            for runtime, forms in FILES.items()
+            for form, file in forms(plan, model)
+        }
         for seconds, batch in CASES:
             noise = 0.1 * np.random.default_rng(0).standard_normal((batch, seconds * rate)).astype(np.float32)
             feeds = model.frontend.features(list(noise))
-            runners = {n: lambda item, b=b, graph=graph: b.run(graph, item) for n, b in backends.items()}
+            runners = {key: lambda item, b=b, graph=graph: b.run(graph, item) for key, b in backends.items()}
             times = interleaved(runners, [feeds], ROUNDS)
-            # Round by round, so that a slow one is slow for both.
-            ratios = {n: [f / s for f, s in zip(times["float32"], taken, strict=True)] for n, taken in times.items()}
-            speeds = {name: round(statistics.median(values), 4) for name, values in ratios.items()}
-            rows.append({"model": run.name, "graph": graph, "seconds": seconds, "batch": batch, "speeds": speeds})
-            print(
-                table(
-                    [f"{run.name}, {seconds} s, batch {batch}", "speed"], [[n, f"{s:.2f}"] for n, s in speeds.items()]
-                )
-            )
-    result = {"machine": machine(), "runtime": OnnxRuntimeBackend({}).name, "rounds": ROUNDS, "rows": rows}
+            for runtime in FILES:
+                of_float = times[runtime, "float32"]
+                # Round by round, so that a slow one is slow for both.
+                ratios = {
+                    form: [f / s for f, s in zip(of_float, taken, strict=True)]
+                    for (of, form), taken in times.items()
+                    if of == runtime
+                }
+                speeds = {form: round(statistics.median(values), 4) for form, values in ratios.items()}
+                case = {"model": run.name, "graph": graph, "runtime": runtime, "seconds": seconds, "batch": batch}
+                rows.append(case | {"speeds": speeds})
+                head = [f"{run.name}, {runtime}, {seconds} s, batch {batch}", "speed"]
+                print(table(head, [[form, f"{speed:.2f}"] for form, speed in speeds.items()]), flush=True)
+    result = {"machine": machine(), "runtimes": [b({}).name for b in RUNTIMES.values()], "rounds": ROUNDS, "rows": rows}
     (ROOT / "bench" / "results" / "forms.json").write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -301,10 +301,15 @@ def benchmark(name: str) -> str:
 def forms(name: str) -> str:
     """What each form of the graph is worth."""
     r = result(name)
-    cases = [f"{x['model']}, {x['seconds']:g} s, batch {x['batch']}" for x in r["rows"]]
-    rows = [[form, *(f"{x['speeds'][form]:.2f}" for x in r["rows"])] for form in r["rows"][0]["speeds"]]
+    cases = list(dict.fromkeys(f"{x['model']}, {x['seconds']:g} s, batch {x['batch']}" for x in r["rows"]))
+    runtimes = list(dict.fromkeys(x["runtime"] for x in r["rows"]))
+    rows = []
+    for runtime in runtimes:
+        cells = [x["speeds"] for x in r["rows"] if x["runtime"] == runtime]
+        rows += [[f"{runtime}: {form}", *(f"{speeds[form]:.2f}" for speeds in cells)] for form in cells[0]]
     graphs = ", ".join(dict.fromkeys(f"{x['model']}: {x['graph']}" for x in r["rows"]))
-    note = f"{graphs}; one thread, medians of the ratios in {r['rounds']} rounds; {r['runtime']}, {cpu(r)}."
+    note = f"{graphs}; one thread, against float32 in the same runtime, medians of the ratios in {r['rounds']} rounds; "
+    note += f"{' and '.join(r['runtimes'])}; {cpu(r)}."
     return f"{markdown(['', *cases], rows)}\n\n{note}"
 
 

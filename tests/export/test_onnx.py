@@ -59,12 +59,11 @@ def readers(proto: onnx.ModelProto, value: str) -> list[onnx.NodeProto]:
 
 
 def through_windows(proto: onnx.ModelProto, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """What reads a node's output, behind the slices of a convolution's windows and what puts them side by side."""
+    """What reads a node's output, behind what gathers a convolution's windows."""
     found = readers(proto, node.output[0])
-    if {reader.op_type for reader in found} != {"Slice"}:
-        return found
-    (concat,) = {reader.output[0] for part in found for reader in readers(proto, part.output[0])}
-    return readers(proto, concat)
+    while {reader.op_type for reader in found} in ({"Gather"}, {"Reshape"}):
+        found = readers(proto, found[0].output[0])
+    return found
 
 
 def run_both(backend: Any, name: str, sounds: Sequence[np.ndarray], ids: Tensor) -> list[dict[str, np.ndarray]]:
@@ -234,8 +233,8 @@ def test_every_planned_layer_multiplies_an_int8_weight_with_a_quantised_activati
                 activation = by_output[activation.input[0]]
             assert activation.op_type == "DequantizeLinear"
             codes = by_output[activation.input[0]]
-            if codes.op_type == "Concat":  # a convolution's windows
-                codes = by_output[by_output[codes.input[0]].input[0]]
+            while codes.op_type in ("Reshape", "Gather"):  # a convolution's windows
+                codes = by_output[codes.input[0]]
             assert codes.op_type == "QuantizeLinear"
             seen.append((graph_name, weight.input[0].removesuffix(".int8")))
     planned = [(op.graph, op.node.weights["weight"]) for op in model.ops()]

@@ -10,7 +10,8 @@ import pytest
 import support
 
 from stablequant.export.onnx import to_onnx
-from stablequant.runtime.onnxruntime import CONFIGURATION, DISABLED
+from stablequant.runtime import onnxruntime as backend
+from stablequant.runtime.onnxruntime import DISABLED, EXACT
 
 
 @pytest.mark.parametrize("name", support.MODELS)
@@ -22,7 +23,7 @@ def test_products_are_int8_kernels_and_nothing_is_computed_in_every_run_that_can
         proto = to_onnx(graph, support.scheme(name))
         options = onnxruntime.SessionOptions()
         options.optimized_model_filepath = str(tmp_path / f"{graph.name}.onnx")
-        for key, value in CONFIGURATION.items():
+        for key, value in EXACT.items():
             options.add_session_config_entry(key, value)
         onnxruntime.InferenceSession(proto.SerializeToString(), options, disabled_optimizers=list(DISABLED))
         optimised = onnx.load(options.optimized_model_filepath).graph
@@ -34,3 +35,13 @@ def test_products_are_int8_kernels_and_nothing_is_computed_in_every_run_that_can
             assert node.op_type != "Conv" or node.input[1] in constants
             assert node.op_type != "DequantizeLinear" or node.input[0] not in constants
             assert node.op_type != "Identity" or node.input[0] not in made
+
+
+def test_products_of_uint8_and_int8_are_left_as_they_are_where_they_cannot_overflow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those of uint8 and uint8 take twice as long there."""
+    monkeypatch.setattr(backend, "int8_overflows", lambda: False)
+    assert backend.configuration() == {}
+    monkeypatch.setattr(backend, "int8_overflows", lambda: True)
+    assert backend.configuration() == EXACT

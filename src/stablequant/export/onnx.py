@@ -23,8 +23,8 @@ from stablequant.models.graph import Graph, Node
 from stablequant.quantize.plan import Scheme
 
 OPSET = 21
-#: The widest kernel whose convolution is written in windows: it takes a node a step, and moves each code as often.
-LONGEST_WINDOW = 16
+#: How often each step may be copied where a convolution is written in windows.
+MOST_COPIES = 4
 _TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
 
 
@@ -102,9 +102,9 @@ class Writer:
     def in_windows(self, node: Node) -> bool:
         """Whether a convolution is written as a linear layer over the windows that its kernel sees (export/products.py)."""
         grids, a = self.quantised(node.name), node.attrs
-        if node.kind != "conv1d" or grids is None or not self.recipe.float_convolutions:
+        if node.kind != "conv1d" or (0 if grids is None else grids[0].planes) not in self.recipe.windows:
             return False
-        return grids[0].planes == 1 and a["groups"] == 1 and a["padding"] == 0 and a["kernel"] <= LONGEST_WINDOW
+        return a["groups"] == 1 and a["padding"] == 0 and a["kernel"] <= MOST_COPIES * a["stride"]
 
     def _computed_in_float(self, node: Node) -> bool:
         return node.kind == "conv1d" and self.recipe.float_convolutions and not self.in_windows(node)
@@ -125,7 +125,7 @@ class Writer:
         q = quantize_weight(weight, scales).numpy()
         scale = scales.numpy().reshape(-1)
         if transposed:
-            q = q.transpose(*range(q.ndim)[::-1]).reshape(-1, len(q))
+            q = _turned(q)
         moved = 128 if self.products(node) == 2 and self.recipe.move_shared_weights else 0
         kind = np.uint8 if moved else np.int8
         shape = scale.shape if len(scale) > 1 else ()
@@ -141,7 +141,7 @@ class Writer:
         key = node.weights["weight"]
         if self.quantised(node.attrs.get("tied", node.name)) is None:
             array = self.float_weight(node, "weight")
-            return self.constant(array.T if transposed else array, np.float32, key + ".T" if transposed else key)
+            return self.constant(_turned(array) if transposed else array, np.float32, key + ".T" if transposed else key)
 
         def write() -> str:
             *operands, axis = self.int8_weight(node, transposed=transposed)
@@ -159,8 +159,12 @@ class Writer:
         return self.once(("activation", value, params), lambda: self.dequantised(self.codes(value, params), params))
 
     def codes(self, value: str, params: QuantParams) -> str:
-        """``value`` as codes of 8 bits on a grid."""
-        return self.op("QuantizeLinear", value, self.constant(float(params.scale)), self._zero_point(params))
+        """``value`` as codes of 8 bits on a grid; readers share them."""
+
+        def write() -> str:
+            return self.op("QuantizeLinear", value, self.constant(float(params.scale)), self._zero_point(params))
+
+        return self.once(("codes", value, params), write)
 
     def dequantised(self, codes: str, params: QuantParams) -> str:
         """What ``codes`` of a grid stand for."""
@@ -172,13 +176,8 @@ class Writer:
         return self.constant(np.array(params.zero_point + 128), np.uint8)
 
     def remainder(self, value: str, params: QuantParams) -> str:
-        """What the first plane leaves of ``value``, through a pair of its own."""
-
-        def write() -> str:
-            rest = self.op("Sub", value, self.activation(value, params))
-            return self.activation(rest, params.remainder)
-
-        return self.once(("remainder", value, params), write)
+        """What the first plane leaves of ``value``."""
+        return self.once(("remainder", value, params), lambda: self.op("Sub", value, self.activation(value, params)))
 
     # -- result ------------------------------------------------------------------------------------------------------
 
@@ -217,6 +216,11 @@ class Writer:
             producer_name="stablequant",
             producer_version=__version__,
         )
+
+
+def _turned(weight: NDArray[Any]) -> NDArray[Any]:
+    """``[out, in]`` as ``[in, out]``; ``[out, in, kernel]`` as ``[kernel * in, out]``."""
+    return weight.transpose(*range(weight.ndim)[::-1]).reshape(-1, len(weight))
 
 
 def to_onnx(

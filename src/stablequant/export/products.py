@@ -4,25 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
+from stablequant.affine import QuantParams
 from stablequant.export.onnx import Writer
+from stablequant.export.steps import counted, steps
 from stablequant.models.graph import Node
 
-#: As the end of a slice: behind the last step.
-LAST = 2**31 - 1
+
+def _as_it_is(value: str) -> str:
+    return value
 
 
-def linear(w: Writer, node: Node) -> None:
-    """A matrix product, and the bias by itself: as one node, a Gemm, ONNX Runtime has no int8 kernel of it."""
+def linear(w: Writer, node: Node, moved: Callable[[str], str] = _as_it_is) -> None:
+    """A matrix product, and the bias by itself: as one node, a Gemm, ONNX Runtime has no int8 kernel of it.
+
+    ``moved`` is done to the input, if it is quantised to its codes of 8 bits, before it is multiplied.
+    """
     weight = w.weight(node, transposed=True)
 
     def multiply(x: str, out: str | None = None) -> str:
         return w.op("MatMul", x, weight, out=out)
 
     if "bias" in node.weights:
-        product = _product(w, node, node.inputs[0], multiply, f"{node.name}.product")
+        product = _product(w, node, node.inputs[0], multiply, f"{node.name}.product", moved)
         w.op("Add", product, w.parameter(node, "bias"), out=node.outputs[0])
     else:
-        _product(w, node, node.inputs[0], multiply, node.outputs[0])
+        _product(w, node, node.inputs[0], multiply, node.outputs[0], moved)
 
 
 def conv1d(w: Writer, node: Node) -> None:
@@ -49,24 +57,33 @@ def conv1d(w: Writer, node: Node) -> None:
 
 
 def _in_windows(w: Writer, node: Node) -> None:
-    """A convolution as a linear layer over the windows that its kernel sees, put side by side as codes of 8 bits.
+    """A convolution as a linear layer over the windows that its kernel sees.
 
-    ONNX Runtime has an int8 kernel of that, and none of a convolution whose output is not on a grid.
+    ONNX Runtime has an int8 kernel of that, and none of a convolution whose output is not on a grid. OpenVINO has both, but
+    turns the axes of a convolution's input and output round, which is more work than gathering windows.
     """
-    (params,) = w.quantised(node.name) or ()
-    kernel, codes = node.attrs["kernel"], w.codes(node.inputs[0], params)
-    axis, stride = w.constant([1]), w.constant([node.attrs["stride"]])
-    parts = [
-        w.op("Slice", codes, w.constant([i]), w.constant([i - kernel + 1 or LAST]), axis, stride) for i in range(kernel)
-    ]
-    windows = w.dequantised(w.op("Concat", *parts, axis=2) if kernel > 1 else parts[0], params)
-    bias = "bias" in node.weights
-    product = w.op("MatMul", windows, w.weight(node, transposed=True), out=None if bias else node.outputs[0])
-    if bias:
-        w.op("Add", product, w.parameter(node, "bias"), out=node.outputs[0])
+    width = node.attrs["kernel"] * w.float_weight(node, "weight").shape[1]
+
+    def windows(held: str) -> str:
+        numbers = w.once(("windows", node.name), lambda: _window_steps(w, node))
+        return w.op("Reshape", w.op("Gather", held, numbers, axis=1), w.constant([0, 0, width]))
+
+    linear(w, node, windows)
 
 
-def _product(w: Writer, node: Node, x: str, multiply: Callable[..., str], out: str) -> str:
+def _window_steps(w: Writer, node: Node) -> str:
+    """``[T', kernel]``: which steps of the input each window holds."""
+    a = node.attrs
+    kernel, stride = w.constant(np.array(a["kernel"])), w.constant(np.array(a["stride"]))
+    room = w.op("Sub", w.op("Add", steps(w, node.inputs[0], 1), stride), kernel)
+    numbers = counted(w, w.constant(np.array(0)), w.op("Div", room, stride))
+    first = w.op("Unsqueeze", w.op("Mul", numbers, stride), w.constant([1]))
+    return w.op("Add", first, w.constant(list(range(a["kernel"]))))
+
+
+def _product(
+    w: Writer, node: Node, x: str, multiply: Callable[..., str], out: str, moved: Callable[[str], str] = _as_it_is
+) -> str:
     """``multiply`` of ``x``, which is rounded where the scheme says so.
 
     Two planes are multiplied one by one and the products added, or added and multiplied once where the target's kernel is a
@@ -74,11 +91,15 @@ def _product(w: Writer, node: Node, x: str, multiply: Callable[..., str], out: s
     """
     params = w.quantised(node.name)
     if params is None:
-        return multiply(x, out=out)
-    held = w.activation(x, params[0])
+        return multiply(moved(x), out=out)
+
+    def rounded(value: str, grid: QuantParams) -> str:
+        return w.activation(value, grid) if moved is _as_it_is else w.dequantised(moved(w.codes(value, grid)), grid)
+
+    held = rounded(x, params[0])
     if params[0].planes == 1:
         return multiply(held, out=out)
-    rest = w.remainder(x, params[0])
+    rest = rounded(w.remainder(x, params[0]), params[0].remainder)
     if w.products(node) == 1:
         return multiply(w.op("Add", held, rest), out=out)
     return w.op("Add", multiply(held), multiply(rest), out=out)

@@ -20,15 +20,17 @@ class Recipe:
             the head's weight gathers its codes, so that the table is never written out in float.
         move_shared_weights: Weights with two readers, those of two products, are uint8 instead of int8 (see
             ``Writer.int8_weight``).
-        float_convolutions: The target computes a convolution in float from its int8 operands. One with its input in one plane is
-            written as a linear layer over the windows that its kernel sees, which has an int8 kernel; two of them would take
-            longer than the float convolution, so two planes are added before that instead of after it.
+        windows: A convolution whose input is in so many planes (0: in float) is written as a linear layer over the windows that
+            its kernel sees, because the target is faster at that.
+        float_convolutions: The target computes a convolution in float from its int8 operands, so two planes are added before
+            it instead of after it.
     """
 
     target: str
     signed: bool = False
     strict: bool = False
     move_shared_weights: bool = False
+    windows: tuple[int, ...] = ()
     float_convolutions: bool = False
 
     def check(self, plan: Plan) -> None:
@@ -43,8 +45,8 @@ class Recipe:
 RECIPES = {
     recipe.target: recipe
     for recipe in (
-        Recipe("onnxruntime", move_shared_weights=True, float_convolutions=True),
-        Recipe("openvino"),
+        Recipe("onnxruntime", move_shared_weights=True, windows=(1,), float_convolutions=True),
+        Recipe("openvino", windows=(0, 1, 2)),
         Recipe("tensorrt", signed=True, strict=True),
     )
 }

@@ -9,11 +9,18 @@ from typing import Any
 from numpy.typing import NDArray
 
 from stablequant.errors import ExportError, memory_ran_out
+from stablequant.runtime.processor import int8_overflows
 
 #: ONNX Runtime folds MatMul + Add into Gemm, which its int8 fusions do not know: a quantised layer then runs in float.
 DISABLED = ("MatMulAddFusion",)
-#: x86 without VNNI adds two products of uint8 and int8 in 16 bits, which can overflow; uint8 by uint8 cannot, and is as fast.
-CONFIGURATION = {"session.x64quantprecision": "1"}
+#: x86 without VNNI adds two products of uint8 and int8 in 16 bits, which can overflow; uint8 by uint8 cannot, as fast there.
+#: With VNNI the former is right, and twice as fast as the latter (docs/performance.md).
+EXACT = {"session.x64quantprecision": "1"}
+
+
+def configuration() -> dict[str, str]:
+    """Settings of a session that this processor needs to be right."""
+    return EXACT if int8_overflows() else {}
 
 
 class OnnxRuntimeBackend:
@@ -34,7 +41,7 @@ class OnnxRuntimeBackend:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what it logs as an error it raises as well
-        for key, value in CONFIGURATION.items():
+        for key, value in configuration().items():
             options.add_session_config_entry(key, value)
         if threads is not None:
             options.intra_op_num_threads = threads
