@@ -102,7 +102,12 @@ def main() -> None:
                 rows.append(case | {"speeds": speeds})
                 head = [f"{run.name}, {runtime}, {seconds} s, batch {batch}", "speed"]
                 print(table(head, [[form, f"{speed:.2f}"] for form, speed in speeds.items()]), flush=True)
-    result = {"machine": machine(), "runtimes": [b({}).name for b in RUNTIMES.values()], "rounds": ROUNDS, "rows": rows}
+    result = {
+        "machine": machine(),
+        "runtimes": [RUNTIMES[runtime]({}).name for runtime in FILES],
+        "rounds": ROUNDS,
+        "rows": rows,
+    }
     (ROOT / "bench" / "results" / "forms.json").write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -28,7 +28,7 @@ from stablequant.models.frontend import Frontend  # noqa: E402
 from stablequant.models.load import load_frontend  # noqa: E402
 from stablequant.pipeline import decode  # noqa: E402
 from stablequant.report.tables import table  # noqa: E402
-from stablequant.runtime.backends import RUNTIMES, open_exported  # noqa: E402
+from stablequant.runtime.backends import installed, open_exported  # noqa: E402
 from stablequant.runtime.processor import machine  # noqa: E402
 from stablequant.runtime.transcribe import transcribe  # noqa: E402
 
@@ -95,7 +95,7 @@ def main() -> None:
         together = decode(frontend, {"test": chosen}, Settings())["test"]
         reading = time.perf_counter() - began
         alone = decode(frontend, {"test": chosen}, Settings(batch_size=1))["test"]
-        for runtime in RUNTIMES:
+        for runtime in installed():
             try:
                 backend = open_exported(folder, frontend.shape, runtime=runtime, threads=1)
             except ModelError:

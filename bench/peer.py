@@ -43,14 +43,14 @@ class Material:
         model: The float model.
         files: Its ONNX files, in float.
         feeds: Calibration inputs of each graph.
-        dev: Speech with text, for those that ask how good they are.
+        dev: Speech with text, for those that ask how good they are; None: there is none.
         work: A folder for what they write.
     """
 
     model: SpeechModel
     files: Files
     feeds: Feeds
-    dev: Speech
+    dev: Speech | None
     work: Path
 
 

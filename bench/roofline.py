@@ -29,7 +29,7 @@ from stablequant.models.execute import Executor  # noqa: E402
 from stablequant.models.graph import Graph, Input, Node  # noqa: E402
 from stablequant.quantize.plan import Scheme  # noqa: E402
 from stablequant.report.tables import table  # noqa: E402
-from stablequant.runtime.backends import RUNTIMES  # noqa: E402
+from stablequant.runtime.backends import RUNTIMES, installed  # noqa: E402
 from stablequant.runtime.latency import interleaved  # noqa: E402
 from stablequant.runtime.processor import machine  # noqa: E402
 from stablequant.serve import open_plan  # noqa: E402
@@ -80,10 +80,10 @@ def operations(graph: Graph, node: Node, shape: Shape) -> int:
 def times(graph: Graph, scheme: Scheme, values: Mapping[str, Any]) -> dict[tuple[str, str], float]:
     """Fewest seconds of ``graph`` in float and in int8, in each runtime, all in turns: other work on the machine is no limit."""
     recognisers, names = {}, {}
-    for runtime, backend_of in RUNTIMES.items():
+    for runtime in installed():
         for kind, chosen in (("float", {}), ("int8", scheme)):
             proto = to_onnx(graph, chosen, recipe_for(runtime))
-            backend = backend_of({"g": proto.SerializeToString()}, threads=1)
+            backend = RUNTIMES[runtime]({"g": proto.SerializeToString()}, threads=1)
             label = f"{kind}, {runtime}"
             names[label] = (kind, runtime)
             recognisers[label] = lambda item, b=backend: b.run("g", item)
@@ -177,7 +177,7 @@ def main() -> None:
         "seconds": arguments.seconds,
         "rounds": ROUNDS,
         "machine": machine(),
-        "runtimes": [backend_of({}).name for backend_of in RUNTIMES.values()],
+        "runtimes": [RUNTIMES[runtime]({}).name for runtime in installed()],
         "rows": rows,
         **summary(rows, times(graph, scheme, values)),
     }

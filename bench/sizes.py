@@ -1,11 +1,13 @@
-"""Models of usual sizes, random weights: the int8 file beside every float backend.
+"""Models of usual sizes, random weights: the int8 file beside every float backend and other ways to int8.
 
-    python bench/sizes.py [--threads 1] [--seconds 10]
+    pip install '.[peers]'
+    python bench/sizes.py [--threads 1] [--seconds 10] [--no-peers]
 
 wav2vec2-base and HuBERT-large as their configurations have them. Random weights transcribe nothing, so there is no error rate,
-and grids come from one pass over noise instead of a search; neither changes a time. The baseline is the fastest of ONNX Runtime
-and OpenVINO on the graph without a plan, transformers' own model in PyTorch, and the same compiled. All take turns. Memory and
-load time come from a process of their own each. A backend that fails is listed with its reason. Writes bench/results/sizes.json.
+and grids come from one pass over noise instead of a search; neither changes a time. The baseline is the fastest float32 of ONNX
+Runtime and OpenVINO on the graph without a plan, transformers' own model in PyTorch, and the same compiled; where the processor
+computes in bfloat16 there are rows for that. All take turns. Memory and load time come from a process of their own each. A
+backend or peer that fails is listed with its reason. Writes bench/results/sizes.json.
 """
 
 from __future__ import annotations
@@ -15,8 +17,7 @@ import gc
 import json
 import os
 import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,6 +27,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch starts its t
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from large import ROOT, checkpoint, hubert_large  # noqa: E402
+from peer import Material, Peer  # noqa: E402
+from peer_quantisers import PEERS  # noqa: E402
 from transformers import AutoModelForCTC, PreTrainedModel, Wav2Vec2Config, Wav2Vec2ForCTC  # noqa: E402
 
 from stablequant.config import Settings  # noqa: E402
@@ -36,9 +39,9 @@ from stablequant.models.model import SpeechModel  # noqa: E402
 from stablequant.observe.collect import observe  # noqa: E402
 from stablequant.report.tables import table  # noqa: E402
 from stablequant.runtime import footprint  # noqa: E402
-from stablequant.runtime.backends import RUNTIMES  # noqa: E402
+from stablequant.runtime.backends import RUNTIMES, installed, target_of  # noqa: E402
 from stablequant.runtime.latency import interleaved  # noqa: E402
-from stablequant.runtime.processor import machine  # noqa: E402
+from stablequant.runtime.processor import has_bfloat16, machine  # noqa: E402
 from stablequant.search import schemes  # noqa: E402
 
 WORK = ROOT / "build" / "bench"
@@ -46,7 +49,9 @@ SIZES: dict[str, tuple[Path, Callable[[], PreTrainedModel]]] = {
     "wav2vec2-base": (WORK / "sizes" / "wav2vec2-base-random", lambda: Wav2Vec2ForCTC(Wav2Vec2Config(vocab_size=32))),
     "HuBERT-large": (WORK / "large" / "hubert-large-random", hubert_large),
 }
-ROUNDS = 3
+ROUNDS = 5
+#: Peers whose other modes give graphs of the same speed.
+BESIDE = ("ONNX Runtime, dynamic", "ONNX Runtime, static, percentile", "NNCF, post-training", "torchao, dynamic")
 Feeds = Mapping[str, Any]
 
 
@@ -56,81 +61,133 @@ def noise(seconds: float) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def write(model: SpeechModel, folder: Path) -> dict[tuple[str, str], Path]:
-    """Files by kind and runtime: the graph in float, and all of it in int8, each input in one plane."""
+    """Files by kind and target: the graph in float, and all of it in int8, each input in one plane."""
     scheme = schemes.uniform(observe(model, [[noise(2.0)]]), "max", Settings())
     files = {}
-    for runtime in RUNTIMES:
-        for kind, chosen in (("float32", {}), ("int8", scheme)):
-            files[kind, runtime] = folder / f"{kind}.{runtime}.onnx"
-            proto = to_onnx(model.graphs[0], chosen, recipe_for(runtime))
-            files[kind, runtime].write_bytes(proto.SerializeToString())
+    for target in installed():
+        for kind, chosen in (("float", {}), ("int8", scheme)):
+            files[kind, target] = folder / f"{kind}.{target}.onnx"
+            proto = to_onnx(model.graphs[0], chosen, recipe_for(target))
+            files[kind, target].write_bytes(proto.SerializeToString())
     return files
 
 
-def in_torch(path: Path, feeds: Feeds, told: dict[str, Any]) -> dict[str, Callable[[Any], object]]:
-    """Transformers' own model, as it is and compiled; ``told`` gets what compiling took, or why it failed."""
-    network = AutoModelForCTC.from_pretrained(path, dtype=torch.float32).eval()
+def in_torch(path: Path, feeds: Feeds, left_out: dict[str, str]) -> dict[str, Callable[[Any], object]]:
+    """Transformers' own model, as it is, compiled, and in bfloat16; ``left_out`` gets why compiling failed."""
     values = torch.from_numpy(feeds["input_values"])
 
-    def run(way: Callable[..., Any]) -> object:
+    def run(way: Callable[..., Any], values: torch.Tensor = values) -> object:
         with torch.inference_mode():
             return way(values)
 
+    network = AutoModelForCTC.from_pretrained(path, dtype=torch.float32).eval()
     found: dict[str, Callable[[Any], object]] = {"float32, torch": lambda _: run(network)}
-    began = time.perf_counter()
     try:
         compiled = torch.compile(network)
         run(compiled)
-        told["compile_seconds"] = round(time.perf_counter() - began, 1)
         found["float32, torch, compiled"] = lambda _: run(compiled)
     except Exception as error:  # whatever it fails with is its result
-        told["left_out"] = {"torch, compiled": f"{type(error).__name__}: {str(error).splitlines()[0]}"}
+        left_out["float32, torch, compiled"] = reason(error)
+    if has_bfloat16():
+        half = AutoModelForCTC.from_pretrained(path, dtype=torch.bfloat16).eval()
+        found["bfloat16, torch"] = lambda _: run(half, values.bfloat16())
     return found
 
 
-def measure(name: str, seconds: float, threads: int) -> dict[str, Any]:
-    """One size of model on so many threads."""
+def in_pt2e(path: Path, feeds: Feeds) -> Callable[[Any], object]:
+    """PyTorch's own static int8 for x86: exported, observed, converted, compiled, all for this length of audio."""
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+    from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+
+    values = torch.from_numpy(feeds["input_values"])
+    network = AutoModelForCTC.from_pretrained(path, dtype=torch.float32).eval()
+    with torch.no_grad(), torch._inductor.config.patch(freezing=True):
+        quantiser = x86.X86InductorQuantizer()
+        quantiser.set_global(x86.get_default_x86_inductor_quantization_config())
+        prepared = prepare_pt2e(torch.export.export(network, (values,)).module(), quantiser)
+        prepared(values)
+        compiled = torch.compile(convert_pt2e(prepared))
+        compiled(values)
+
+    def run(_: Any) -> object:
+        with torch.no_grad():
+            return compiled(values)
+
+    return run
+
+
+def reason(error: Exception) -> str:
+    """Why something is left out, in a line."""
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+
+
+def peers(model: SpeechModel, file: Path, work: Path, left_out: dict[str, str]) -> Iterator[Peer]:
+    """Other ways to int8. They calibrate on noise: what they do to words is in bench/peers.py."""
+    feeds = {"model": [dict(model.frontend.features([noise(2.0)]))]}
+    material = Material(model, {"model": file}, feeds, None, work)
+    for name in BESIDE:
+        try:
+            yield PEERS[name](material)
+        except Exception as error:  # whatever a peer fails with is its result
+            left_out[name] = reason(error)
+
+
+def measure(name: str, seconds: float, threads: int, *, beside: bool) -> dict[str, Any]:
+    """One size of model on so many threads, and with ``beside`` the peers, which have one."""
     folder, network = SIZES[name]
     model = load(checkpoint(folder, network))
     torch.set_num_threads(threads)
-    feeds = dict(model.frontend.features([noise(seconds)]))
-    told: dict[str, Any] = {
+    sound = noise(seconds)
+    feeds = dict(model.frontend.features([sound]))
+    left_out: dict[str, str] = {}
+    systems: dict[str, dict[str, Any]] = {}
+    with TemporaryDirectory(prefix="stablequant-") as work:
+        files = write(model, Path(work))
+        runners = in_torch(folder, feeds, left_out)
+        for (kind, target), file in files.items():
+            for runtime in (r for r in installed(bfloat16=True) if target_of(r) == target):
+                half = runtime != target
+                label = f"{'bfloat16' if half else 'float32'}, {target}" if kind == "float" else f"int8, {runtime}"
+                cost = footprint.measure({"model": file}, runtime, model.frontend, threads=threads)
+                systems[label] = {
+                    "bytes": file.stat().st_size,
+                    "peak_rss_bytes": cost.peak_rss_bytes,
+                    "load_seconds": round(cost.load_seconds, 2),
+                }
+                backend = RUNTIMES[runtime]({"model": file}, threads=threads)
+                runners[label] = lambda _, b=backend: b.run("model", feeds)  # type: ignore[misc]
+        for peer in peers(model, files["float", "onnxruntime"], Path(work), left_out) if beside else ():
+            systems[peer.name] = {"bytes": peer.bytes, "peak_rss_bytes": peer.peak_rss_bytes, "peer": True}
+            runners[peer.name] = lambda _, p=peer: p.recognise([sound])  # type: ignore[misc]
+        if beside:
+            try:
+                runners["PT2E, static"] = in_pt2e(folder, feeds)
+                systems["PT2E, static"] = {"peer": True}
+            except Exception as error:  # whatever it fails with is its result
+                left_out["PT2E, static"] = reason(error)
+        measured = interleaved(runners, [None], ROUNDS)
+    medians = {label: statistics.median(s) for label, s in measured.items()}
+    best = min((label for label in medians if label.startswith("float32")), key=medians.__getitem__)
+    return {
         "model": name,
         "threads": threads,
         "float_bytes": model.float_bytes,
         "ops": len(model.ops()),
+        "best_float": best,
+        "left_out": left_out,
+        "systems": [
+            {
+                "name": label,
+                "int8": label.startswith("int8") or "peer" in systems.get(label, {}),
+                "seconds": round(taken, 4),
+                "fastest": round(min(measured[label]), 4),
+                "slowest": round(max(measured[label]), 4),
+                "speedup": round(medians[best] / taken, 4),
+                **systems.get(label, {}),
+            }
+            for label, taken in medians.items()
+        ],
     }
-    with TemporaryDirectory(prefix="stablequant-") as work:
-        files = write(model, Path(work))
-        costs = {
-            key: footprint.measure({"model": f}, key[1], model.frontend, threads=threads) for key, f in files.items()
-        }
-        runners = in_torch(folder, feeds, told)
-        for (kind, runtime), file in files.items():
-            backend = RUNTIMES[runtime]({"model": file}, threads=threads)
-            runners[f"{kind}, {runtime}"] = lambda _, b=backend: b.run("model", feeds)  # type: ignore[misc]
-        measured = interleaved(runners, [None], ROUNDS)
-        sizes = {key: file.stat().st_size for key, file in files.items()}
-    medians = {label: statistics.median(s) for label, s in measured.items()}
-    best = min((label for label in medians if label.startswith("float32")), key=medians.__getitem__)
-    known = {f"{kind}, {runtime}": (kind, runtime) for kind, runtime in files}
-    told["best_float"] = best
-    peak = costs["float32", best.split(", ")[1]].peak_rss_bytes if best in known else None
-    told["systems"] = [
-        {
-            "name": label,
-            "int8": label.startswith("int8"),
-            "seconds": round(seconds, 4),
-            "speedup": round(medians[best] / seconds, 4),
-            "bytes": sizes[known[label]] if label in known else None,
-            "bytes_ratio": round(sizes[known[label]] / model.float_bytes, 4) if label in known else None,
-            "peak_rss_bytes": costs[known[label]].peak_rss_bytes if label in known else None,
-            "peak_rss_ratio": round(costs[known[label]].peak_rss_bytes / peak, 4) if label in known and peak else None,
-            "load_seconds": round(costs[known[label]].load_seconds, 2) if label in known else None,
-        }
-        for label, seconds in medians.items()
-    ]
-    return told
 
 
 def main() -> None:
@@ -138,19 +195,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--no-peers", action="store_true")
     arguments = parser.parse_args()
     rows = []
     for name in SIZES:
         for threads in arguments.threads:
-            rows.append(measure(name, arguments.seconds, threads))
+            beside = threads == 1 and not arguments.no_peers
+            rows.append(measure(name, arguments.seconds, threads, beside=beside))
             gc.collect()
             cells = [[s["name"], f"{s['seconds']:.3f}", f"{s['speedup']:.2f}"] for s in rows[-1]["systems"]]
-            print(table([f"{name}, threads {threads}", "seconds", "speed"], cells), flush=True)
+            print(table([f"{name}, threads {threads}", "seconds", "speed"], cells), rows[-1]["left_out"], flush=True)
     result = {
         "machine": machine(),
         "seconds": arguments.seconds,
         "rounds": ROUNDS,
-        "runtimes": [*(b({}).name for b in RUNTIMES.values()), f"torch {torch.__version__}"],
+        "runtimes": [*(RUNTIMES[r]({}).name for r in installed()), f"torch {torch.__version__}"],
         "models": rows,
     }
     (ROOT / "bench" / "results" / "sizes.json").write_text(json.dumps(result, indent=1) + "\n")

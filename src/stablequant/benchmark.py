@@ -9,7 +9,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,7 +25,7 @@ from stablequant.models.decode import Backend
 from stablequant.models.frontend import Frontend
 from stablequant.models.model import SpeechModel
 from stablequant.runtime import footprint, same_work
-from stablequant.runtime.backends import RUNTIMES, file_names
+from stablequant.runtime.backends import BFLOAT16, RUNTIMES, file_names, installed, target_of
 from stablequant.runtime.latency import interleaved
 from stablequant.runtime.processor import machine
 from stablequant.search.trials import Progress
@@ -46,6 +45,11 @@ class System:
     runtime: str
     int8: bool
     files: Mapping[str, Path]
+
+    @property
+    def is_float32(self) -> bool:
+        """Whether it can be the baseline."""
+        return not self.int8 and not self.runtime.endswith(BFLOAT16)
 
     @property
     def bytes(self) -> int:
@@ -117,20 +121,24 @@ def _version(runtime: str) -> str:
 
 
 def _float(model: SpeechModel, work: Path) -> list[System]:
-    """The checkpoint in float, in every runtime that is installed."""
+    """The checkpoint in float, in every runtime that is installed, and in bfloat16 where the processor computes in it."""
     return [
-        System(f"float32, {runtime}", runtime, False, bundle.write_graphs(model, None, work, recipe_for(runtime)))
-        for runtime in RUNTIMES
-        if find_spec(runtime) is not None
+        System(
+            f"{'bfloat16' if runtime.endswith(BFLOAT16) else 'float32'}, {target_of(runtime)}",
+            runtime,
+            False,
+            bundle.write_graphs(model, None, work, recipe_for(target_of(runtime))),
+        )
+        for runtime in installed(bfloat16=True)
     ]
 
 
 def _int8(folder: Path, shape: str) -> list[System]:
     """The files of ``folder``, in every runtime that they are for and that is installed."""
     found = []
-    for runtime in RUNTIMES:
+    for runtime in installed(bfloat16=True):
         files = {graph: folder / name for graph, name in file_names(shape, runtime).items()}
-        if find_spec(runtime) is not None and all(path.is_file() for path in files.values()):
+        if all(path.is_file() for path in files.values()):
             found.append(System(f"{folder.name}, {runtime}", runtime, True, files))
     return found
 
@@ -154,13 +162,13 @@ def _measure(
             backends = {s.name: RUNTIMES[s.runtime](s.files, threads=threads) for s in systems}
             recognisers = {n: lambda item, b=b: same_work.transcribe(frontend, b, *item) for n, b in backends.items()}  # type: ignore[misc]
         groups = _inputs(case, sounds, frontend.sampling_rate)
-        reference = backends[next(s.name for s in systems if not s.int8)]
+        reference = backends[next(s.name for s in systems if s.is_float32)]
         inputs = [(group, same_work.steps(frontend, reference, group)) for group in groups]
         audio = sum(len(w) for group in groups for w in group) / frontend.sampling_rate
         yield (
             asdict(case)
             | {"audio_seconds": round(audio, 2), "decoder_steps": sum(sum(steps) for _, steps in inputs)}
-            | _result(interleaved(recognisers, inputs, rounds), audio, [s.name for s in systems if not s.int8])
+            | _result(interleaved(recognisers, inputs, rounds), audio, [s.name for s in systems if s.is_float32])
         )
     progress("benchmark", len(cases), len(cases))
 

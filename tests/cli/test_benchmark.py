@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from stablequant.runtime.processor import has_bfloat16
+
 QUICK = ("--seconds", "1.5,real", "--batch", "2", "--threads", "1", "--rounds", "2")
 
 
@@ -26,14 +28,17 @@ def test_every_runtime_is_timed_int8_beside_float(cli, folder, tmp_path):
     assert ran.code == 0, ran.err
     told = json.loads(ran.out)
     systems = {s["name"]: s for s in told["systems"]}
-    assert list(systems) == ["float32, onnxruntime", "float32, openvino", "out, onnxruntime", "out, openvino"]
-    assert [s["int8"] for s in told["systems"]] == [False, False, True, True]
+    half = ["bfloat16, openvino"] * has_bfloat16(), ["out, openvino-bf16"] * has_bfloat16()
+    floats = ["float32, onnxruntime", "float32, openvino", *half[0]]
+    assert list(systems) == [*floats, "out, onnxruntime", "out, openvino", *half[1]]
+    assert all(s["int8"] == (s["name"] not in floats) for s in told["systems"])
     assert systems["out, onnxruntime"]["bytes"] == (folder / "model.onnx").stat().st_size
     assert systems["out, onnxruntime"]["bytes"] < 0.27 * systems["float32, onnxruntime"]["bytes"]
     for s in told["systems"]:
         assert s["load_seconds"] > 0
         assert s["peak_rss_bytes"] > s["idle_rss_bytes"] > 0
-        assert s["runtime"].startswith(s["name"].split(", ")[1])
+        assert s["runtime"].startswith(s["name"].split(", ")[1].removesuffix("-bf16"))
+        assert ("bfloat16" in s["runtime"]) == (s["name"] in (*half[0], *half[1]))
     assert set(told["machine"]) == {"cpu", "cores", "features"}
 
     fixed, real = told["cases"]

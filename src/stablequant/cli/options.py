@@ -27,8 +27,8 @@ Checkpoint = Annotated[
 Runtime = Annotated[
     str,
     typer.Option(
-        help="onnxruntime, openvino, or torch (the plan in int8 on a GPU, from the float checkpoint); "
-        "default: by the files, what is installed, and the processor.",
+        help="onnxruntime, openvino, openvino-bf16 (bfloat16 between the int8 products), or torch (the plan in int8 on a GPU, "
+        "from the float checkpoint); default: by the files, what is installed, and the processor.",
         show_default=False,
     ),
 ]

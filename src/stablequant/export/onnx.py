@@ -104,7 +104,7 @@ class Writer:
         grids, a = self.quantised(node.name), node.attrs
         if node.kind != "conv1d" or (0 if grids is None else grids[0].planes) not in self.recipe.windows:
             return False
-        return a["groups"] == 1 and a["padding"] == 0 and a["kernel"] <= MOST_COPIES * a["stride"]
+        return bool(a["groups"] == 1 and a["padding"] == 0 and a["kernel"] <= MOST_COPIES * a["stride"])
 
     def _computed_in_float(self, node: Node) -> bool:
         return node.kind == "conv1d" and self.recipe.float_convolutions and not self.in_windows(node)

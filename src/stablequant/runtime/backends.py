@@ -7,34 +7,52 @@ from pathlib import Path
 
 from stablequant.errors import ModelError, SettingsError
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
-from stablequant.runtime.openvino import OpenVinoBackend
-from stablequant.runtime.processor import int8_overflows
+from stablequant.runtime.openvino import OpenVinoBackend, OpenVinoBfloat16Backend
+from stablequant.runtime.processor import has_bfloat16, int8_overflows
 
 #: Graphs of each shape of model.
 GRAPHS = {"ctc": ("model",), "seq2seq": ("encoder", "decoder")}
+#: The marker of a runtime that computes in bfloat16 what is not in int8.
+BFLOAT16 = "-bf16"
 #: Runtimes that can be chosen; a folder may hold files for others.
 RUNTIMES: dict[str, type[OnnxRuntimeBackend] | type[OpenVinoBackend]] = {
     "onnxruntime": OnnxRuntimeBackend,
     "openvino": OpenVinoBackend,
+    "openvino-bf16": OpenVinoBfloat16Backend,
 }
 
 
-def file_names(shape: str, target: str = "onnxruntime") -> dict[str, str]:
-    """Graph name -> file, of a model of ``shape`` for ``target``: model.onnx, model.openvino.onnx."""
+def target_of(runtime: str) -> str:
+    """The target whose files a runtime runs."""
+    return runtime.removesuffix(BFLOAT16)
+
+
+def installed(*, bfloat16: bool = False) -> list[str]:
+    """Runtimes that are installed; with ``bfloat16`` those too that compute in it, where the processor does."""
+    return [
+        runtime
+        for runtime in RUNTIMES
+        if find_spec(target_of(runtime)) and (target_of(runtime) == runtime or (bfloat16 and has_bfloat16()))
+    ]
+
+
+def file_names(shape: str, runtime: str = "onnxruntime") -> dict[str, str]:
+    """Graph name -> file, of a model of ``shape`` for ``runtime`` or target: model.onnx, model.openvino.onnx."""
+    target = target_of(runtime)
     ending = "onnx" if target == "onnxruntime" else f"{target}.onnx"
     return {graph: f"{graph}.{ending}" for graph in GRAPHS[shape]}
 
 
-def graph_files(folder: Path, shape: str, target: str = "onnxruntime") -> dict[str, Path]:
-    """Paths of a model's ONNX files for ``target``.
+def graph_files(folder: Path, shape: str, runtime: str = "onnxruntime") -> dict[str, Path]:
+    """Paths of a model's ONNX files for ``runtime`` or target.
 
     Raises:
         ModelError: One is missing.
     """
-    files = {name: folder / file for name, file in file_names(shape, target).items()}
+    files = {name: folder / file for name, file in file_names(shape, runtime).items()}
     if missing := [str(path) for path in files.values() if not path.is_file()]:
         what = f"{', '.join(missing)} is missing"
-        mend = f"write it with stablequant export {folder} --target {target}"
+        mend = f"write it with stablequant export {folder} --target {target_of(runtime)}"
         raise ModelError(what, expected="a folder written by stablequant quantize", mend=mend)
     return files
 
@@ -47,10 +65,11 @@ def is_exported(folder: Path) -> bool:
 def choose(folder: Path, shape: str) -> str:
     """The runtime for the int8 files in ``folder``: OpenVINO where it is installed, has files, and its int8 kernels serve.
 
-    They do not where they could overflow (`OpenVinoBackend`): ONNX Runtime has int8 kernels there too.
+    They do not where they could overflow (`OpenVinoBackend`): ONNX Runtime has int8 kernels there too. A decoder's many small
+    steps are faster in ONNX Runtime everywhere (docs/performance.md).
     """
     has_files = all((folder / file).is_file() for file in file_names(shape, "openvino").values())
-    if has_files and find_spec("openvino") is not None and not int8_overflows():
+    if shape == "ctc" and has_files and "openvino" in installed() and not int8_overflows():
         return "openvino"
     return "onnxruntime"
 
@@ -63,7 +82,7 @@ def open_exported(
     Args:
         folder: What quantize wrote.
         shape: "ctc" or "seq2seq".
-        runtime: "onnxruntime" or "openvino"; default: as `choose` does.
+        runtime: Of ``RUNTIMES``; default: as `choose` does.
         threads: Of one operation; default: the runtime's own choice.
 
     Raises:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 #: What int8 and bf16 kernels use of an x86 processor, as Linux spells it.
-FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8")
+FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 #: One instruction that adds products of uint8 and int8 in 32 bits.
 VNNI = ("avx512_vnni", "avx_vnni", "amx_int8")
 
@@ -36,6 +36,11 @@ def int8_overflows() -> bool:
     """
     x86 = platform.machine().lower() in ("x86_64", "amd64", "i686", "x86")
     return x86 and not set(VNNI) & set(features())
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies in bfloat16; not known outside Linux."""
+    return bool({"avx512_bf16", "amx_bf16"} & set(features()))
 
 
 def machine() -> dict[str, Any]:
