@@ -20,6 +20,7 @@ from unittest import mock
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch starts its threads, as the command line does
 
 import numpy as np  # noqa: E402
+from where import result_file  # noqa: E402
 
 from stablequant.export import attention, onnx  # noqa: E402
 from stablequant.export.recipe import RECIPES  # noqa: E402
@@ -108,7 +109,7 @@ def main() -> None:
         "rounds": ROUNDS,
         "rows": rows,
     }
-    (ROOT / "bench" / "results" / "forms.json").write_text(json.dumps(result, indent=1) + "\n")
+    result_file("forms").write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

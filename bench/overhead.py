@@ -19,6 +19,8 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch starts its threads, as the command line does
 
+from where import result_file  # noqa: E402
+
 from stablequant.config import Settings  # noqa: E402
 from stablequant.data import manifest  # noqa: E402
 from stablequant.data.speech import Speech  # noqa: E402
@@ -119,7 +121,7 @@ def main() -> None:
                 }
             )
     result = {"data": arguments.data, "rounds": ROUNDS, "machine": machine(), "rows": rows}
-    (ROOT / "bench" / "results" / "overhead.json").write_text(json.dumps(result, indent=1) + "\n")
+    result_file("overhead").write_text(json.dumps(result, indent=1) + "\n")
     cells = [
         [
             r["model"],

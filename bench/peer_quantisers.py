@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -40,6 +43,25 @@ def ort_dynamic(m: Material) -> Peer:
         )
     seconds = time.perf_counter() - began
     return in_onnxruntime("ONNX Runtime, dynamic", m.model, made, quantise_seconds=seconds)
+
+
+def optimum(m: Material) -> Peer:
+    """Optimum's command line, from an environment of its own: it wants another transformers than we do."""
+    program = os.environ.get("OPTIMUM_CLI") or shutil.which("optimum-cli")
+    if not program:
+        what = "there is no optimum-cli; say where it is with OPTIMUM_CLI"
+        raise FileNotFoundError(what)
+    given, into = m.work / "optimum", m.work / "optimum-int8"
+    given.mkdir()
+    for path in m.files.values():
+        shutil.copy(path, given)
+    began = time.perf_counter()
+    processor = "--avx2" if int8_overflows() else "--avx512_vnni"
+    command = [program, "onnxruntime", "quantize", "--onnx_model", given, "--per_channel", processor, "-o", into]
+    subprocess.run(command, check=True, capture_output=True)
+    seconds = time.perf_counter() - began
+    made = {graph: into / f"{path.stem}_quantized.onnx" for graph, path in m.files.items()}
+    return in_onnxruntime(f"Optimum {processor}, dynamic", m.model, made, quantise_seconds=seconds)
 
 
 def ort_static(method: str) -> Callable[[Material], Peer]:
@@ -181,6 +203,7 @@ def torchao_dynamic(m: Material) -> Peer:
 #: In that order.
 PEERS: dict[str, Callable[[Material], Peer]] = {
     "ONNX Runtime, dynamic": ort_dynamic,
+    "Optimum, dynamic": optimum,
     "ONNX Runtime, static, percentile": ort_static("Percentile"),
     "ONNX Runtime, static, entropy": ort_static("Entropy"),
     "NNCF, post-training": nncf_ptq,

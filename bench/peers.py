@@ -1,7 +1,8 @@
 """Ours beside other ways to int8: the same model, the same speech, one run.
 
     pip install '.[peers]'
-    python bench/peers.py build/bench/moonshine-tiny-planes --data examples/asterisk
+    python -m venv optimum && optimum/bin/pip install 'optimum-onnx[onnxruntime]'
+    OPTIMUM_CLI=optimum/bin/optimum-cli python bench/peers.py build/bench/moonshine-tiny-planes --data examples/asterisk
 
 Each peer gets the same cleaned float graph (torchao: the model as transformers has it), calibration speech from --data (ours
 had what its own run says), and where it runs in ONNX Runtime our session settings, without which its linear layers would run in
@@ -26,6 +27,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 import numpy as np  # noqa: E402
 from peer import Feeds, Material, Peer, in_onnxruntime, in_openvino  # noqa: E402
 from peer_quantisers import PEERS  # noqa: E402
+from where import result_file  # noqa: E402
 
 from stablequant.config import Settings  # noqa: E402
 from stablequant.data import manifest  # noqa: E402
@@ -49,8 +51,7 @@ from stablequant.serve import open_plan  # noqa: E402
 ROOT = Path(__file__).resolve().parent.parent
 #: Peers without a row, and why.
 NOT_RUN = {
-    "PT2E": "torch.compile of the converted encoder for any length had not finished after three minutes on a busy machine",
-    "Optimum": "its command line calls the quantisers of ONNX Runtime that are here",
+    "PT2E": "it is exported for one length, and a decoder has none; see bench/sizes.py",
     "CTranslate2": "it has no converter for Moonshine",
 }
 CALIBRATION, CALIBRATION_SECONDS, DEV, SPEED, ROUNDS = 24, 4, 32, 8, 3
@@ -155,7 +156,7 @@ def main() -> None:
         "left_out": left_out,
         "rows": rows,
     }
-    (ROOT / "bench" / "results" / "peers.json").write_text(json.dumps(told, indent=1) + "\n")
+    result_file("peers").write_text(json.dumps(told, indent=1) + "\n")
     cells = [
         [
             r["name"],

@@ -121,14 +121,18 @@ def sizes(name: str) -> str:
     def known(value: float | None, text: str) -> str:
         return "" if value is None else text.format(value)
 
+    def label(m: dict[str, Any], x: dict[str, Any]) -> str:
+        threads = "" if m["threads"] == 1 else f" ({m['threads']} threads)"
+        return f"{m['model']}{threads}, {x['name']}"
+
     rows = [
         [
-            f"{m['model']}, {x['name']}",
+            f"**{label(m, x)}**" if x["name"].startswith("int8") else label(m, x),
             f"{x['seconds']:.2f}",
             f"{x['speedup']:.2f}",
-            known(x["bytes_ratio"], "{:.3f}"),
-            known(x["peak_rss_bytes"] and x["peak_rss_bytes"] / 1e6, "{:.0f}"),
-            known(x["load_seconds"], "{:.1f}"),
+            known(x.get("bytes") and x["bytes"] / m["float_bytes"], "{:.3f}"),
+            known(x.get("peak_rss_bytes") and x["peak_rss_bytes"] / 1e6, "{:.0f}"),
+            known(x.get("load_seconds"), "{:.1f}"),
         ]
         for m in r["models"]
         for x in m["systems"]

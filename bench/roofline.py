@@ -22,6 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch starts its t
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from where import result_file  # noqa: E402
 
 from stablequant.export.onnx import to_onnx  # noqa: E402
 from stablequant.export.recipe import recipe_for  # noqa: E402
@@ -181,7 +182,7 @@ def main() -> None:
         "rows": rows,
         **summary(rows, times(graph, scheme, values)),
     }
-    (ROOT / "bench" / "results" / "roofline.json").write_text(json.dumps(result, indent=1) + "\n")
+    result_file("roofline").write_text(json.dumps(result, indent=1) + "\n")
     head = ["kind", "ops", "GOP", "float ms", "int8 ms", "float GOP/s", "int8 GOP/s"]
     keys = ("kind", "ops", "gop", "float_ms", "int8_ms", "float_gop_per_second", "int8_gop_per_second")
     print(table(head, [[str(r[k]) for k in keys] for r in rows]))

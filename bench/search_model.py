@@ -25,7 +25,7 @@ from stablequant.models.load import load
 from stablequant.quantize.simulate import Simulator
 from stablequant.report.summary import machine
 from stablequant.report.tables import table
-from stablequant.search.racing import PILOTS, STAGE_2, STAY
+from stablequant.search.racing import FINALISTS, PILOTS, STAGE_2, STAY
 from stablequant.search.shares import shares
 
 #: LibriSpeech dev-clean (openslr.org/12): hours, and words of its transcripts.
@@ -53,18 +53,19 @@ def main() -> None:
 
     small = json.loads((ROOT / "bench" / "results" / "search_cost.json").read_text())["models"]["wavlm-graft"]
     heard = small["racing"]["heard_in_stage_1"] * small["words"] / WORDS
-    values, left, part = len(settings.candidates()), 1.0, 0.0
+    values, part = len(settings.candidates()), 0.0
     standing = values
     for block in STAGE_2:
+        if standing <= FINALISTS:
+            break
         part += standing * block
-        left -= block
-        standing = -(-standing // STAY)
+        standing = max(FINALISTS, -(-standing // STAY))
     prefix = 1 - min(share)
     pilots = sum(share[-PILOTS:])  # beside float
     rows = {
         "naive": 1 + len(share) + values,
         "exact": 1 + prefix + sum(share) + values,
-        "racing": 1 + pilots + heard * (prefix + sum(share[:-PILOTS])) + part + standing * left,
+        "racing": 1 + pilots + heard * (prefix + sum(share[:-PILOTS])) + part + standing,
     }
     result = {
         "layers": len(share),

@@ -30,6 +30,7 @@ from large import ROOT, checkpoint, hubert_large  # noqa: E402
 from peer import Material, Peer  # noqa: E402
 from peer_quantisers import PEERS  # noqa: E402
 from transformers import AutoModelForCTC, PreTrainedModel, Wav2Vec2Config, Wav2Vec2ForCTC  # noqa: E402
+from where import result_file  # noqa: E402
 
 from stablequant.config import Settings  # noqa: E402
 from stablequant.export.onnx import to_onnx  # noqa: E402
@@ -51,7 +52,13 @@ SIZES: dict[str, tuple[Path, Callable[[], PreTrainedModel]]] = {
 }
 ROUNDS = 5
 #: Peers whose other modes give graphs of the same speed.
-BESIDE = ("ONNX Runtime, dynamic", "ONNX Runtime, static, percentile", "NNCF, post-training", "torchao, dynamic")
+BESIDE = (
+    "ONNX Runtime, dynamic",
+    "Optimum, dynamic",
+    "ONNX Runtime, static, percentile",
+    "NNCF, post-training",
+    "torchao, dynamic",
+)
 Feeds = Mapping[str, Any]
 
 
@@ -212,7 +219,7 @@ def main() -> None:
         "runtimes": [*(RUNTIMES[r]({}).name for r in installed()), f"torch {torch.__version__}"],
         "models": rows,
     }
-    (ROOT / "bench" / "results" / "sizes.json").write_text(json.dumps(result, indent=1) + "\n")
+    result_file("sizes").write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

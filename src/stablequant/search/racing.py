@@ -4,7 +4,8 @@ Stage 1 lets the cheapest layers, the last ones, hear everything beside float: t
 (see race.py). All others hear block after block until their cost is clearly above or below what flags a layer; who is
 never settled hears everything, and is judged as in an exact search. Stage 2 is sequential halving (Karnin et al. 2013,
 "Almost optimal exploration in multi-armed bandits"), by thirds: after each block those clearly behind the leader go,
-and of the others the better third stays. Who is left hears everything.
+and of the others the better third stays. The finalists hear everything, in the batches that an exact search hears it in:
+rounding differs with the batch, and a decoder that starts to talk on costs dozens of words at once.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ STAGE_2 = (0.02, 0.04, 0.08, 0.16)
 FEWEST = 6
 #: Nobody is settled before so many utterances were drawn: of fewer, nobody knows how much they vary.
 DRAWN = 10
-#: Contestants that stay after a block of stage 2: one in so many.
+#: Contestants that stay after a block of stage 2: one in so many, and no fewer than the finalists.
 STAY = 3
+FINALISTS = 2
 
 
 def pilots(histograms: Histograms, settings: Settings) -> list[Candidate]:
@@ -131,16 +133,13 @@ class Racing:
         standings: dict[str, Standing] = {}
         racing = list(distinct.values())
         for number, share in enumerate(STAGE_2, 1):
-            if len(racing) == 1 or pack.order.heard.all():
+            if len(racing) <= FINALISTS or pack.order.heard.all():
                 break
             pack.hear(racing, share, f"{title}: block {number}, {len(racing)} left", base)
             standings |= {c.key(): s for c, s in zip(racing, self._forecasts(pack, racing), strict=True)}
             racing = _stay(pack, racing)
-        if not pack.order.heard.all():
-            pack.hear(racing, 1.0, f"{title}: {len(racing)} to the end", base)
-        for candidate in racing:
-            result = pack.outcome(candidate).result
-            standings[candidate.key()] = Standing(result.wer, result.cer)
+        for outcome in self.trials.run(racing, f"{title}: {len(racing)} finalists", base=base):
+            standings[outcome.candidate.key()] = Standing(outcome.result.wer, outcome.result.cer)
         return [standings[c.key()] for c in candidates]
 
     def _pack(self) -> Pack:
@@ -185,7 +184,7 @@ class Racing:
 
 
 def _stay(pack: Pack, racing: Sequence[Candidate]) -> list[Candidate]:
-    """The better third, the leader's equals at most: those clearly behind the leader go too."""
+    """The better third, but enough for a final: those clearly behind the leader go in any case."""
     differences = pack.differences(racing)
     total = race.forecast(differences, pack.order).total
     leader = int(total.argmin())
@@ -193,5 +192,5 @@ def _stay(pack: Pack, racing: Sequence[Candidate]) -> list[Candidate]:
     behind, _ = race.above(race.forecast(differences - differences[leader], pack.order), zero, zero)
     behind[leader] = False  # its forecast leans towards the others, which are worse
     ranked = sorted((i for i in range(len(racing)) if not behind[i]), key=lambda i: (total[i], i))
-    kept = set(ranked[: -(-len(racing) // STAY)])
+    kept = set(ranked[: max(FINALISTS, -(-len(racing) // STAY))])
     return [c for i, c in enumerate(racing) if i in kept]
