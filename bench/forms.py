@@ -27,6 +27,7 @@ from stablequant.export.recipe import RECIPES  # noqa: E402
 from stablequant.models.model import SpeechModel  # noqa: E402
 from stablequant.quantize.plan import Plan  # noqa: E402
 from stablequant.report.tables import table  # noqa: E402
+from stablequant.runtime import onnxruntime as runtime  # noqa: E402
 from stablequant.runtime.backends import RUNTIMES  # noqa: E402
 from stablequant.runtime.latency import interleaved  # noqa: E402
 from stablequant.runtime.processor import machine  # noqa: E402
@@ -47,7 +48,11 @@ def onnxruntime_files(plan: Plan, model: SpeechModel) -> Iterator[tuple[str, byt
         yield "int8, plain, mask added", onnx.to_onnx(graph, scheme, plain).SerializeToString()
         yield "planes added before one convolution", onnx.to_onnx(graph, scheme, convolutions).SerializeToString()
     yield "mask in the product", onnx.to_onnx(graph, scheme, convolutions).SerializeToString()
-    yield "convolutions in windows", onnx.to_onnx(graph, scheme, recipe).SerializeToString()
+    file = onnx.to_onnx(graph, scheme, recipe).SerializeToString()
+    yield "convolutions in windows", file
+    # A session is opened before the next file is asked for, so with this setting.
+    with mock.patch.object(runtime, "configuration", lambda: runtime.EXACT):
+        yield "the same, set to uint8 by uint8", file
     both = replace(recipe, windows=(1, 2))
     yield "not taken: of two planes too", onnx.to_onnx(graph, scheme, both).SerializeToString()
     yield "float32", onnx.to_onnx(graph, {}, recipe).SerializeToString()
@@ -81,8 +86,8 @@ def main() -> None:
         plan, model = open_plan(run, checkpoint)
         graph, rate = model.graphs[0].name, model.frontend.sampling_rate
         backends = {
-            (runtime, form): RUNTIMES[runtime]({graph: file}, threads=1)
-            for runtime, forms in FILES.items()
+            (name, form): RUNTIMES[name]({graph: file}, threads=1)
+            for name, forms in FILES.items()
             for form, file in forms(plan, model)
         }
         for seconds, batch in CASES:
@@ -90,22 +95,22 @@ def main() -> None:
             feeds = model.frontend.features(list(noise))
             runners = {key: lambda item, b=b, graph=graph: b.run(graph, item) for key, b in backends.items()}
             times = interleaved(runners, [feeds], ROUNDS)
-            for runtime in FILES:
-                of_float = times[runtime, "float32"]
+            for name in FILES:
+                of_float = times[name, "float32"]
                 # Round by round, so that a slow one is slow for both.
                 ratios = {
                     form: [f / s for f, s in zip(of_float, taken, strict=True)]
                     for (of, form), taken in times.items()
-                    if of == runtime
+                    if of == name
                 }
                 speeds = {form: round(statistics.median(values), 4) for form, values in ratios.items()}
-                case = {"model": run.name, "graph": graph, "runtime": runtime, "seconds": seconds, "batch": batch}
+                case = {"model": run.name, "graph": graph, "runtime": name, "seconds": seconds, "batch": batch}
                 rows.append(case | {"speeds": speeds})
-                head = [f"{run.name}, {runtime}, {seconds} s, batch {batch}", "speed"]
+                head = [f"{run.name}, {name}, {seconds} s, batch {batch}", "speed"]
                 print(table(head, [[form, f"{speed:.2f}"] for form, speed in speeds.items()]), flush=True)
     result = {
         "machine": machine(),
-        "runtimes": [RUNTIMES[runtime]({}).name for runtime in FILES],
+        "runtimes": [RUNTIMES[name]({}).name for name in FILES],
         "rounds": ROUNDS,
         "rows": rows,
     }

@@ -53,14 +53,14 @@ def optimum(m: Material) -> Peer:
         raise FileNotFoundError(what)
     given, into = m.work / "optimum", m.work / "optimum-int8"
     given.mkdir()
-    for path in m.files.values():
-        shutil.copy(path, given)
+    for graph, path in m.files.items():
+        shutil.copy(path, given / f"{graph}.onnx")
     began = time.perf_counter()
     processor = "--avx2" if int8_overflows() else "--avx512_vnni"
     command = [program, "onnxruntime", "quantize", "--onnx_model", given, "--per_channel", processor, "-o", into]
     subprocess.run(command, check=True, capture_output=True)
     seconds = time.perf_counter() - began
-    made = {graph: into / f"{path.stem}_quantized.onnx" for graph, path in m.files.items()}
+    made = {graph: into / f"{graph}_quantized.onnx" for graph in m.files}
     return in_onnxruntime(f"Optimum {processor}, dynamic", m.model, made, quantise_seconds=seconds)
 
 

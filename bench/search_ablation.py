@@ -29,6 +29,7 @@ from stablequant.quantize.simulate import Simulator  # noqa: E402
 from stablequant.report.summary import machine  # noqa: E402
 from stablequant.report.tables import table  # noqa: E402
 from stablequant.search.journal import Journal  # noqa: E402
+from stablequant.search.percentile import choose  # noqa: E402
 from stablequant.search.stages import search  # noqa: E402
 from stablequant.search.trials import Candidate, Trials  # noqa: E402
 from stablequant.search.workers import LocalPool  # noqa: E402
@@ -71,7 +72,7 @@ def main() -> None:
             settings = Settings(**changes)
             found = search(trials("dev", settings), histograms, settings)
             (outcome,) = trials("test", settings).run([Candidate(name, found.scheme)], "on test", base=found.scheme)
-            best = min(found.percentiles.trials, key=lambda t: t.wer, default=None)
+            best = choose(found.percentiles.trials) if found.percentiles.trials else None
             cost = paired_bootstrap(reference.result, outcome.result)
             rows.append(
                 {
