@@ -93,6 +93,15 @@ def test_openvino_is_picked_where_its_kernels_are_right_its_files_there_and_it_i
     assert backends.choose(with_openvino, "ctc") == "onnxruntime"
 
 
+def test_a_faster_runtime_is_advised_where_its_files_are_missing(with_openvino, interrupted, monkeypatch):
+    monkeypatch.setattr(backends, "int8_overflows", lambda: False)
+    assert f"stablequant export {interrupted.out} --target openvino" in backends.advice(interrupted.out, "ctc")
+    assert backends.advice(with_openvino, "ctc") == ""
+    assert backends.advice(interrupted.out, "seq2seq") == ""
+    monkeypatch.setattr(backends, "int8_overflows", lambda: True)
+    assert backends.advice(interrupted.out, "ctc") == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

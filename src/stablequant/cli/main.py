@@ -71,6 +71,7 @@ def quantize(
     from stablequant.pipeline import quantize as run
     from stablequant.report.tables import methods
     from stablequant.report.write import write_reports
+    from stablequant.runtime.backends import advice
 
     given = {"gamma": gamma, "p_step": p_step, "p_max": p_max, "grid": grid, "search": search, "max_drop": max_drop}
     chosen = _settings(settings, given)
@@ -85,6 +86,8 @@ def quantize(
     evidence = run(model, data, out, chosen, command=_command(), pool=pool, wait=wait, progress=progress)
     summary = write_reports(evidence, out)
     print_json(summary) if json else print(methods(summary))
+    if told := advice(out, evidence.model.frontend.shape):
+        print(told, file=sys.stderr)
 
 
 @app.command()

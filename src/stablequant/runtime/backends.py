@@ -63,15 +63,25 @@ def is_exported(folder: Path) -> bool:
 
 
 def choose(folder: Path, shape: str) -> str:
-    """The runtime for the int8 files in ``folder``: OpenVINO where it is installed, has files, and its int8 kernels serve.
-
-    They do not where they could overflow (`OpenVinoBackend`): ONNX Runtime has int8 kernels there too. A decoder's many small
-    steps are faster in ONNX Runtime everywhere (docs/performance.md).
-    """
+    """The runtime for the int8 files in ``folder``: OpenVINO where it is the fastest, installed, and has files."""
     has_files = all((folder / file).is_file() for file in file_names(shape, "openvino").values())
-    if shape == "ctc" and has_files and "openvino" in installed() and not int8_overflows():
-        return "openvino"
-    return "onnxruntime"
+    return "openvino" if has_files and _openvino_is_fastest(shape) else "onnxruntime"
+
+
+def advice(folder: Path, shape: str) -> str:
+    """How to make ``folder`` faster on this machine, in words; empty if nothing is known that would."""
+    if choose(folder, shape) == "openvino" or not _openvino_is_fastest(shape):
+        return ""
+    return f"faster on this processor: stablequant export {folder} --target openvino"
+
+
+def _openvino_is_fastest(shape: str) -> bool:
+    """Whether OpenVINO is installed, and runs a model of ``shape`` faster than ONNX Runtime on this processor.
+
+    It does not where its int8 kernels could overflow (`OpenVinoBackend`): ONNX Runtime has int8 kernels there too. A decoder's
+    many small steps are faster in ONNX Runtime everywhere (docs/performance.md).
+    """
+    return shape == "ctc" and "openvino" in installed() and not int8_overflows()
 
 
 def open_exported(
