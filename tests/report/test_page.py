@@ -234,6 +234,16 @@ def test_a_search_per_layer_draws_each_layers_own_curve(evidence: Evidence) -> N
     assert [c.chosen for c in found] == [values[-1], values[0], values[0]]
 
 
+def test_sentences_of_stage_1_do_not_run_into_each_other(evidence: Evidence) -> None:
+    settings = evidence.plan.settings.model_copy(update={"search": "racing"})
+    plan = evidence.plan.model_copy(update={"settings": settings})
+    changed = dataclasses.replace(evidence, plan=plan, resolution=0.44)
+    text = page(changed, summarise(changed))
+    start = text.index('id="sensitivity"')
+    paragraph = text[text.index("<p>", start) : text.index("</p>", start)]
+    assert not re.search(r"[.](?=[A-Z]|<b>)", paragraph)
+
+
 @pytest.mark.parametrize(
     ("name", "parts"),
     [
