@@ -27,6 +27,7 @@ TABLES = {
     "large": tables_speed.large,
     "sizes": tables_speed.sizes,
     "size_speeds": tables_speed.size_speeds,
+    "size_cases": tables_speed.size_cases,
     "overhead": tables_speed.overhead,
     "benchmark": tables_speed.benchmark,
     "forms": tables_speed.forms,
@@ -42,7 +43,7 @@ def filled(text: str) -> str:
         kind, name = match[1].split()
         return f"<!-- table {kind} {name} -->\n{TABLES[kind](name)}\n<!-- end -->"
 
-    return re.sub(r"<!-- table (\w+ [\w.-]+) -->.*?<!-- end -->", table, text, flags=re.DOTALL)
+    return re.sub(r"<!-- table (\w+ [\w.+-]+) -->.*?<!-- end -->", table, text, flags=re.DOTALL)
 
 
 def main() -> None:

@@ -1,13 +1,14 @@
 """Models of usual sizes, random weights: the int8 file beside every float backend and other ways to int8.
 
     pip install '.[peers]'
-    python bench/sizes.py [--threads 1] [--seconds 10] [--no-peers]
+    python bench/sizes.py [--threads 1 2]
+    python bench/sizes.py --models wav2vec2-base --no-peers --seconds 30 --name sizes-30s
 
 wav2vec2-base and HuBERT-large as their configurations have them. Random weights transcribe nothing, so there is no error rate,
 and grids come from one pass over noise instead of a search; neither changes a time. The baseline is the fastest float32 of ONNX
 Runtime and OpenVINO on the graph without a plan, transformers' own model in PyTorch, and the same compiled; where the processor
 computes in bfloat16 there are rows for that. All take turns. Memory and load time come from a process of their own each. A
-backend or peer that fails is listed with its reason. Writes bench/results/sizes.json.
+backend or peer that fails is listed with its reason. Writes bench/results/NAME.json.
 """
 
 from __future__ import annotations
@@ -139,13 +140,13 @@ def peers(model: SpeechModel, file: Path, work: Path, left_out: dict[str, str]) 
             left_out[name] = reason(error)
 
 
-def measure(name: str, seconds: float, threads: int, *, beside: bool) -> dict[str, Any]:
-    """One size of model on so many threads, and with ``beside`` the peers, which have one."""
+def measure(name: str, seconds: float, batch: int, threads: int, *, beside: bool) -> dict[str, Any]:
+    """One size of model, ``batch`` recordings at a time, on so many threads, and with ``beside`` the peers, which have one."""
     folder, network = SIZES[name]
     model = load(checkpoint(folder, network))
     torch.set_num_threads(threads)
-    sound = noise(seconds)
-    feeds = dict(model.frontend.features([sound]))
+    sounds = [noise(seconds)] * batch
+    feeds = dict(model.frontend.features(sounds))
     left_out: dict[str, str] = {}
     systems: dict[str, dict[str, Any]] = {}
     with TemporaryDirectory(prefix="stablequant-") as work:
@@ -165,7 +166,7 @@ def measure(name: str, seconds: float, threads: int, *, beside: bool) -> dict[st
                 runners[label] = lambda _, b=backend: b.run("model", feeds)  # type: ignore[misc]
         for peer in peers(model, files["float", "onnxruntime"], Path(work), left_out) if beside else ():
             systems[peer.name] = {"bytes": peer.bytes, "peak_rss_bytes": peer.peak_rss_bytes, "peer": True}
-            runners[peer.name] = lambda _, p=peer: p.recognise([sound])  # type: ignore[misc]
+            runners[peer.name] = lambda _, p=peer: p.recognise(sounds)  # type: ignore[misc]
         if beside:
             try:
                 runners["PT2E, static"] = in_pt2e(folder, feeds)
@@ -202,24 +203,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--name", default="sizes", help="of the result")
     parser.add_argument("--no-peers", action="store_true")
     arguments = parser.parse_args()
     rows = []
-    for name in SIZES:
+    for name in arguments.models:
         for threads in arguments.threads:
             beside = threads == 1 and not arguments.no_peers
-            rows.append(measure(name, arguments.seconds, threads, beside=beside))
+            rows.append(measure(name, arguments.seconds, arguments.batch, threads, beside=beside))
             gc.collect()
             cells = [[s["name"], f"{s['seconds']:.3f}", f"{s['speedup']:.2f}"] for s in rows[-1]["systems"]]
             print(table([f"{name}, threads {threads}", "seconds", "speed"], cells), rows[-1]["left_out"], flush=True)
     result = {
         "machine": machine(),
         "seconds": arguments.seconds,
+        "batch": arguments.batch,
         "rounds": ROUNDS,
         "runtimes": [*(RUNTIMES[r]({}).name for r in installed()), f"torch {torch.__version__}"],
         "models": rows,
     }
-    result_file("sizes").write_text(json.dumps(result, indent=1) + "\n")
+    result_file(arguments.name).write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,8 @@ def sizes(name: str) -> str:
     threads = sorted({m["threads"] for m in r["models"]})
     failed = [f"{m['model']}, {n} ({why})" for m in r["models"] for n, why in m.get("left_out", {}).items()]
     note = (
-        f"Random weights, {r['seconds']:g} s of audio, batch 1, threads: {', '.join(map(str, threads))}; best float32 of each "
+        f"Random weights, {r['seconds']:g} s of audio, batch {r.get('batch', 1)}, "
+        f"threads: {', '.join(map(str, threads))}; best float32 of each "
         f"model = 1, medians of {r['rounds']} rounds in turns; bytes against those of float32 weights; "
         f"{', '.join(r['runtimes'])}; {cpu(r)}."
     )
@@ -67,6 +68,18 @@ def size_speeds(name: str) -> str:
     rows = [[f"**{n}**" if n.startswith("int8") else n, *(c.get(n, "") for c in columns)] for n in labels]
     head = ["", *(f"{m['model']}, {m['threads']} thread{'s' * (m['threads'] > 1)}" for m in r["models"])]
     note = f"Random weights, {r['seconds']:g} s of audio; best float32 = 1, medians of {r['rounds']} rounds in turns; {cpu(r)}."
+    return f"{markdown(head, rows)}\n\n{note}"
+
+
+def size_cases(name: str) -> str:
+    """The speeds of one size of model at several lengths and batches, a column a result; NAME1+NAME2 for more."""
+    results = [result(part) for part in name.split("+")]
+    models = [m for r in results for m in r["models"][:1]]
+    labels = list(dict.fromkeys(x["name"] for m in models for x in m["systems"] if "peer" not in x))
+    columns = [{x["name"]: f"{x['speedup']:.2f}" for x in m["systems"]} for m in models]
+    rows = [[f"**{n}**" if n.startswith("int8") else n, *(c.get(n, "") for c in columns)] for n in labels]
+    head = [models[0]["model"], *(f"{r['seconds']:g} s, batch {r.get('batch', 1)}" for r in results)]
+    note = f"One thread; best float32 of each case = 1, medians of {results[0]['rounds']} rounds in turns; {cpu(results[0])}."
     return f"{markdown(head, rows)}\n\n{note}"
 
 
