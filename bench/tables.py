@@ -26,3 +26,8 @@ def cpu(result: dict[str, Any]) -> str:
     machine = result["machine"]
     features = ", ".join(f.replace("_", "-") for f in machine["features"])
     return f"{machine['cpu']} ({features}), {machine['cores']} cores"
+
+
+def known(value: float | None, text: str) -> str:
+    """``value`` as ``text`` has it; nothing where it was not measured."""
+    return "" if value is None else text.format(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tables import cpu, markdown, result
+from tables import cpu, known, markdown, result
 
 
 def large(name: str) -> str:
@@ -27,9 +27,6 @@ def large(name: str) -> str:
 def sizes(name: str) -> str:
     """Models of usual sizes beside every float backend."""
     r = result(name)
-
-    def known(value: float | None, text: str) -> str:
-        return "" if value is None else text.format(value)
 
     def label(m: dict[str, Any], x: dict[str, Any]) -> str:
         threads = "" if m["threads"] == 1 else f" ({m['threads']} threads)"
@@ -162,9 +159,6 @@ def roofline(name: str) -> str:
 def peers(name: str) -> str:
     """Ours beside other ways to int8."""
     r = result(name)
-
-    def known(value: float | None, text: str) -> str:
-        return "" if value is None else text.format(value)
 
     rows = [
         [

@@ -122,12 +122,13 @@ def _version(runtime: str) -> str:
 
 def _float(model: SpeechModel, work: Path) -> list[System]:
     """The checkpoint in float, in every runtime that is installed, and in bfloat16 where the processor computes in it."""
+    files = {target: bundle.write_graphs(model, None, work, recipe_for(target)) for target in installed()}
     return [
         System(
             f"{'bfloat16' if runtime.endswith(BFLOAT16) else 'float32'}, {target_of(runtime)}",
             runtime,
             False,
-            bundle.write_graphs(model, None, work, recipe_for(target_of(runtime))),
+            files[target_of(runtime)],
         )
         for runtime in installed(bfloat16=True)
     ]

@@ -13,6 +13,7 @@ from commands import MODEL, rows
 
 from stablequant.calibrate.weights import quantize_weight
 from stablequant.runtime import backends
+from stablequant.runtime.processor import has_bfloat16
 
 AUDIO = rows("test", 1)[0]["audio"]
 
@@ -61,7 +62,7 @@ def test_the_default_target_s_file_is_written_again_byte_for_byte(cli, folder):
 
 def test_a_runtime_can_be_forced_and_is_told(cli, with_openvino):
     texts = set()
-    for runtime in ("onnxruntime", "openvino", "openvino-bf16", "torch"):
+    for runtime in ("onnxruntime", "openvino", *["openvino-bf16"] * has_bfloat16(), "torch"):
         ran = cli("transcribe", with_openvino, AUDIO, "--runtime", runtime, "--json")
         assert ran.code == 0, ran.err
         told = json.loads(ran.out)
@@ -70,6 +71,14 @@ def test_a_runtime_can_be_forced_and_is_told(cli, with_openvino):
         if runtime != "openvino-bf16":  # which computes something else, and may say so
             texts.add(told["transcripts"][0]["text"])
     assert len(texts) == 1
+
+
+def test_bfloat16_is_refused_where_the_processor_does_not_compute_in_it(cli, with_openvino, monkeypatch):
+    monkeypatch.setattr(backends, "has_bfloat16", lambda: False)
+    ran = cli("transcribe", with_openvino, AUDIO, "--runtime", "openvino-bf16")
+    assert ran.code == 2
+    told = "--runtime openvino-bf16, but this processor does not compute in bfloat16. Expected --runtime openvino."
+    assert told in ran.err
 
 
 def test_evaluate_takes_a_runtime(cli, with_openvino, manifest):

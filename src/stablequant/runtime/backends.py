@@ -96,7 +96,7 @@ def open_exported(
         threads: Of one operation; default: the runtime's own choice.
 
     Raises:
-        SettingsError: There is no such runtime.
+        SettingsError: There is no such runtime, or the processor does not compute in what it asks for.
         MissingRuntimeError: It is not installed.
         ModelError: The folder has no files for it.
     """
@@ -104,4 +104,8 @@ def open_exported(
     if runtime not in RUNTIMES:
         what = f"--runtime {runtime}"
         raise SettingsError(what, expected=f"one of {', '.join(RUNTIMES)}, torch")
+    if runtime.endswith(BFLOAT16) and not has_bfloat16():
+        # OpenVINO would compute in something else, and say nothing.
+        what = f"--runtime {runtime}, but this processor does not compute in bfloat16"
+        raise SettingsError(what, expected=f"--runtime {target_of(runtime)}")
     return RUNTIMES[runtime](graph_files(folder, shape, runtime), threads=threads)
