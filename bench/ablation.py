@@ -15,20 +15,21 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch starts its threads, as the command line does
 
-from stablequant import pipeline
 from stablequant.cli.console import ProgressLine
-from stablequant.config import Settings
-from stablequant.evaluate.significance import paired_bootstrap
-from stablequant.models.load import load
+from stablequant.families.checkpoint import load
+from stablequant.jobs import quantize
 from stablequant.observe.collect import observe
+from stablequant.quantize import calibrated
 from stablequant.quantize.plan import Plan
 from stablequant.quantize.simulate import Simulator
 from stablequant.report.tables import table
 from stablequant.runtime.processor import machine
-from stablequant.search import percentile, schemes
+from stablequant.search import stage2
 from stablequant.search.journal import Journal
+from stablequant.search.pools import LocalPool
 from stablequant.search.trials import Candidate, Trials
-from stablequant.search.workers import LocalPool
+from stablequant.settings import Settings
+from stablequant.tasks.bootstrap import paired_bootstrap
 
 ROOT = Path(__file__).resolve().parent.parent
 GRID = (0.0, 0.03, 0.1)
@@ -57,7 +58,7 @@ def main() -> None:
     pool = LocalPool(arguments.workers)
     flagged = Plan.load(arguments.run / "plan.json").flagged
     model = load(arguments.model)
-    speech = pipeline.read_speech(model.frontend, arguments.data, Settings())
+    speech = quantize.read_speech(model.frontend, arguments.data, Settings())
     histograms = observe(model, [speech["calibration"].batch(s) for s in speech["calibration"].shards], matmuls=True)
     plain = Trials(Simulator(model), speech["dev"], Settings(), Journal(None), ProgressLine(), pool)
     (reference,) = plain.run([Candidate("float", {})], "float")
@@ -66,15 +67,15 @@ def main() -> None:
         settings = Settings(**changes)
         names = [op.name for op in model.ops(matmuls=settings.attention_matmuls)]
         chosen = {n: histograms[n] for n in names}
-        base = schemes.uniform(chosen, settings.base_calibrator, settings)
+        base = calibrated.uniform(chosen, settings.base_calibrator, settings)
         simulator = Simulator.under(model, settings)
         trials = Trials(simulator, speech["dev"], settings, Journal(None), ProgressLine(), pool)
         candidates = [
-            Candidate(f"p {p:g}", schemes.mixed(base, chosen, schemes.same_p(flagged, p), settings)) for p in GRID
+            Candidate(f"p {p:g}", calibrated.mixed(base, chosen, calibrated.same_p(flagged, p), settings)) for p in GRID
         ]
         outcomes = trials.run(candidates, name, base=candidates[0].scheme)
-        tried = [percentile.Trial({"": p}, o.result.wer, o.result.cer) for p, o in zip(GRID, outcomes, strict=True)]
-        best = percentile.choose(tried)
+        tried = [stage2.Trial({"": p}, o.result.wer, o.result.cer) for p, o in zip(GRID, outcomes, strict=True)]
+        best = stage2.choose(tried)
         outcome = outcomes[tried.index(best)]
         difference = paired_bootstrap(reference.result, outcome.result)
         rows.append(

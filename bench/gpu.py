@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from methods import ROOT
 
-from stablequant.models.execute import TorchBackend
+from stablequant.jobs.serve import open_plan
+from stablequant.measure.latency import interleaved
+from stablequant.network.execute import TorchBackend
 from stablequant.quantize.simulate import Simulator
 from stablequant.report.tables import table
-from stablequant.runtime.latency import interleaved
 from stablequant.runtime.processor import machine
 from stablequant.runtime.torch_int8 import TorchInt8Backend
-from stablequant.serve import open_plan
 
 
 def main() -> None:

@@ -26,9 +26,9 @@ from transformers import (
 )
 
 from stablequant.cli.console import ProgressLine
-from stablequant.config import Settings
-from stablequant.pipeline import quantize
+from stablequant.jobs.quantize import quantize
 from stablequant.report.write import write_reports
+from stablequant.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "bench" / "large"

@@ -21,12 +21,12 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch starts its threads, as the command line does
 
 from stablequant.cli.console import ProgressLine  # noqa: E402
-from stablequant.config import Settings  # noqa: E402
-from stablequant.pipeline import quantize  # noqa: E402
+from stablequant.jobs.quantize import quantize  # noqa: E402
 from stablequant.report.tables import methods  # noqa: E402
 from stablequant.report.write import write_reports  # noqa: E402
-from stablequant.search.sensitivity import Sensitivity  # noqa: E402
-from stablequant.search.workers import LocalPool  # noqa: E402
+from stablequant.search.pools import LocalPool  # noqa: E402
+from stablequant.search.stage1 import Sensitivity  # noqa: E402
+from stablequant.settings import Settings  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEECH = ROOT.parent / "shared" / "assets" / "speech"

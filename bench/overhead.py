@@ -21,18 +21,18 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch starts its t
 
 from where import result_file  # noqa: E402
 
-from stablequant.config import Settings  # noqa: E402
 from stablequant.data import manifest  # noqa: E402
 from stablequant.data.speech import Speech  # noqa: E402
 from stablequant.data.splits import make_splits  # noqa: E402
 from stablequant.errors import ModelError  # noqa: E402
-from stablequant.models.frontend import Frontend  # noqa: E402
-from stablequant.models.load import load_frontend  # noqa: E402
-from stablequant.pipeline import decode  # noqa: E402
+from stablequant.families.checkpoint import load_frontend  # noqa: E402
+from stablequant.families.frontend import Frontend  # noqa: E402
+from stablequant.jobs.quantize import decode  # noqa: E402
 from stablequant.report.tables import table  # noqa: E402
-from stablequant.runtime.backends import installed, open_exported  # noqa: E402
 from stablequant.runtime.processor import machine  # noqa: E402
+from stablequant.runtime.registry import installed, open_exported  # noqa: E402
 from stablequant.runtime.transcribe import transcribe  # noqa: E402
+from stablequant.settings import Settings  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 3

@@ -11,10 +11,10 @@ from typing import Any
 import onnx
 
 from stablequant.data.speech import Speech
-from stablequant.models.frontend import Transcript
-from stablequant.models.model import SpeechModel
-from stablequant.runtime import footprint
-from stablequant.runtime.backends import RUNTIMES
+from stablequant.families.frontend import Transcript
+from stablequant.families.model import SpeechModel
+from stablequant.measure import footprint
+from stablequant.runtime.registry import RUNTIMES
 
 Recognise = Callable[[Sequence[Any]], list[Transcript]]
 Files = dict[str, Path]

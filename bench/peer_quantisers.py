@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from peer import Material, Peer, PlainOpenVino, in_onnxruntime, size
 
-from stablequant.evaluate.score import score
-from stablequant.models.frontend import TOKENS_A_SECOND, TOKENS_AT_LEAST, Transcript
-from stablequant.runtime import footprint
+from stablequant.families.frontend import TOKENS_A_SECOND, TOKENS_AT_LEAST, Transcript
+from stablequant.measure import footprint
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 from stablequant.runtime.processor import int8_overflows
+from stablequant.tasks.score import score
 
 #: Of NNCF's accuracy-aware mode: the share of words that may be lost, as our gamma says in points, rounds, and recordings that an
 #: operation is ranked on.

@@ -29,24 +29,24 @@ from peer import Feeds, Material, Peer, in_onnxruntime, in_openvino  # noqa: E40
 from peer_quantisers import PEERS  # noqa: E402
 from where import result_file  # noqa: E402
 
-from stablequant.config import Settings  # noqa: E402
 from stablequant.data import manifest  # noqa: E402
 from stablequant.data.speech import Speech  # noqa: E402
 from stablequant.data.splits import make_splits  # noqa: E402
-from stablequant.evaluate.score import score  # noqa: E402
-from stablequant.evaluate.significance import bootstrap  # noqa: E402
-from stablequant.export import bundle  # noqa: E402
-from stablequant.export.recipe import recipe_for  # noqa: E402
-from stablequant.models.decode import Backend, forced  # noqa: E402
-from stablequant.models.frontend import Frontend  # noqa: E402
-from stablequant.models.model import SpeechModel  # noqa: E402
-from stablequant.pipeline import decode  # noqa: E402
+from stablequant.export import package  # noqa: E402
+from stablequant.export.targets import recipe_for  # noqa: E402
+from stablequant.families.frontend import Frontend  # noqa: E402
+from stablequant.families.model import SpeechModel  # noqa: E402
+from stablequant.heads.greedy import Backend, forced  # noqa: E402
+from stablequant.jobs.quantize import decode  # noqa: E402
+from stablequant.jobs.serve import open_plan  # noqa: E402
+from stablequant.measure.latency import interleaved  # noqa: E402
 from stablequant.report.tables import table  # noqa: E402
-from stablequant.runtime.backends import graph_files  # noqa: E402
-from stablequant.runtime.latency import interleaved  # noqa: E402
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend  # noqa: E402
 from stablequant.runtime.processor import machine  # noqa: E402
-from stablequant.serve import open_plan  # noqa: E402
+from stablequant.runtime.registry import graph_files  # noqa: E402
+from stablequant.settings import Settings  # noqa: E402
+from stablequant.tasks.bootstrap import bootstrap  # noqa: E402
+from stablequant.tasks.score import score  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Peers without a row, and why.
@@ -87,7 +87,7 @@ def systems(
 ) -> Iterator[Peer]:
     """Float in both runtimes, ours in both, and the peers that can be had."""
     shape = model.frontend.shape
-    in_float = {t: bundle.write_graphs(model, None, work, recipe_for(t)) for t in ("onnxruntime", "openvino")}
+    in_float = {t: package.write_graphs(model, None, work, recipe_for(t)) for t in ("onnxruntime", "openvino")}
     yield in_onnxruntime("float32", model, in_float["onnxruntime"], int8=False)
     yield in_openvino("float32", model, in_float["openvino"], int8=False)
     summary = json.loads((run / "summary.json").read_text())

@@ -24,24 +24,24 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from stablequant.config import Settings  # noqa: E402
 from stablequant.data import manifest  # noqa: E402
 from stablequant.data.speech import Speech  # noqa: E402
 from stablequant.data.splits import make_splits  # noqa: E402
-from stablequant.evaluate.score import score  # noqa: E402
-from stablequant.evaluate.significance import paired_bootstrap  # noqa: E402
-from stablequant.export import bundle  # noqa: E402
-from stablequant.models.decode import Backend  # noqa: E402
-from stablequant.models.execute import Operands, TorchBackend  # noqa: E402
-from stablequant.models.frontend import Frontend  # noqa: E402
-from stablequant.models.graph import Node  # noqa: E402
-from stablequant.pipeline import decode  # noqa: E402
+from stablequant.export import package  # noqa: E402
+from stablequant.families.frontend import Frontend  # noqa: E402
+from stablequant.heads.greedy import Backend  # noqa: E402
+from stablequant.jobs.quantize import decode  # noqa: E402
+from stablequant.jobs.serve import open_plan  # noqa: E402
+from stablequant.network.execute import Operands, TorchBackend  # noqa: E402
+from stablequant.network.graph import Node  # noqa: E402
 from stablequant.quantize.simulate import Simulator  # noqa: E402
 from stablequant.report.tables import table  # noqa: E402
-from stablequant.runtime.backends import graph_files  # noqa: E402
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend  # noqa: E402
 from stablequant.runtime.processor import machine  # noqa: E402
-from stablequant.serve import open_plan  # noqa: E402
+from stablequant.runtime.registry import graph_files  # noqa: E402
+from stablequant.settings import Settings  # noqa: E402
+from stablequant.tasks.bootstrap import paired_bootstrap  # noqa: E402
+from stablequant.tasks.score import score  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 NOISE = 1e-6
@@ -71,7 +71,7 @@ def pairs(arguments: argparse.Namespace, work: Path) -> tuple[Frontend, dict[str
     simulator, scheme = Simulator.under(model, plan.settings), plan.scheme()
     in_float, simulated = simulator.backend({}), simulator.backend(scheme)
     file = OnnxRuntimeBackend(graph_files(Path(arguments.run), model.frontend.shape))
-    float_file = OnnxRuntimeBackend(bundle.write_graphs(model, None, work))
+    float_file = OnnxRuntimeBackend(package.write_graphs(model, None, work))
     return model.frontend, {
         "float, audio": (in_float, in_float, True),
         "plan simulated, audio": (simulated, simulated, True),

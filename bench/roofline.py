@@ -24,16 +24,16 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from where import result_file  # noqa: E402
 
-from stablequant.export.onnx import to_onnx  # noqa: E402
-from stablequant.export.recipe import recipe_for  # noqa: E402
-from stablequant.models.execute import Executor  # noqa: E402
-from stablequant.models.graph import Graph, Input, Node  # noqa: E402
+from stablequant.export.targets import recipe_for  # noqa: E402
+from stablequant.export.writer import to_onnx  # noqa: E402
+from stablequant.jobs.serve import open_plan  # noqa: E402
+from stablequant.measure.latency import interleaved  # noqa: E402
+from stablequant.network.execute import Executor  # noqa: E402
+from stablequant.network.graph import Graph, Input, Node  # noqa: E402
 from stablequant.quantize.plan import Scheme  # noqa: E402
 from stablequant.report.tables import table  # noqa: E402
-from stablequant.runtime.backends import RUNTIMES, installed  # noqa: E402
-from stablequant.runtime.latency import interleaved  # noqa: E402
 from stablequant.runtime.processor import machine  # noqa: E402
-from stablequant.serve import open_plan  # noqa: E402
+from stablequant.runtime.registry import RUNTIMES, installed  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 15

@@ -19,20 +19,20 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch starts its t
 
 from methods import MODELS, ROOT, manifests  # noqa: E402
 
-from stablequant import pipeline  # noqa: E402
 from stablequant.cli.console import ProgressLine  # noqa: E402
-from stablequant.config import Settings  # noqa: E402
-from stablequant.evaluate.significance import paired_bootstrap  # noqa: E402
-from stablequant.models.load import load  # noqa: E402
+from stablequant.families.checkpoint import load  # noqa: E402
+from stablequant.jobs import quantize  # noqa: E402
 from stablequant.observe.collect import observe  # noqa: E402
 from stablequant.quantize.simulate import Simulator  # noqa: E402
 from stablequant.report.summary import machine  # noqa: E402
 from stablequant.report.tables import table  # noqa: E402
 from stablequant.search.journal import Journal  # noqa: E402
-from stablequant.search.percentile import choose  # noqa: E402
+from stablequant.search.pools import LocalPool  # noqa: E402
+from stablequant.search.stage2 import choose  # noqa: E402
 from stablequant.search.stages import search  # noqa: E402
 from stablequant.search.trials import Candidate, Trials  # noqa: E402
-from stablequant.search.workers import LocalPool  # noqa: E402
+from stablequant.settings import Settings  # noqa: E402
+from stablequant.tasks.bootstrap import paired_bootstrap  # noqa: E402
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "gamma 0.25; step 0.01": {},
@@ -56,7 +56,7 @@ def main() -> None:
     arguments = parser.parse_args()
     model = load(str(ROOT / MODELS[arguments.model]))
     paths = manifests(ROOT / "build" / "bench" / "manifests", arguments.speech)
-    speech = pipeline.read_speech(model.frontend, paths, Settings())
+    speech = quantize.read_speech(model.frontend, paths, Settings())
     calibration = speech["calibration"]
     histograms = observe(model, [calibration.batch(s) for s in calibration.shards])
     pool, simulator = LocalPool(arguments.workers), Simulator(model)

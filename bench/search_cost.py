@@ -25,22 +25,22 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch starts its t
 import numpy as np  # noqa: E402
 from methods import MODELS, ROOT, manifests  # noqa: E402
 
-from stablequant import pipeline  # noqa: E402
 from stablequant.cli.console import ProgressLine  # noqa: E402
-from stablequant.config import Settings  # noqa: E402
 from stablequant.data.speech import Speech  # noqa: E402
-from stablequant.evaluate.significance import paired_bootstrap  # noqa: E402
-from stablequant.models.load import load  # noqa: E402
+from stablequant.families.checkpoint import load  # noqa: E402
+from stablequant.jobs import quantize  # noqa: E402
 from stablequant.observe.collect import observe  # noqa: E402
+from stablequant.quantize import calibrated  # noqa: E402
 from stablequant.quantize.simulate import Simulator  # noqa: E402
 from stablequant.report.summary import machine  # noqa: E402
 from stablequant.report.tables import table  # noqa: E402
-from stablequant.search import schemes  # noqa: E402
 from stablequant.search.journal import Journal  # noqa: E402
 from stablequant.search.naive import NaiveTrials  # noqa: E402
+from stablequant.search.pools import LocalPool  # noqa: E402
 from stablequant.search.stages import Found, search  # noqa: E402
 from stablequant.search.trials import Candidate, Trials  # noqa: E402
-from stablequant.search.workers import LocalPool  # noqa: E402
+from stablequant.settings import Settings  # noqa: E402
+from stablequant.tasks.bootstrap import paired_bootstrap  # noqa: E402
 
 RESULT = ROOT / "bench" / "results" / "search_cost.json"
 
@@ -60,7 +60,7 @@ def main() -> None:
     work = ROOT / "build" / "bench" / "search_cost" / arguments.model
     work.mkdir(parents=True, exist_ok=True)
     model = load(str(ROOT / MODELS[arguments.model]))
-    speech = pipeline.read_speech(
+    speech = quantize.read_speech(
         model.frontend, manifests(ROOT / "build" / "bench" / "manifests", arguments.speech), settings
     )
     calibration, dev = speech["calibration"], speech["dev"]
@@ -78,9 +78,9 @@ def main() -> None:
             wall = time.perf_counter() - began
             plans = {"this": found.scheme}
             if mode == "racing":
-                base = schemes.uniform(histograms, settings.base_calibrator, settings)
-                p = schemes.same_p(result["exact"]["flagged"], result["exact"]["p"])
-                plans["exact"] = schemes.mixed(base, histograms, p, settings)
+                base = calibrated.uniform(histograms, settings.base_calibrator, settings)
+                p = calibrated.same_p(result["exact"]["flagged"], result["exact"]["p"])
+                plans["exact"] = calibrated.mixed(base, histograms, p, settings)
             outcomes = trials.run([Candidate(n, s) for n, s in plans.items()], "the plan", base=found.scheme)
         difference = paired_bootstrap(outcomes[-1].result, outcomes[0].result)
         spent = found.spent

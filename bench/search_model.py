@@ -18,15 +18,15 @@ import torch
 from large import WORK, checkpoint
 from methods import ROOT
 
-from stablequant.config import Settings
 from stablequant.data.speech import Speech
 from stablequant.data.utterance import Utterance
-from stablequant.models.load import load
+from stablequant.families.checkpoint import load
 from stablequant.quantize.simulate import Simulator
 from stablequant.report.summary import machine
 from stablequant.report.tables import table
 from stablequant.search.racing import FINALISTS, PILOTS, STAGE_2, STAY
-from stablequant.search.shares import shares
+from stablequant.search.remaining_work import shares
+from stablequant.settings import Settings
 
 #: LibriSpeech dev-clean (openslr.org/12): hours, and words of its transcripts.
 HOURS, WORDS = 5.4, 54402

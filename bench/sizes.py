@@ -33,18 +33,18 @@ from peer_quantisers import PEERS  # noqa: E402
 from transformers import AutoModelForCTC, PreTrainedModel, Wav2Vec2Config, Wav2Vec2ForCTC  # noqa: E402
 from where import result_file  # noqa: E402
 
-from stablequant.config import Settings  # noqa: E402
-from stablequant.export.onnx import to_onnx  # noqa: E402
-from stablequant.export.recipe import recipe_for  # noqa: E402
-from stablequant.models.load import load  # noqa: E402
-from stablequant.models.model import SpeechModel  # noqa: E402
+from stablequant.export.targets import recipe_for  # noqa: E402
+from stablequant.export.writer import to_onnx  # noqa: E402
+from stablequant.families.checkpoint import load  # noqa: E402
+from stablequant.families.model import SpeechModel  # noqa: E402
+from stablequant.measure import footprint  # noqa: E402
+from stablequant.measure.latency import interleaved  # noqa: E402
 from stablequant.observe.collect import observe  # noqa: E402
+from stablequant.quantize import calibrated  # noqa: E402
 from stablequant.report.tables import table  # noqa: E402
-from stablequant.runtime import footprint  # noqa: E402
-from stablequant.runtime.backends import RUNTIMES, installed, target_of  # noqa: E402
-from stablequant.runtime.latency import interleaved  # noqa: E402
 from stablequant.runtime.processor import has_bfloat16, machine  # noqa: E402
-from stablequant.search import schemes  # noqa: E402
+from stablequant.runtime.registry import RUNTIMES, installed, target_of  # noqa: E402
+from stablequant.settings import Settings  # noqa: E402
 
 WORK = ROOT / "build" / "bench"
 SIZES: dict[str, tuple[Path, Callable[[], PreTrainedModel]]] = {
@@ -70,7 +70,7 @@ def noise(seconds: float) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 def write(model: SpeechModel, folder: Path) -> dict[tuple[str, str], Path]:
     """Files by kind and target: the graph in float, and all of it in int8, each input in one plane."""
-    scheme = schemes.uniform(observe(model, [[noise(2.0)]]), "max", Settings())
+    scheme = calibrated.uniform(observe(model, [[noise(2.0)]]), "max", Settings())
     files = {}
     for target in installed():
         for kind, chosen in (("float", {}), ("int8", scheme)):

@@ -178,4 +178,4 @@ def riding(name: str) -> str:
         for x in r["rows"]
     ]
     head = [f"batch, {r['trials']} trials", "speed against one by one", "same to the last bit"]
-    return f"{markdown(head, rows)}\n\nOne thread; {cpu(r)}. `python bench/riding.py`"
+    return f"{markdown(head, rows)}\n\nOne thread; {cpu(r)}. `python bench/batched_trials.py`"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from support import small_manifest
 
-from stablequant.config import Settings
-from stablequant.pipeline import Evidence, quantize
+from stablequant.jobs.quantize import Evidence, quantize
+from stablequant.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 MODEL = ROOT / "tests" / "assets" / "wavlm-graft"

@@ -14,16 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stablequant.config import Settings
 from stablequant.data import manifest
 from stablequant.data.audio import read
 from stablequant.data.speech import Speech
 from stablequant.data.utterance import Utterance
-from stablequant.models.load import load
-from stablequant.models.model import SpeechModel
+from stablequant.families.checkpoint import load
+from stablequant.families.model import SpeechModel
 from stablequant.observe.collect import Histograms, observe
+from stablequant.quantize import calibrated
 from stablequant.quantize.plan import LayerQuant
-from stablequant.search import schemes
+from stablequant.settings import Settings
 
 # The models are tiny: a second thread hardly helps, and on a busy machine the two wait for each other a hundred times
 # longer than they compute.
@@ -84,7 +84,7 @@ def histograms(name: str) -> Histograms:
 
 def scheme(name: str, calibrator: str = "mse", *, matmuls: bool = False, **settings: Any) -> dict[str, LayerQuant]:
     """Every operation of the model called ``name`` quantised by ``calibrator``."""
-    found = schemes.uniform(histograms(name), calibrator, Settings(**settings))
+    found = calibrated.uniform(histograms(name), calibrator, Settings(**settings))
     return {op.name: found[op.name] for op in MODELS[name]().ops(matmuls=matmuls)}
 
 

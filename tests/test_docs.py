@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from stablequant.config import Settings
 from stablequant.quantize.plan import ActivationPlan, Identity, LayerPlan, Plan, WeightPlan
 from stablequant.report.summary import summarise
+from stablequant.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -74,5 +74,5 @@ def test_errors_md_quotes_the_code_and_names_a_test_that_is_there(case, message,
     quoted = re.findall(r"`([^`]+)`", message)
     assert quoted or message == "the usage of the command"
     for part in quoted:
-        for words in re.split(r"\{[^}]*\}|\.? ?\b(?:Expected|Mend:) |\.$|[:;,] ", part):
+        for words in re.split(r"\{[^}]*\}|\.? ?\b(?:Expected|Fix:) |\.$|[:;,] ", part):
             assert words.strip() in source, f"{case}: {words!r} is not what the code says"

@@ -10,11 +10,11 @@ def subclasses(cls: type) -> set[type]:
     return {cls}.union(*(subclasses(c) for c in cls.__subclasses__()))
 
 
-def test_a_message_says_what_came_what_was_expected_and_how_to_mend_it():
-    error = DataError("a.tsv has no text", expected="a column text", mend="name it text.")
-    assert str(error) == "a.tsv has no text. Expected a column text. Mend: name it text."
+def test_a_message_says_what_came_what_was_expected_and_how_to_fix_it():
+    error = DataError("a.tsv has no text", expected="a column text", fix="name it text.")
+    assert str(error) == "a.tsv has no text. Expected a column text. Fix: name it text."
     assert str(DataError("a.tsv is missing")) == "a.tsv is missing."
-    assert str(DataError("Which file?", mend="name one")) == "Which file? Mend: name one."
+    assert str(DataError("Which file?", fix="name one")) == "Which file? Fix: name one."
 
 
 def test_an_audio_error_is_caught_as_a_data_error():
@@ -32,7 +32,7 @@ def test_only_a_failed_verification_exits_with_3():
 
 @pytest.mark.parametrize("cls", sorted(subclasses(StablequantError), key=lambda c: c.__name__))
 def test_the_whole_message_crosses_a_process_boundary(cls):
-    error = cls("it broke", expected="it whole", mend="glue it")
+    error = cls("it broke", expected="it whole", fix="glue it")
     back = pickle.loads(pickle.dumps(error))
     assert type(back) is cls
-    assert str(back) == str(error) == "it broke. Expected it whole. Mend: glue it."
+    assert str(back) == str(error) == "it broke. Expected it whole. Fix: glue it."

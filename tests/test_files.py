@@ -30,13 +30,13 @@ def test_what_fails_half_way_leaves_the_old_file_and_no_part(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_full_disk_is_told_with_the_file_and_the_mend():
+def test_a_full_disk_is_told_with_the_file_and_the_fix():
     path = Path("/dev/full")
     with pytest.raises(ResourceError) as told, disk_errors(path):
         path.write_text("more than nothing")
     assert str(told.value) == (
         "the disk is full while writing /dev/full (No space left on device). "
-        "Mend: free some space and run the same command again: it goes on where it was."
+        "Fix: free some space and run the same command again: it goes on where it was."
     )
 
 
@@ -60,5 +60,5 @@ def test_a_file_beyond_the_allowed_size_leaves_the_old_one(tmp_path):
 
 def test_a_path_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ResourceError, match=r"file/plan\.json cannot be written \(.*\)\. Mend: check the path"):
+    with pytest.raises(ResourceError, match=r"file/plan\.json cannot be written \(.*\)\. Fix: check the path"):
         write_text(tmp_path / "file" / "plan.json", "new")

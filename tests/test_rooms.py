@@ -9,8 +9,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "stablequant"
 
 #: In the order data flows; docs/architecture.md says what each is for.
 ROOMS = (
-    "errors config files affine data models observe calibrate quantize evaluate search runtime export pipeline dry_run report "
-    "serve benchmark cli"
+    "errors settings files grid data network heads families tasks observe quantize runtime search export measure jobs report cli"
 ).split()
 
 MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
@@ -54,5 +53,5 @@ def test_no_arrow_points_back(path):
 def test_an_arrow_back_would_be_seen():
     source = "from stablequant.errors import DataError\ndef f():\n    from stablequant.search import trials\n"
     assert arrows_back(source, "data") == [(3, "search")]
-    assert arrows_back("import stablequant.cli.main\n", "serve") == [(1, "cli")]
+    assert arrows_back("import stablequant.cli.main\n", "jobs") == [(1, "cli")]
     assert arrows_back("from stablequant import __version__, report\n", "export") == [(1, "report")]

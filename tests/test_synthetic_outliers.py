@@ -18,18 +18,18 @@ import support
 import torch
 from torch import Tensor
 
-from stablequant.config import Settings
-from stablequant.models import moonshine
-from stablequant.models.execute import Executor, TorchBackend
-from stablequant.models.graph import Node
-from stablequant.models.model import SpeechModel
+from stablequant.families import moonshine
+from stablequant.families.model import SpeechModel
+from stablequant.network.execute import Executor, TorchBackend
+from stablequant.network.graph import Node
 from stablequant.observe.collect import Histograms, observe
+from stablequant.quantize import calibrated
 from stablequant.quantize.simulate import Simulator
-from stablequant.search import schemes
 from stablequant.search.exact import Exact
 from stablequant.search.journal import Journal
-from stablequant.search.percentile import search
+from stablequant.search.stage2 import search
 from stablequant.search.trials import Candidate, Outcome, Trials
+from stablequant.settings import Settings
 
 WIDER = 100
 SETTINGS = Settings(p_step=0.1)
@@ -141,7 +141,8 @@ def test_max_collapses_and_clipped_mse_does_not(where: str) -> None:
         (reference,) = trials.run([Candidate("float", {})], "float")
         clipped = search(Exact(trials, reference, SETTINGS), found, list(SITES[where]), SETTINGS)
         by_max, by_clipping = trials.run(
-            [Candidate("max", schemes.uniform(found, "max", SETTINGS)), Candidate("clipped", clipped.scheme)], "methods"
+            [Candidate("max", calibrated.uniform(found, "max", SETTINGS)), Candidate("clipped", clipped.scheme)],
+            "methods",
         )
     assert lost(by_max, reference) > 0.7
     assert lost(by_clipping, reference) < 0.15

@@ -1,6 +1,6 @@
 """The exceptions stablequant raises, each a sentence a user can act on.
 
-An error says three things: what came, what was expected, and how to mend it. The command line prints the
+An error says three things: what came, what was expected, and how to fix it. The command line prints the
 message alone, without a traceback, and exits with the error's ``exit_code``.
 """
 
@@ -15,26 +15,26 @@ class StablequantError(Exception):
     Args:
         what: What went wrong, naming the file, argument or layer.
         expected: What would have been right.
-        mend: What the user can do about it.
+        fix: What the user can do about it.
     """
 
     exit_code: ClassVar[int] = 2
 
-    def __init__(self, what: str, *, expected: str | None = None, mend: str | None = None) -> None:
+    def __init__(self, what: str, *, expected: str | None = None, fix: str | None = None) -> None:
         """Keep the three parts of the message."""
         super().__init__(what)
         self.what = what
         self.expected = expected
-        self.mend = mend
+        self.fix = fix
 
     def __str__(self) -> str:
         """Return the whole message on one line."""
-        parts = [("", self.what), ("Expected ", self.expected), ("Mend: ", self.mend)]
+        parts = [("", self.what), ("Expected ", self.expected), ("Fix: ", self.fix)]
         return " ".join(lead + _sentence(text) for lead, text in parts if text)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle with all three parts, so that the message survives a process boundary."""
-        return type(self), (self.what,), {"expected": self.expected, "mend": self.mend}
+        return type(self), (self.what,), {"expected": self.expected, "fix": self.fix}
 
 
 class SettingsError(StablequantError):

@@ -33,17 +33,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn what the operating system says while ``path`` is written into an error that names it and the mend."""
+    """Turn what the operating system says while ``path`` is written into an error that names it and the fix."""
     try:
         yield
     except OSError as error:
         if error.errno in FULL:
             what = f"the disk is full while writing {path} ({error.strerror})"
-            mend = "free some space and run the same command again: it goes on where it was"
+            fix = "free some space and run the same command again: it goes on where it was"
         else:
             what = f"{path} cannot be written ({error.strerror or error})"
-            mend = "check the path and its permissions, or choose another folder"
-        raise ResourceError(what, mend=mend) from error
+            fix = "check the path and its permissions, or choose another folder"
+        raise ResourceError(what, fix=fix) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -30,7 +30,7 @@ def test_an_unknown_class_is_told_with_the_known_ones(cli, changed_model):
 @pytest.mark.parametrize("name", ["WavLMModel", "WavLMForSequenceClassification"])
 def test_a_head_without_ctc_is_told(cli, changed_model, name):
     message = failure(cli("inspect", changed_model(architectures=[name])))
-    assert f"Mend: {name} has no CTC head: use a checkpoint fine-tuned for speech recognition" in message
+    assert f"Fix: {name} has no CTC head: use a checkpoint fine-tuned for speech recognition" in message
 
 
 def test_pickled_weights_are_not_opened(cli, changed_model):
@@ -38,7 +38,7 @@ def test_pickled_weights_are_not_opened(cli, changed_model):
     (folder / "pytorch_model.bin").write_bytes(b"anything")
     message = failure(cli("inspect", folder))
     assert f"{folder} has no *.safetensors, only pytorch_model.bin. Expected weights as safetensors" in message
-    assert "Mend: convert them with transformers: model.save_pretrained(folder)." in message
+    assert "Fix: convert them with transformers: model.save_pretrained(folder)." in message
 
 
 def test_missing_weights_are_listed(cli, changed_model):
@@ -54,7 +54,7 @@ def test_a_damaged_weight_file_is_named(cli, changed_model):
     path.write_bytes(path.read_bytes()[:100_000])
     message = failure(cli("inspect", folder))
     assert f"{path} cannot be read" in message
-    assert "Mend: download the file again." in message
+    assert "Fix: download the file again." in message
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"hidden_size": 8}', "\udcff"])
@@ -79,7 +79,7 @@ def test_the_tokenizer_of_another_model_is_told_by_its_size(cli, changed_model, 
     message = failure(cli("inspect", folder))
     told = f"{folder}: the tokenizer has {tokens} tokens up to id {largest}, the model's head has 32."
     assert told in message
-    assert "Mend: copy the tokenizer files of this very model." in message
+    assert "Fix: copy the tokenizer files of this very model." in message
 
 
 @pytest.mark.parametrize("gone", ["vocab.json", "preprocessor_config.json", "tokenizer_config.json"])
@@ -88,7 +88,7 @@ def test_a_missing_processor_file_is_told(cli, changed_model, gone):
     folder = changed_model(without=without)
     message = failure(cli("inspect", folder))
     assert f"the processor in {folder} cannot be loaded" in message
-    assert "Mend: copy them from the model's page." in message
+    assert "Fix: copy them from the model's page." in message
 
 
 @pytest.mark.parametrize("name", ["nowhere", "/no/where", "no/where"])
@@ -118,14 +118,14 @@ def test_a_damaged_plan_is_named(cli, exported, manifest, damage, message):
     path.write_text(damage(path.read_text()), encoding="utf-8", errors="surrogateescape")
     told = failure(cli("evaluate", exported, "--data", manifest, "--simulate"))
     assert f"error: {message.format(path)}" in told
-    assert "Mend: run stablequant quantize again: finished trials are not repeated." in told
+    assert "Fix: run stablequant quantize again: finished trials are not repeated." in told
 
 
 def test_a_plan_of_another_model_is_refused(cli, interrupted, changed_model, manifest):
     other = changed_model(layer_norm_eps=1e-6)
     message = failure(cli("evaluate", interrupted.out, "--data", manifest, "--simulate", "--checkpoint", other))
     assert f"the plan was made for {MODEL} (" in message
-    assert "Mend: quantize this checkpoint, or give the one the plan was made from." in message
+    assert "Fix: quantize this checkpoint, or give the one the plan was made from." in message
 
 
 def test_a_checkpoint_that_has_moved_can_be_given(cli, exported, manifest):
@@ -133,7 +133,7 @@ def test_a_checkpoint_that_has_moved_can_be_given(cli, exported, manifest):
     path.write_text(path.read_text().replace(str(MODEL), "/moved/away"))
     message = failure(cli("evaluate", exported, "--data", manifest, "--simulate"))
     assert f"{path} was made from /moved/away: /moved/away is not a folder." in message
-    assert "Mend: say where the float checkpoint is now with --checkpoint." in message
+    assert "Fix: say where the float checkpoint is now with --checkpoint." in message
     ran = cli("evaluate", exported, "--data", manifest, "--simulate", "--checkpoint", MODEL, "--json")
     assert ran.code == 0, ran.err
 
@@ -153,4 +153,4 @@ def test_a_damaged_int8_file_is_named(cli, exported):
     path.write_bytes(path.read_bytes()[:1000])
     message = failure(cli("transcribe", exported, rows("test", 1)[0]["audio"]))
     assert f"ONNX Runtime cannot load {path}" in message
-    assert "Mend: export again with stablequant quantize." in message
+    assert "Fix: export again with stablequant quantize." in message

@@ -10,11 +10,11 @@ import pytest
 import soundfile
 from commands import MODEL, SPEECH, rows, write_manifest
 
-from stablequant.config import Settings
 from stablequant.data import manifest as manifests
 from stablequant.errors import AudioError
-from stablequant.models.load import load_frontend
-from stablequant.pipeline import decode
+from stablequant.families.checkpoint import load_frontend
+from stablequant.jobs.quantize import decode
+from stablequant.settings import Settings
 
 RATE = 16000
 #: Samples that one frame of the small model looks at.
@@ -50,7 +50,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_recording_is_named_with_the_reason_and_the_mend(cli, interrupted, tmp_path, case):
+def test_a_bad_recording_is_named_with_the_reason_and_the_fix(cli, interrupted, tmp_path, case):
     make, name, reason = BAD[case]
     path = tmp_path / name
     make(path)
@@ -60,7 +60,7 @@ def test_a_bad_recording_is_named_with_the_reason_and_the_mend(cli, interrupted,
     assert "Traceback" not in ran.err
     assert ran.err.startswith("error: 1 of 2 recordings cannot be used: ")
     assert any(option.format(path) in ran.err for option in reason.split("|"))
-    assert "Mend: mend or remove them, or let more be skipped with --set max_bad_fraction=0.5." in ran.err
+    assert "Fix: fix or remove them, or let more be skipped with --set max_bad_fraction=0.5." in ran.err
 
 
 def test_one_missing_file_alone_is_told_without_a_share(cli, interrupted, tmp_path):
@@ -149,7 +149,7 @@ def test_letters_outside_the_vocabulary_are_told_before_anything_is_computed(cli
     assert "error: 1 of 3 transcripts hold letters that the model cannot write (лсушы), as " in ran.err
     assert lines[2]["id"] in ran.err
     assert "Expected text in the model's alphabet ('abcdefghijklmnopqrstuvwxyz|)." in ran.err
-    assert "Mend: use speech in the model's language, or spell the transcripts in its alphabet." in ran.err
+    assert "Fix: use speech in the model's language, or spell the transcripts in its alphabet." in ran.err
 
 
 def test_a_few_transcripts_with_strange_letters_are_skipped_like_bad_files(cli, interrupted, tmp_path):
@@ -171,7 +171,7 @@ def test_the_same_recording_in_two_splits_is_an_error(cli, tmp_path):
     ran = cli("quantize", MODEL, "--data", data, "--out", tmp_path / "out")
     assert ran.code == 2
     assert f"error: {lines[-1]['id']} in test is the same recording as {lines[0]['id']} in " in ran.err
-    assert "Mend: remove it from one of them." in ran.err
+    assert "Fix: remove it from one of them." in ran.err
 
 
 @pytest.mark.parametrize(

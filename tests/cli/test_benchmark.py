@@ -16,7 +16,7 @@ QUICK = ("--seconds", "1.5,real", "--batch", "2", "--threads", "1", "--rounds", 
 @pytest.fixture(scope="module")
 def folder(interrupted, tmp_path_factory):
     """What quantize wrote, with files for OpenVINO as well."""
-    from stablequant.serve import export
+    from stablequant.jobs.serve import export
 
     copy = Path(shutil.copytree(interrupted.out, tmp_path_factory.mktemp("benchmark") / "out"))
     export(copy, "openvino")
@@ -82,7 +82,7 @@ def test_what_cannot_be_measured_is_told(cli, folder, arguments, message):
 def test_folders_of_two_checkpoints_are_refused(cli, folder, changed_model, tmp_path):
     other = Path(shutil.copytree(folder, tmp_path / "other"))
     model = changed_model(layer_norm_eps=1e-4)
-    from stablequant.models.load import fingerprint
+    from stablequant.families.checkpoint import fingerprint
 
     plan = json.loads((other / "plan.json").read_text())
     plan["model"] |= {"name": str(model), "fingerprint": fingerprint(model)}

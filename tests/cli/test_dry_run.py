@@ -8,7 +8,7 @@ import sys
 
 from commands import MODEL, environment, finish, rows, start, write_manifest
 
-from stablequant.config import Settings
+from stablequant.settings import Settings
 
 #: Runs the command line, then tells the most memory that the process had. Not by getrusage: that counts the process
 #: which started this one as well.

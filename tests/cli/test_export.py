@@ -11,8 +11,8 @@ import onnx
 import pytest
 from commands import MODEL, rows
 
-from stablequant.calibrate.weights import quantize_weight
-from stablequant.runtime import backends
+from stablequant.grid.weights import quantize_weight
+from stablequant.runtime import registry
 from stablequant.runtime.processor import has_bfloat16
 
 AUDIO = rows("test", 1)[0]["audio"]
@@ -27,7 +27,7 @@ def folder(interrupted, tmp_path_factory):
 @pytest.fixture(scope="module")
 def with_openvino(folder):
     """The same with files for OpenVINO, as the command leaves it."""
-    from stablequant.serve import export
+    from stablequant.jobs.serve import export
 
     export(folder, "openvino")
     return folder
@@ -74,7 +74,7 @@ def test_a_runtime_can_be_forced_and_is_told(cli, with_openvino):
 
 
 def test_bfloat16_is_refused_where_the_processor_does_not_compute_in_it(cli, with_openvino, monkeypatch):
-    monkeypatch.setattr(backends, "has_bfloat16", lambda: False)
+    monkeypatch.setattr(registry, "has_bfloat16", lambda: False)
     ran = cli("transcribe", with_openvino, AUDIO, "--runtime", "openvino-bf16")
     assert ran.code == 2
     told = "--runtime openvino-bf16, but this processor does not compute in bfloat16. Expected --runtime openvino."
@@ -89,26 +89,26 @@ def test_evaluate_takes_a_runtime(cli, with_openvino, manifest):
 def test_openvino_is_picked_where_its_kernels_are_right_its_files_there_and_it_is_installed(
     with_openvino, interrupted, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(backends, "int8_overflows", lambda: False)
-    assert backends.choose(with_openvino, "ctc") == "openvino"
-    assert backends.choose(interrupted.out, "ctc") == "onnxruntime"
+    monkeypatch.setattr(registry, "int8_overflows", lambda: False)
+    assert registry.choose(with_openvino, "ctc") == "openvino"
+    assert registry.choose(interrupted.out, "ctc") == "onnxruntime"
     for name in ("encoder", "decoder"):
         (tmp_path / f"{name}.openvino.onnx").touch()
-    assert backends.choose(tmp_path, "seq2seq") == "onnxruntime"  # a decoder's small steps are faster there
-    monkeypatch.setattr(backends, "int8_overflows", lambda: True)
-    assert backends.choose(with_openvino, "ctc") == "onnxruntime"
-    monkeypatch.setattr(backends, "int8_overflows", lambda: False)
+    assert registry.choose(tmp_path, "seq2seq") == "onnxruntime"  # a decoder's small steps are faster there
+    monkeypatch.setattr(registry, "int8_overflows", lambda: True)
+    assert registry.choose(with_openvino, "ctc") == "onnxruntime"
+    monkeypatch.setattr(registry, "int8_overflows", lambda: False)
     monkeypatch.setitem(sys.modules, "openvino", None)
-    assert backends.choose(with_openvino, "ctc") == "onnxruntime"
+    assert registry.choose(with_openvino, "ctc") == "onnxruntime"
 
 
 def test_a_faster_runtime_is_advised_where_its_files_are_missing(with_openvino, interrupted, monkeypatch):
-    monkeypatch.setattr(backends, "int8_overflows", lambda: False)
-    assert f"stablequant export {interrupted.out} --target openvino" in backends.advice(interrupted.out, "ctc")
-    assert backends.advice(with_openvino, "ctc") == ""
-    assert backends.advice(interrupted.out, "seq2seq") == ""
-    monkeypatch.setattr(backends, "int8_overflows", lambda: True)
-    assert backends.advice(interrupted.out, "ctc") == ""
+    monkeypatch.setattr(registry, "int8_overflows", lambda: False)
+    assert f"stablequant export {interrupted.out} --target openvino" in registry.advice(interrupted.out, "ctc")
+    assert registry.advice(with_openvino, "ctc") == ""
+    assert registry.advice(interrupted.out, "seq2seq") == ""
+    monkeypatch.setattr(registry, "int8_overflows", lambda: True)
+    assert registry.advice(interrupted.out, "ctc") == ""
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_what_export_cannot_do_is_told(cli, folder, arguments, message):
     assert ran.err.startswith(f"error: {message}")
 
 
-def test_speech_that_is_gone_is_told_with_the_mend(cli, folder, tmp_path):
+def test_speech_that_is_gone_is_told_with_the_fix(cli, folder, tmp_path):
     moved = Path(shutil.copytree(folder, tmp_path / "moved"))
     plan = json.loads((moved / "plan.json").read_text())
     plan["data"]["test"]["name"] = str(tmp_path / "gone.jsonl")
@@ -134,14 +134,14 @@ def test_speech_that_is_gone_is_told_with_the_mend(cli, folder, tmp_path):
     ran = cli("export", moved, "--target", "openvino")
     assert ran.code == 2
     assert f"plan.json was made with speech that is not there: There is no {tmp_path / 'gone.jsonl'}." in ran.err
-    assert ran.err.endswith("Mend: give other speech with --data.\n")
+    assert ran.err.endswith("Fix: give other speech with --data.\n")
 
 
 def test_a_runtime_without_files_or_of_another_kind_is_told(cli, interrupted):
     ran = cli("transcribe", interrupted.out, AUDIO, "--runtime", "openvino")
     assert ran.code == 2
     assert f"{interrupted.out / 'model.openvino.onnx'} is missing." in ran.err
-    assert f"Mend: write it with stablequant export {interrupted.out} --target openvino." in ran.err
+    assert f"Fix: write it with stablequant export {interrupted.out} --target openvino." in ran.err
     ran = cli("transcribe", interrupted.out, AUDIO, "--runtime", "tvm")
     assert (ran.code, ran.err) == (
         2,
@@ -155,7 +155,7 @@ def test_a_runtime_without_files_or_of_another_kind_is_told(cli, interrupted):
 def test_a_file_that_computes_something_else_ends_with_3_and_is_kept_aside(cli, folder, monkeypatch):
     before = (folder / "model.onnx").read_bytes()
     halved = lambda weight, scales: quantize_weight(weight, scales) // 2  # noqa: E731
-    monkeypatch.setattr("stablequant.export.onnx.quantize_weight", halved)
+    monkeypatch.setattr("stablequant.export.writer.quantize_weight", halved)
     ran = cli("export", folder, "--target", "onnxruntime")
     assert ran.code == 3
     assert "the exported file failed its check: the logits of ONNX Runtime without optimisation differ" in ran.err

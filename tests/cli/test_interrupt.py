@@ -13,7 +13,7 @@ def test_ctrl_c_is_one_message_and_exit_code_2(interrupted):
     assert interrupted.stopped.code == 2
     assert interrupted.stopped.out == ""
     lines = interrupted.stopped.err.splitlines()
-    assert lines[-1] == ("error: the run was interrupted. Mend: run the same command again: it goes on where it was.")
+    assert lines[-1] == ("error: the run was interrupted. Fix: run the same command again: it goes on where it was.")
     assert "Traceback" not in interrupted.stopped.err
 
 

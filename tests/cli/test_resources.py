@@ -15,11 +15,11 @@ from commands import MODEL, finish, rows, start
 
 from stablequant.cli.console import plain_errors
 from stablequant.errors import DataError
-from stablequant.evaluate.wer import evaluate
-from stablequant.export.verify import compare, require
-from stablequant.models.frontend import Transcript
+from stablequant.export.agreement import compare, require
+from stablequant.families.frontend import Transcript
+from stablequant.search.batch import Piece
 from stablequant.search.journal import Journal
-from stablequant.search.shard import Piece
+from stablequant.tasks.asr import evaluate
 
 #: Fills a journal on a file system of 64 kB, then quantises with room for everything but the int8 file, then with enough.
 ON_A_SMALL_DISK = """
@@ -87,11 +87,11 @@ def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(small_disk):
     mount, ran = small_disk
     journal, stopped, finished, _ = ran.err.split("code ")
     assert "Traceback" not in ran.err
-    mend = "Mend: free some space and run the same command again: it goes on where it was."
-    full = f"error: the disk is full while writing {mount / 'full.sqlite'} (database or disk is full). {mend} kept True"
+    fix = "Fix: free some space and run the same command again: it goes on where it was."
+    full = f"error: the disk is full while writing {mount / 'full.sqlite'} (database or disk is full). {fix} kept True"
     assert full in journal
     file = mount / "out" / "unverified" / "model.onnx"
-    assert f"error: the disk is full while writing {file} (No space left on device). {mend}" in stopped
+    assert f"error: the disk is full while writing {file} (No space left on device). {fix}" in stopped
     assert finished.startswith("2\n")
     assert ran.err.endswith("code 0\n")
     assert json.loads(ran.out)["ops"] == 48
@@ -110,7 +110,7 @@ def test_memory_that_runs_out_is_told_by_simulation_and_file_alike(interrupted, 
     assert lines[1::2] == ["code 2"] * 2, ran.err
     for message in lines[::2]:
         assert message.startswith("error: memory ran out (")
-        assert "Mend: use smaller batches (--set batch_size=1) or shorter recordings, then run" in message
+        assert "Fix: use smaller batches (--set batch_size=1) or shorter recordings, then run" in message
 
 
 def test_only_a_lack_of_memory_is_told_as_one(capsys):
@@ -118,7 +118,7 @@ def test_only_a_lack_of_memory_is_told_as_one(capsys):
         bytearray(1 << 62)
     assert left.value.code == 2
     assert capsys.readouterr().err == (
-        "error: memory ran out. Mend: use smaller batches (--set batch_size=1) or shorter recordings, "
+        "error: memory ran out. Fix: use smaller batches (--set batch_size=1) or shorter recordings, "
         "then run the same command again: it goes on where it was.\n"
     )
     with pytest.raises(ZeroDivisionError), plain_errors():
@@ -132,7 +132,7 @@ def test_a_journal_that_is_no_database_is_named(cli, manifest, tmp_path):
     ran = cli("quantize", MODEL, "--data", manifest, "--out", tmp_path)
     assert ran.code == 2
     assert ran.err.startswith(f"error: {journal} is damaged, or no journal of trials (file is not a database).")
-    assert "Mend: move it away: the trials that it held are run again." in ran.err
+    assert "Fix: move it away: the trials that it held are run again." in ran.err
     assert journal.read_bytes() == before
 
 
@@ -144,7 +144,7 @@ def test_a_database_of_another_program_is_left_alone(tmp_path, table):
     other.close()
     before = path.read_bytes()
     with pytest.raises(
-        DataError, match=r"is (something else|a journal of another version).*Mend: choose another output folder"
+        DataError, match=r"is (something else|a journal of another version).*Fix: choose another output folder"
     ):
         Journal(path)
     assert path.read_bytes() == before
@@ -172,7 +172,7 @@ def test_a_journal_held_by_another_run_is_told(tmp_path):
     with Journal(path) as journal:
         journal._db.execute("PRAGMA busy_timeout = 10")  # it waits five seconds for its turn; here none is coming
         with pytest.raises(
-            DataError, match=r"trials\.sqlite is held by another run .*Mend: wait for it \(--wait\), or choose"
+            DataError, match=r"trials\.sqlite is held by another run .*Fix: wait for it \(--wait\), or choose"
         ):
             journal.add("key", "max", 0, Piece("", 1.0, 9, ()))
     other.close()
@@ -183,7 +183,7 @@ def test_a_second_run_on_a_folder_in_use_is_refused_at_once(cli, manifest, tmp_p
         ran = cli("quantize", MODEL, "--data", manifest, "--out", tmp_path)
     assert ran.code == 2
     assert (
-        "trials.sqlite is held by another run. Mend: wait for it (--wait), or choose another output folder." in ran.err
+        "trials.sqlite is held by another run. Fix: wait for it (--wait), or choose another output folder." in ran.err
     )
     with Journal(tmp_path / "trials.sqlite") as journal:
         assert len(journal) == 0
@@ -221,7 +221,7 @@ def test_an_output_folder_that_cannot_be_is_told(cli, manifest, tmp_path):
     path.write_text("in the way")
     ran = cli("quantize", MODEL, "--data", manifest, "--out", path / "out")
     assert ran.code == 2
-    assert f"error: {path / 'out'} cannot be written (Not a directory). Mend: check the path" in ran.err
+    assert f"error: {path / 'out'} cannot be written (Not a directory). Fix: check the path" in ran.err
 
 
 def test_an_exported_file_that_says_something_else_ends_with_3(capsys):

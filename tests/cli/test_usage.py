@@ -11,7 +11,7 @@ import pytest
 from commands import MODEL, ROOT, environment, rows
 
 from stablequant.cli import main as module
-from stablequant.config import Settings
+from stablequant.settings import Settings
 
 HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "numpy", "soundfile", "jiwer", "huggingface_hub")
 
@@ -52,7 +52,7 @@ def test_every_wrong_setting_is_told_at_once(cli):
     assert "setting normalizer is 'strict': input should be 'english', 'basic' or 'none'" in ran.err
     assert "setting gamma is 'nan': input should be a finite number" in ran.err
     assert "there is no setting gama (did you mean gamma?)" in ran.err
-    assert "Mend: docs/settings.md lists the settings and their values." in ran.err
+    assert "Fix: docs/settings.md lists the settings and their values." in ran.err
 
 
 def test_an_unknown_executor_is_told(cli):
@@ -64,7 +64,7 @@ def test_an_unknown_executor_is_told(cli):
 def test_a_setting_without_a_value_is_told(cli):
     ran = cli("evaluate", MODEL, "--data", "nowhere", "--set", "gamma")
     assert ran.code == 2
-    assert ran.err == "error: --set gamma. Expected NAME=VALUE. Mend: for example --set p_step=0.05.\n"
+    assert ran.err == "error: --set gamma. Expected NAME=VALUE. Fix: for example --set p_step=0.05.\n"
 
 
 def test_an_unknown_split_is_told(cli):

@@ -6,8 +6,8 @@ import onnx
 import pytest
 import support
 
-from stablequant.affine import QuantParams
-from stablequant.export.onnx import to_onnx
+from stablequant.export.writer import to_onnx
+from stablequant.grid.affine import QuantParams
 
 
 @pytest.mark.parametrize("name", support.MODELS)

@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from stablequant.affine import QuantParams
 from stablequant.errors import ExportError
 from stablequant.export.emitters import EMITTERS
-from stablequant.export.onnx import to_onnx
-from stablequant.models.execute import Executor
-from stablequant.models.graph import Graph, Input
-from stablequant.models.kernels import ACTIVATIONS, KERNELS
-from stablequant.models.model import SpeechModel
+from stablequant.export.writer import to_onnx
+from stablequant.families.model import SpeechModel
+from stablequant.grid.affine import QuantParams
+from stablequant.network.execute import Executor
+from stablequant.network.graph import Graph, Input
+from stablequant.network.kernels import ACTIVATIONS, KERNELS
 from stablequant.quantize.simulate import Simulator
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from stablequant.errors import VerificationError
 from stablequant.export import parity
-from stablequant.export.onnx import to_onnx
+from stablequant.export.writer import to_onnx
 from stablequant.quantize.simulate import Simulator
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from stablequant.errors import DataError, ResourceError
-from stablequant.observe import Histogram, load_histograms, save_histograms
+from stablequant.grid.histogram import Histogram
+from stablequant.observe.storage import load_histograms, save_histograms
 
 
 def some() -> dict[str, Histogram]:

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from stablequant.affine import QuantParams
-from stablequant.config import Settings
 from stablequant.errors import PlanError
+from stablequant.grid.affine import QuantParams
 from stablequant.quantize.plan import (
     SCHEMA_VERSION,
     ActivationPlan,
@@ -21,6 +20,7 @@ from stablequant.quantize.plan import (
     WeightPlan,
     require_layers,
 )
+from stablequant.settings import Settings
 
 
 def activation(scale: float, zero_point: int = 0) -> ActivationPlan:

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch import Tensor
 
-from stablequant import affine
-from stablequant.affine import QuantParams
-from stablequant.calibrate.weights import fake_quantize_weight, weight_scales
 from stablequant.errors import PlanError
-from stablequant.models.execute import Operands
-from stablequant.models.graph import Node
+from stablequant.grid import affine
+from stablequant.grid.affine import QuantParams
+from stablequant.grid.weights import fake_quantize_weight, weight_scales
+from stablequant.network.execute import Operands
+from stablequant.network.graph import Node
 from stablequant.quantize.plan import Scheme
 from stablequant.quantize.simulate import Simulator, fake_quantize
 

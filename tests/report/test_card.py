@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import yaml
 
-from stablequant.pipeline import Evidence
+from stablequant.jobs.quantize import Evidence
 from stablequant.report.card import card, code, fence, licence, text
+from stablequant.report.formats import interval, signed
 from stablequant.report.summary import summarise
-from stablequant.report.words import interval, signed
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from stablequant.pipeline import Evidence
+from stablequant.jobs.quantize import Evidence
 from stablequant.report.card import card
+from stablequant.report.formats import interval, signed, verdict
 from stablequant.report.page import curves, page, sensitivity, split_name
 from stablequant.report.summary import summarise
-from stablequant.report.words import interval, signed, verdict
-from stablequant.search.percentile import PercentileSearch, Trial
+from stablequant.search.stage2 import PercentileSearch, Trial
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 

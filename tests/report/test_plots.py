@@ -12,8 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stablequant.affine import Range
-from stablequant.observe.histogram import Histogram
+from stablequant.grid.affine import Range
+from stablequant.grid.histogram import Histogram
 from stablequant.report import plots
 from stablequant.report.svg import Scale, linear_ticks, tag
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from stablequant.pipeline import Evidence
+from stablequant.jobs.quantize import Evidence
 from stablequant.report.write import write_reports
 
 

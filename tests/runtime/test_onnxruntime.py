@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import support
 
-from stablequant.export.onnx import to_onnx
+from stablequant.export.writer import to_onnx
 from stablequant.runtime import onnxruntime as backend
 from stablequant.runtime.onnxruntime import DISABLED, EXACT
 

@@ -10,11 +10,11 @@ import pytest
 import support
 import torch
 
-from stablequant.affine import QuantParams
 from stablequant.errors import ExportError, MissingRuntimeError
-from stablequant.export.onnx import to_onnx
-from stablequant.export.recipe import RECIPES
-from stablequant.models.graph import Graph
+from stablequant.export.targets import RECIPES
+from stablequant.export.writer import to_onnx
+from stablequant.grid.affine import QuantParams
+from stablequant.network.graph import Graph
 from stablequant.quantize.simulate import Simulator
 from stablequant.runtime import openvino
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
@@ -86,11 +86,11 @@ def test_int8_kernels_stay_on_where_they_cannot_overflow(monkeypatch: pytest.Mon
 
 
 def test_a_damaged_file_is_named() -> None:
-    with pytest.raises(ExportError, match=r"OpenVINO cannot load a model in memory \(.+\).*Mend: export again"):
+    with pytest.raises(ExportError, match=r"OpenVINO cannot load a model in memory \(.+\).*Fix: export again"):
         OpenVinoBackend({"model": b"not an ONNX file"})
 
 
 def test_without_openvino_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(MissingRuntimeError, match=r"not installed.*Mend: pip install 'stablequant\[openvino\]'"):
+    with pytest.raises(MissingRuntimeError, match=r"not installed.*Fix: pip install 'stablequant\[openvino\]'"):
         OpenVinoBackend({})

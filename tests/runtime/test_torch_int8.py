@@ -8,13 +8,13 @@ import pytest
 import support
 import torch
 
-from stablequant.config import Settings
 from stablequant.errors import SettingsError
 from stablequant.export import parity
 from stablequant.quantize.plan import Scheme
 from stablequant.quantize.simulate import Simulator
 from stablequant.runtime import torch_int8
 from stablequant.runtime.torch_int8 import TorchInt8Backend
+from stablequant.settings import Settings
 
 
 def scheme_of(name: str, kind: str) -> Scheme:

@@ -7,13 +7,13 @@ from functools import cache
 import pytest
 import support
 
-from stablequant.config import Settings
 from stablequant.quantize.simulate import Simulator
 from stablequant.search.journal import Journal
-from stablequant.search.percentile import choose
 from stablequant.search.racing import FINALISTS
+from stablequant.search.stage2 import choose
 from stablequant.search.stages import Found, search
 from stablequant.search.trials import Trials
+from stablequant.settings import Settings
 
 NAMES = tuple(u for u in sorted(support._utterances()) if support._utterances()[u].split == "dev")
 #: Coarse, so that the convolutions break and most layers do not.

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import support
 
-from stablequant.config import Settings
 from stablequant.errors import DataError, ResourceError, SettingsError
-from stablequant.pipeline import quantize
+from stablequant.jobs.quantize import quantize
+from stablequant.search.pools import TRIES, LocalPool, Pool
 from stablequant.search.ray_pool import RayPool
-from stablequant.search.workers import TRIES, LocalPool, Pool
+from stablequant.settings import Settings
 
 ray = pytest.importorskip("ray")
 
@@ -86,12 +86,12 @@ def test_workers_that_keep_dying_at_one_task_end_the_run(pool: RayPool, tmp_path
 
 def failing(shared: None, task: int) -> Iterator[int]:
     what = "no such thing"
-    raise DataError(what, mend="mend it")
+    raise DataError(what, fix="fix it")
     yield task
 
 
 def test_what_goes_wrong_in_a_worker_is_raised_here(pool: RayPool) -> None:
-    with pytest.raises(DataError, match=r"no such thing. Mend: mend it\."):
+    with pytest.raises(DataError, match=r"no such thing. Fix: fix it\."):
         list(pool.run(failing, None, [1, 2]))
 
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 import support
 
-from stablequant.config import Settings
 from stablequant.observe.collect import Histograms
 from stablequant.quantize.simulate import Simulator
 from stablequant.search.journal import Journal
 from stablequant.search.naive import NaiveTrials
-from stablequant.search.sensitivity import alone
+from stablequant.search.stage1 import alone
 from stablequant.search.stages import Found, search
 from stablequant.search.trials import Candidate, Cost, Trials
+from stablequant.settings import Settings
 
 #: Coarse, so that some layers are flagged and some are not, and different p are told apart by a few words.
 SETTINGS = Settings(bits=6, gamma=5.0, p_max=0.4, p_step=0.1)

@@ -16,16 +16,16 @@ import pytest
 import support
 import torch
 
-from stablequant.affine import QuantParams
-from stablequant.config import Settings
 from stablequant.data.speech import Speech
 from stablequant.errors import DataError
-from stablequant.models.frontend import Transcript
+from stablequant.families.frontend import Transcript
+from stablequant.grid.affine import QuantParams
 from stablequant.quantize.plan import Scheme
 from stablequant.quantize.simulate import Simulator
+from stablequant.search.batch import first_difference
 from stablequant.search.journal import Journal
-from stablequant.search.shard import first_difference
 from stablequant.search.trials import Candidate, Outcome, Progress, Trials
+from stablequant.settings import Settings
 
 SETTINGS = Settings()
 COARSE = (QuantParams(2.0),)

@@ -69,14 +69,14 @@ def plain_errors(*, resumes: bool = False) -> Iterator[None]:
     except StablequantError as error:
         _give_up(error)
     except KeyboardInterrupt:
-        _give_up(Interrupted("the run was interrupted", mend=again))
+        _give_up(Interrupted("the run was interrupted", fix=again))
     except Exception as error:
         if not memory_ran_out(error):
             raise
         # In a C++ library's message only the first line is for people.
         what = f"memory ran out ({str(error).strip().splitlines()[0]})" if str(error) else "memory ran out"
-        mend = f"use smaller batches (--set batch_size=1) or shorter recordings, then {again}"
-        _give_up(ResourceError(what, mend=mend))
+        fix = f"use smaller batches (--set batch_size=1) or shorter recordings, then {again}"
+        _give_up(ResourceError(what, fix=fix))
 
 
 def _give_up(error: StablequantError) -> NoReturn:

@@ -28,7 +28,7 @@ app = typer.Typer(
 @plain_errors()
 def inspect(model: Model, json: Json = False) -> None:
     """Show a model's family, operations and bytes, and what would be quantised, what not, and why."""
-    from stablequant.models.inspect import inspect as look
+    from stablequant.jobs.inspect import inspect as look
     from stablequant.report.tables import inspection
 
     found = look(model)
@@ -68,15 +68,15 @@ def quantize(
     json: Json = False,
 ) -> None:
     """Observe, search, export to int8, verify, and report WER before and after on held-out speech."""
-    from stablequant.pipeline import quantize as run
+    from stablequant.jobs.quantize import quantize as run
     from stablequant.report.tables import methods
     from stablequant.report.write import write_reports
-    from stablequant.runtime.backends import advice
+    from stablequant.runtime.registry import advice
 
     given = {"gamma": gamma, "p_step": p_step, "p_max": p_max, "grid": grid, "search": search, "max_drop": max_drop}
     chosen = _settings(settings, given)
     if dry_run:
-        from stablequant.dry_run import estimate
+        from stablequant.jobs.estimate import estimate
         from stablequant.report.tables import dry_run as show
 
         expected = estimate(model, data, chosen, workers=workers, progress=ProgressLine())
@@ -117,8 +117,8 @@ def export(
     json: Json = False,
 ) -> None:
     """Write a folder's plan as int8 files for another runtime, checked against the simulation."""
+    from stablequant.jobs.serve import export as run
     from stablequant.report.tables import exported
-    from stablequant.serve import export as run
 
     result = run(folder, target, checkpoint=checkpoint, data=data)
     print_json(result) if json else print(exported(result))
@@ -141,8 +141,8 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Measure WER and CER of a float checkpoint, an int8 file, or a simulated plan."""
+    from stablequant.jobs.serve import evaluate as run
     from stablequant.report.tables import evaluation
-    from stablequant.serve import evaluate as run
 
     result = run(
         model,
@@ -171,7 +171,7 @@ def transcribe(
     json: Json = False,
 ) -> None:
     """Transcribe recordings."""
-    from stablequant.serve import transcribe as run
+    from stablequant.jobs.serve import transcribe as run
 
     result = run(model, files, _settings(settings, {}), runtime=runtime, checkpoint=checkpoint, threads=threads or None)
     if json:
@@ -207,9 +207,9 @@ def benchmark(
     json: Json = False,
 ) -> None:
     """Time int8 files and the float model side by side in every runtime that is installed."""
-    from stablequant.benchmark import REAL
-    from stablequant.benchmark import benchmark as run
     from stablequant.files import write_text
+    from stablequant.jobs.benchmark import REAL
+    from stablequant.jobs.benchmark import benchmark as run
     from stablequant.report.speeds import speeds
     from stablequant.report.tables import benchmarked
 
@@ -243,15 +243,15 @@ def _number(option: str, text: str, kind: type[Any]) -> Any:
 
 
 def _settings(pairs: list[str], given: dict[str, Any]) -> Any:
-    from stablequant.config import Settings
     from stablequant.errors import SettingsError
+    from stablequant.settings import Settings
 
     values = dict(given)
     for pair in pairs:
         name, found, value = pair.partition("=")
         if not found:
             what = f"--set {pair}"
-            raise SettingsError(what, expected="NAME=VALUE", mend="for example --set p_step=0.05")
+            raise SettingsError(what, expected="NAME=VALUE", fix="for example --set p_step=0.05")
         values[name] = value
     return Settings.parse(values)
 
@@ -260,7 +260,7 @@ def _pool(executor: str, workers: int, address: str) -> Any:
     from stablequant.errors import SettingsError
 
     if executor == "local":
-        from stablequant.search.workers import LocalPool
+        from stablequant.search.pools import LocalPool
 
         return LocalPool(workers)
     if executor == "ray":

@@ -57,15 +57,15 @@ def read(source: Utterance | Path | str | bytes, sampling_rate: int, shortest: i
         raise AudioError(what, expected="at least one sample")
     if not np.isfinite(samples).all():
         what = f"{name} holds NaN or infinite samples"
-        raise AudioError(what, expected="finite samples", mend="write the file again from its source")
+        raise AudioError(what, expected="finite samples", fix="write the file again from its source")
     if (peak := float(np.abs(samples).max())) > _OVERSHOOT:
         what = f"{name} reaches {peak:g}"
-        raise AudioError(what, expected="samples in [-1, 1]", mend="scale floats by the integer's full range")
+        raise AudioError(what, expected="samples in [-1, 1]", fix="scale floats by the integer's full range")
     seconds = samples.size / rate
     told = utterance.duration if utterance else None
     if told is not None and abs(seconds - told) > _DURATION_SLACK + 0.05 * told:
         what = f"{name} lasts {seconds:.2f} s and its manifest says {told:.2f} s"
-        raise AudioError(what, expected="a whole file", mend="fetch the file again or mend the duration")
+        raise AudioError(what, expected="a whole file", fix="fetch the file again or fix the duration")
     if rate != sampling_rate:
         import soxr
 
@@ -128,11 +128,11 @@ def require_few_bad(skipped: Sequence[tuple[str, str]], total: int, max_bad_frac
     reasons = "; ".join(reason for _, reason in skipped[:5])
     more = f"; and {bad - 5} more" if bad > 5 else ""
     what = f"{bad} of {total} recordings cannot be used: {reasons}{more}"
-    mend = "mend or remove them"
+    fix = "fix or remove them"
     expected = f"at most {max_bad_fraction:.2%} bad" if max_bad_fraction < 1 else "at least one that can"
     if bad < total:
-        mend += f", or let more be skipped with --set max_bad_fraction={math.ceil(bad / total * 1000) / 1000:g}"
-    raise AudioError(what, expected=expected, mend=mend)
+        fix += f", or let more be skipped with --set max_bad_fraction={math.ceil(bad / total * 1000) / 1000:g}"
+    raise AudioError(what, expected=expected, fix=fix)
 
 
 def _decode(audio: Path | bytes, name: str) -> tuple[Samples, int]:
@@ -141,7 +141,7 @@ def _decode(audio: Path | bytes, name: str) -> tuple[Samples, int]:
 
     if isinstance(audio, Path) and not audio.is_file():
         what = f"There is no audio file {name}"
-        raise AudioError(what, mend="check the path in the manifest")
+        raise AudioError(what, fix="check the path in the manifest")
     try:
         with soundfile.SoundFile(io.BytesIO(audio) if isinstance(audio, bytes) else audio) as file:
             samples = file.read(dtype="float32", always_2d=True)
@@ -151,17 +151,17 @@ def _decode(audio: Path | bytes, name: str) -> tuple[Samples, int]:
     except (soundfile.SoundFileError, OSError) as error:
         reason = getattr(error, "error_string", str(error))
         what = f"{name} cannot be decoded: {reason}"
-        raise AudioError(what, expected=_FORMATS, mend="fetch the file again or convert it") from error
+        raise AudioError(what, expected=_FORMATS, fix="fetch the file again or convert it") from error
     if not whole:
         what = f"{name} is cut short"
-        raise AudioError(what, expected="a whole file", mend="fetch the file again")
+        raise AudioError(what, expected="a whole file", fix="fetch the file again")
     return np.asarray(samples.mean(axis=1), dtype=np.float32), rate
 
 
 def _header_promises_more(file: Any) -> bool:
     """Tell whether a wav or aiff header promises more bytes than there are.
 
-    libsndfile mends such headers in silence and only notes it in its log. Sizes near 2 or 4 GiB are what
+    libsndfile fixes such headers in silence and only notes it in its log. Sizes near 2 or 4 GiB are what
     programs write that cannot seek back in a pipe: no promise.
     """
     note = re.search(r"(?:data|SSND) *: *(\d+) \(should be (\d+)\)", file.extra_info)

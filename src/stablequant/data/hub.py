@@ -28,7 +28,7 @@ def read_hub(spec: str) -> list[Utterance]:
         import datasets
     except ImportError as error:
         what = f"{spec} needs the datasets package"
-        raise DataError(what, mend="pip install datasets") from error
+        raise DataError(what, fix="pip install datasets") from error
     try:
         table = datasets.load_dataset(parts["name"], parts["config"], split=parts["split"])
     except Exception as error:  # what datasets raises is open-ended, down to its HTTP client's errors

@@ -46,7 +46,7 @@ def load(specs: Sequence[str]) -> tuple[Utterance, ...]:
     specs = [str(spec) for spec in specs]
     if not specs or len(set(specs)) < len(specs):
         what = "The same data source is given twice" if specs else "No data source is given"
-        raise SettingsError(what, expected=_FORMS, mend="give each source once with --data")
+        raise SettingsError(what, expected=_FORMS, fix="give each source once with --data")
     sources = [_load_one(spec) for spec in specs]
     times = Counter(utterance.id for source in sources for utterance in source)
     names = _distinct([_name(spec) for spec in specs])
@@ -66,7 +66,7 @@ def _load_one(spec: str) -> list[Utterance]:
     repeated = [id_ for id_, times in Counter(u.id for u in utterances).items() if times > 1]
     if repeated:
         what = f"{spec} has {len(repeated)} ids more than once, the first is {repeated[0]!r}"
-        raise DataError(what, expected="one line per id", mend='give every line its own "id"')
+        raise DataError(what, expected="one line per id", fix='give every line its own "id"')
     return utterances
 
 
@@ -77,7 +77,7 @@ def _read_path(path: Path) -> list[Utterance]:
         return read_jsonl(manifest) if manifest.is_file() else read_librispeech(path)
     if not path.is_file():
         what = f"There is no {path}"
-        raise DataError(what, expected=_FORMS, mend="check the path given with --data")
+        raise DataError(what, expected=_FORMS, fix="check the path given with --data")
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         what = f"{path} is in no known form"

@@ -104,7 +104,7 @@ def _utterance(row: Mapping[str, Any], path: Path, where: str) -> Utterance:
             raise DataError(what, expected=f"a string under one of {', '.join(keys)}")
     if first(row, ("offset",)) not in (None, 0, "0"):
         what = f"{where} has an offset into a longer recording"
-        raise DataError(what, expected="one audio file an utterance", mend="cut the recording into files")
+        raise DataError(what, expected="one audio file an utterance", fix="cut the recording into files")
     speaker = first(row, SPEAKER_KEYS)
     id_ = first(row, ("id",))
     return Utterance(

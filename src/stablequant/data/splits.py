@@ -50,7 +50,7 @@ class Splits:
                     continue
                 same = "the same utterance" if key.startswith("id ") else "the same recording"
                 what = f"{utterance.id} in {split} is {same} as {other} in {home}"
-                raise OverlapError(what, expected="disjoint splits", mend="remove it from one of them")
+                raise OverlapError(what, expected="disjoint splits", fix="remove it from one of them")
 
 
 def make_splits(utterances: Sequence[Utterance], seed: int = 0, fractions: Fractions = (0.2, 0.4, 0.4)) -> Splits:
@@ -110,7 +110,7 @@ def _divide(utterances: Sequence[Utterance], shares: dict[str, float], seed: int
         groups[key].append(utterance)
     if len(groups) < len(shares):
         what = f"{len(utterances)} utterances cannot be divided into {', '.join(shares)}"
-        raise DataError(what, expected=f"at least {len(shares)} recordings", mend="give more speech")
+        raise DataError(what, expected=f"at least {len(shares)} recordings", fix="give more speech")
     parts: dict[str, list[Utterance]] = {split: [] for split in shares}
     # A group is known by its smallest id, which no machine's paths enter.
     for group in sorted(groups.values(), key=lambda g: _rank(min(u.id for u in g), seed)):

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stablequant.errors import VerificationError
-from stablequant.models.decode import Backend, forced
-from stablequant.models.frontend import Frontend
+from stablequant.families.frontend import Frontend
+from stablequant.heads.greedy import Backend, forced
 
 #: Change of the audio that nobody hears. A tenth of it may turn no sum over, ten times as much turns hardly more.
 NOISE = 1e-5
@@ -117,4 +117,4 @@ def require(parities: Sequence[Parity], kept: str) -> None:
     if reasons:
         what = f"the exported file failed its check: {'; '.join(reasons)}. It is kept in {kept}"
         expected = f"at most {max(p.limit for p in parities):.1%}, by what inaudible noise does to the simulation"
-        raise VerificationError(what, expected=expected, mend="report it with the plan, or use another --target")
+        raise VerificationError(what, expected=expected, fix="report it with the plan, or use another --target")

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stablequant.models.execute import Executor, TorchBackend
-from stablequant.models.graph import Node
-from stablequant.models.model import SpeechModel
-from stablequant.observe.histogram import Histogram
+from stablequant.families.model import SpeechModel
+from stablequant.grid.histogram import Histogram
+from stablequant.network.execute import Executor, TorchBackend
+from stablequant.network.graph import Node
 
 #: Layer -> a histogram for each of its activations.
 Histograms = dict[str, tuple[Histogram, ...]]
@@ -34,7 +34,7 @@ class Observer:
     def __call__(
         self, node: Node, inputs: tuple[Tensor, ...], weights: Mapping[str, Tensor], lengths: Tensor | None
     ) -> tuple[tuple[Tensor, ...], Mapping[str, Tensor]]:
-        """Count the valid values of the node's activations (an ``Operands``, see models/execute.py)."""
+        """Count the valid values of the node's activations (an ``Operands``, see network/execute.py)."""
         for histogram, x in zip(self.histograms.get(node.name, ()), inputs, strict=False):
             for part in _without_padding(x, lengths):
                 histogram.update(part)

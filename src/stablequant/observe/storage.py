@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablequant.errors import DataError, ResourceError
-from stablequant.observe.histogram import MANTISSA_BITS, MAX_EXPONENT, MIN_EXPONENT, Histogram
+from stablequant.grid.histogram import MANTISSA_BITS, MAX_EXPONENT, MIN_EXPONENT, Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ def save_histograms(
         partial.replace(path)
     except OSError as error:
         what = f"{path} cannot be written: {error.strerror or error}"
-        raise ResourceError(what, mend="free some space, or choose another output folder") from error
+        raise ResourceError(what, fix="free some space, or choose another output folder") from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -52,7 +52,7 @@ def load_histograms(path: str | Path) -> tuple[dict[str, Histogram], dict[str, A
     Raises:
         DataError: The file is missing, damaged, or of another format.
     """
-    mend = f"remove {path}: the next run observes the activations again"
+    fix = f"remove {path}: the next run observes the activations again"
     try:
         with np.load(Path(path), allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
@@ -61,10 +61,10 @@ def load_histograms(path: str | Path) -> tuple[dict[str, Histogram], dict[str, A
         sizes = arrays["sizes"]
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         what = f"{path} cannot be read as histograms: {error}"
-        raise DataError(what, expected="a file written by save_histograms", mend=mend) from error
+        raise DataError(what, expected="a file written by save_histograms", fix=fix) from error
     if form != FORMAT:
         what = f"{path} has histogram format {form}"
-        raise DataError(what, expected=str(FORMAT), mend=mend)
+        raise DataError(what, expected=str(FORMAT), fix=fix)
     stops = np.cumsum(sizes)[:-1]
     if not names:
         return {}, meta

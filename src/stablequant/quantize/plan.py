@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from stablequant.affine import QuantParams
-from stablequant.config import Settings
 from stablequant.errors import PlanError
 from stablequant.files import write_text
+from stablequant.grid.affine import QuantParams
+from stablequant.settings import Settings
 
 SCHEMA_VERSION = 1
 
@@ -115,7 +115,7 @@ class Plan(_Frozen):
             )
             raise PlanError(
                 what,
-                mend="quantize this checkpoint, or give the one the plan was made from",
+                fix="quantize this checkpoint, or give the one the plan was made from",
             )
         require_layers(self.scheme(), names)
 
@@ -133,19 +133,19 @@ class Plan(_Frozen):
             raise PlanError(what, expected="a folder written by stablequant quantize") from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             what = f"{path} is not valid JSON ({error})"
-            raise PlanError(what, mend="run stablequant quantize again: finished trials are not repeated") from error
+            raise PlanError(what, fix="run stablequant quantize again: finished trials are not repeated") from error
         version = raw.get("schema_version") if isinstance(raw, dict) else None
         if version != SCHEMA_VERSION:
             what = f"{path} has schema version {version}"
-            mend = "run stablequant quantize again: finished trials are not repeated"
-            raise PlanError(what, expected=f"version {SCHEMA_VERSION}", mend=mend)
+            fix = "run stablequant quantize again: finished trials are not repeated"
+            raise PlanError(what, expected=f"version {SCHEMA_VERSION}", fix=fix)
         try:
             return cls.model_validate(raw)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             what = f"{path}: {where} is wrong ({first['msg']})"
-            raise PlanError(what, mend="run stablequant quantize again: finished trials are not repeated") from error
+            raise PlanError(what, fix="run stablequant quantize again: finished trials are not repeated") from error
 
 
 def require_layers(scheme: Scheme, names: Iterable[str]) -> None:
@@ -157,5 +157,5 @@ def require_layers(scheme: Scheme, names: Iterable[str]) -> None:
         raise PlanError(
             what,
             expected=f"names among the model's {len(known)} operations",
-            mend="stablequant inspect MODEL lists them",
+            fix="stablequant inspect MODEL lists them",
         )

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stablequant.affine import QuantParams
-from stablequant.calibrate.weights import fake_quantize_weight, weight_scales
-from stablequant.config import Settings
-from stablequant.models.execute import Executor, Operands, TorchBackend
-from stablequant.models.fuse import fuse_attention
-from stablequant.models.graph import Node
-from stablequant.models.model import SpeechModel
+from stablequant.families.model import SpeechModel
+from stablequant.grid.affine import QuantParams
+from stablequant.grid.weights import fake_quantize_weight, weight_scales
+from stablequant.network.execute import Executor, Operands, TorchBackend
+from stablequant.network.fuse import fuse_attention
+from stablequant.network.graph import Node
 from stablequant.quantize.plan import Scheme, require_layers
+from stablequant.settings import Settings
 
 
 class Simulator:

@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from stablequant.pipeline import Evidence
-from stablequant.report import words
+from stablequant.jobs.quantize import Evidence
+from stablequant.report import formats
 from stablequant.report.page import METHODS
 from stablequant.report.template import environment
-from stablequant.runtime.backends import file_names
+from stablequant.runtime.registry import file_names
 
 #: How well-known licences begin, and what the hub calls them.
 LICENCES = (("MIT License", "mit"), ("Apache License", "apache-2.0"), ("BSD 3-Clause License", "bsd-3-clause"))
@@ -26,9 +26,9 @@ def card(evidence: Evidence, summary: dict[str, Any]) -> str:
         front_matter=front_matter(evidence, summary),
         s=summary,
         plan=evidence.plan,
-        words=words,
-        title=words.short_name(evidence.plan.model.name),
-        verdict=words.verdict(summary),
+        words=formats,
+        title=formats.short_name(evidence.plan.model.name),
+        verdict=formats.verdict(summary),
         methods=[
             *((METHODS[n], r) for n, r in summary["methods"].items()),
             (METHODS["int8_file"], summary["int8_file"]),
@@ -54,7 +54,7 @@ def front_matter(evidence: Evidence, summary: dict[str, Any]) -> str:
         "library_name": "onnx",
         "tags": ["stablequant", "onnx", "int8", "w8a8", evidence.model.family],
         "metrics": ["wer", "cer"],
-        "model-index": [{"name": f"{words.short_name(name)} int8", "results": [_result(evidence, summary)]}],
+        "model-index": [{"name": f"{formats.short_name(name)} int8", "results": [_result(evidence, summary)]}],
     }
     kept = {key: value for key, value in data.items() if value is not None}
     dumped: str = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=100)

@@ -13,14 +13,14 @@ from typing import Any
 
 from markupsafe import Markup
 
-from stablequant.config import Settings
-from stablequant.export.verify import LEVEL
-from stablequant.pipeline import RIVALS, Evidence
+from stablequant.export.agreement import LEVEL
+from stablequant.jobs.quantize import RIVALS, Evidence
 from stablequant.quantize.plan import ActivationPlan, LayerPlan
-from stablequant.report import plots, words
+from stablequant.report import formats, plots
 from stablequant.report.svg import Scale
 from stablequant.report.template import environment
-from stablequant.search.percentile import Trial, choose
+from stablequant.search.stage2 import Trial, choose
+from stablequant.settings import Settings
 
 #: What the methods are called on the page.
 METHODS = {
@@ -87,9 +87,9 @@ def page(evidence: Evidence, summary: dict[str, Any]) -> str:
         .render(
             s=summary,
             plan=plan,
-            words=words,
-            title=words.short_name(summary["model"]["name"]),
-            verdict=words.verdict(summary),
+            words=formats,
+            title=formats.short_name(summary["model"]["name"]),
+            verdict=formats.verdict(summary),
             methods=[(METHODS[name], rates, name in RIVALS) for name, rates in _compared(summary)],
             intervals=_intervals(summary),
             sensitivity=sensitivity(plan.layers, plan.settings.gamma),
@@ -140,7 +140,7 @@ def sensitivity(layers: Sequence[LayerPlan], gamma: float) -> list[tuple[str, li
 
 def _row(layer: LayerPlan, gamma: float, scale: Scale) -> Row:
     delta = layer.sensitivity or 0.0
-    title = f"{layer.name}: {words.signed(delta)} points"
+    title = f"{layer.name}: {formats.signed(delta)} points"
     return Row(split_name(layer.name)[1], delta, layer.flagged, plots.bar(delta, gamma, scale, layer.flagged, title))
 
 

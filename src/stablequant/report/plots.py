@@ -10,10 +10,10 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from stablequant.affine import Range
-from stablequant.observe.histogram import Bins
+from stablequant.grid.affine import Range
+from stablequant.grid.histogram import Bins
+from stablequant.report.formats import figure, signed
 from stablequant.report.svg import Scale, anchor, area, line, picture, tag, words
-from stablequant.report.words import figure, signed
 
 #: Columns of a drawn histogram.
 COLUMNS = 240

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from stablequant.evaluate.significance import bootstrap, paired_bootstrap
-from stablequant.evaluate.wer import EvaluationResult
-from stablequant.pipeline import RIVALS, Evidence
+from stablequant.jobs.quantize import RIVALS, Evidence
 from stablequant.runtime.processor import machine
+from stablequant.tasks.asr import EvaluationResult
+from stablequant.tasks.bootstrap import bootstrap, paired_bootstrap
 
 SCHEMA_VERSION = 1
 

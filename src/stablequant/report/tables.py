@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from stablequant.config import Settings
-from stablequant.dry_run import Estimate
-from stablequant.report.words import duration
+from stablequant.jobs.estimate import Estimate
+from stablequant.report.formats import duration
+from stablequant.settings import Settings
 
 NAMES = {"max": "max", "percentile": "percentile", "mse": "mse", "stablequant": "stablequant"}
 

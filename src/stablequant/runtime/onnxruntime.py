@@ -60,7 +60,7 @@ class OnnxRuntimeBackend:
                     raise
                 label = "a model in memory" if isinstance(file, bytes) else str(file)
                 what = f"ONNX Runtime cannot load {label} ({error})"
-                raise ExportError(what, mend="export again with stablequant quantize") from error
+                raise ExportError(what, fix="export again with stablequant quantize") from error
             # Asked for at every step of a decoder it would cost as much as all else here together.
             self._outputs[name] = [output.name for output in self.sessions[name].get_outputs()]
 

@@ -54,7 +54,7 @@ class OpenVinoBackend:
                     raise
                 label = "a model in memory" if isinstance(file, bytes) else str(file)
                 what = f"OpenVINO cannot load {label} ({_reason(error)})"
-                raise ExportError(what, mend="export again with stablequant export --target openvino") from error
+                raise ExportError(what, fix="export again with stablequant export --target openvino") from error
             self.requests[name] = compiled.create_infer_request()
             # A tensor has a name for every node that it passes through; its result has the one from the file.
             results = [output.node.get_friendly_name() for output in compiled.outputs]
@@ -93,7 +93,7 @@ def _openvino() -> Any:
     except ImportError as error:
         what = f"OpenVINO is not installed ({error})"
         raise MissingRuntimeError(
-            what, mend="pip install 'stablequant[openvino]', or use --runtime onnxruntime"
+            what, fix="pip install 'stablequant[openvino]', or use --runtime onnxruntime"
         ) from error
     return openvino
 

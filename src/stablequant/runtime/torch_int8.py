@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from stablequant.affine import QuantParams
-from stablequant.calibrate.weights import quantize_weight, weight_scales
-from stablequant.config import Settings
 from stablequant.errors import SettingsError
-from stablequant.models.execute import Executor, TorchBackend
-from stablequant.models.fuse import fuse_attention
-from stablequant.models.graph import Graph, Node
-from stablequant.models.kernels import KERNELS
-from stablequant.models.model import SpeechModel
+from stablequant.families.model import SpeechModel
+from stablequant.grid.affine import QuantParams
+from stablequant.grid.weights import quantize_weight, weight_scales
+from stablequant.network.execute import Executor, TorchBackend
+from stablequant.network.fuse import fuse_attention
+from stablequant.network.graph import Graph, Node
+from stablequant.network.kernels import KERNELS
 from stablequant.quantize.plan import Scheme
+from stablequant.settings import Settings
 
 #: cuBLAS takes int8 matrices with inner and outer sizes that are multiples of this,
 MULTIPLE = 8
@@ -68,8 +68,8 @@ def _check(model: SpeechModel, settings: Settings, scheme: Scheme) -> None:
     products = [op.name for op in model.ops(matmuls=True) if op.node.kind == "matmul" and op.name in scheme]
     if products:
         what = f"the plan quantises attention's products, such as {products[0]}"
-        mend = "quantize with --set attention_matmuls=false, or use another runtime"
-        raise SettingsError(what, expected="layers with weights alone", mend=mend)
+        fix = "quantize with --set attention_matmuls=false, or use another runtime"
+        raise SettingsError(what, expected="layers with weights alone", fix=fix)
     if settings.bits != 8:
         what = f"the plan has {settings.bits} bits"
         raise SettingsError(what, expected="8 bits, the only width that torch multiplies in")
@@ -144,7 +144,7 @@ def _planes(x: Tensor, grid: QuantParams, weights: Mapping[str, Tensor], fewest:
 
 
 def _codes(x: Tensor, grid: QuantParams) -> Tensor:
-    """Codes of ``x`` as int8, ties to even (see affine.py)."""
+    """Codes of ``x`` as int8, ties to even (see grid/affine.py)."""
     return torch.div(x, grid.scale).round_().add_(grid.zero_point).clamp_(grid.qmin, grid.qmax).to(torch.int8)
 
 

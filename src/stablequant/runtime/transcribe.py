@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from stablequant.data.speech import Speech
-from stablequant.models.decode import Backend
-from stablequant.models.frontend import Frontend, Transcript
+from stablequant.families.frontend import Frontend, Transcript
+from stablequant.heads.greedy import Backend
 
 
 def transcribe(

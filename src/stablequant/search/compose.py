@@ -6,14 +6,14 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import version
 
-from stablequant.affine import QuantParams
-from stablequant.config import Settings
-from stablequant.models.model import Op, SpeechModel
+from stablequant.families.model import Op, SpeechModel
+from stablequant.grid.affine import QuantParams
 from stablequant.observe.collect import Histograms
 from stablequant.quantize.plan import ActivationPlan, Identity, LayerPlan, Plan, WeightPlan
-from stablequant.search.last_resort import LastResort
-from stablequant.search.sensitivity import Sensitivity
+from stablequant.search.fallback import LastResort
+from stablequant.search.stage1 import Sensitivity
 from stablequant.search.stages import Found
+from stablequant.settings import Settings
 
 #: Packages whose version can change a number.
 PACKAGES = ("stablequant", "torch", "transformers", "onnx", "onnxruntime", "numpy")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stablequant.config import Settings
 from stablequant.observe.collect import Histograms
-from stablequant.search.contest import Standing
-from stablequant.search.sensitivity import Sensitivity, alone, judge
+from stablequant.search.stage1 import Sensitivity, alone, judge
+from stablequant.search.strategy import Standing
 from stablequant.search.trials import Candidate, Outcome, Trials
+from stablequant.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from stablequant.errors import DataError, ResourceError
+from stablequant.families.frontend import Transcript
 from stablequant.files import disk_errors
-from stablequant.models.frontend import Transcript
-from stablequant.search.shard import Piece
+from stablequant.search.batch import Piece
 
 _COLUMNS = ("key", "label", "shard", "seconds", "multiplications", "transcripts")
 _SCHEMA = """
@@ -51,7 +51,7 @@ class Journal:
                     self._lock.acquire(timeout=-1 if wait else 0)
                 except Timeout as error:
                     what = f"{path} is held by another run"
-                    raise DataError(what, mend="wait for it (--wait), or choose another output folder") from error
+                    raise DataError(what, fix="wait for it (--wait), or choose another output folder") from error
         with self._plain_errors():
             self._db = sqlite3.connect(path or ":memory:", timeout=5.0, isolation_level=None)
             tables = {row[0] for row in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -60,7 +60,7 @@ class Journal:
                 what = f"{path} is something else (it has {', '.join(sorted(tables))})"
                 if tables == {"trials"}:
                     what = f"{path} is a journal of another version"
-                raise DataError(what, expected="a journal of trials", mend="choose another output folder")
+                raise DataError(what, expected="a journal of trials", fix="choose another output folder")
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute(_SCHEMA)
 
@@ -102,7 +102,7 @@ class Journal:
 
     @contextmanager
     def _plain_errors(self) -> Iterator[None]:
-        """What SQLite says, as an error that names the file and the mend."""
+        """What SQLite says, as an error that names the file and the fix."""
         try:
             yield
         except (sqlite3.Error, ValueError, TypeError) as error:
@@ -112,13 +112,13 @@ class Journal:
                     raise OSError(errno.ENOSPC, str(error)) from error
             if kind.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")):
                 what = f"{self._path} cannot be written ({error}: {kind})"
-                mend = "see whether the disk is full or the folder read-only, then run the same command again"
-                raise ResourceError(what, mend=mend) from error
+                fix = "see whether the disk is full or the folder read-only, then run the same command again"
+                raise ResourceError(what, fix=fix) from error
             if kind.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
                 what = f"{self._path} is held by another run ({error})"
-                raise DataError(what, mend="wait for it (--wait), or choose another output folder") from error
+                raise DataError(what, fix="wait for it (--wait), or choose another output folder") from error
             what = f"{self._path} is damaged, or no journal of trials ({error})"
-            raise DataError(what, mend="move it away: the trials that it held are run again") from error
+            raise DataError(what, fix="move it away: the trials that it held are run again") from error
 
 
 def finished(path: Path) -> list[dict[str, Any]]:

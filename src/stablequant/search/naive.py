@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stablequant.models.frontend import Transcript
+from stablequant.families.frontend import Transcript
 from stablequant.quantize.plan import Scheme
 from stablequant.search.trials import Candidate, Outcome, Trials
 

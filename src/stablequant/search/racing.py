@@ -1,7 +1,7 @@
 """Both stages as races: a layer, or a value of p, hears only as much of the dev speech as settles it.
 
 Stage 1 lets the cheapest layers, the last ones, hear everything beside float: they tell which utterances are fragile
-(see race.py). All others hear block after block until their cost is clearly above or below what flags a layer; who is
+(see race_statistics.py). All others hear block after block until their cost is clearly above or below what flags a layer; who is
 never settled hears everything, and is judged as in an exact search. Stage 2 is sequential halving (Karnin et al. 2013,
 "Almost optimal exploration in multi-armed bandits"), by thirds: after each block those clearly behind the leader go,
 and of the others the better third stays. The finalists hear everything, in the batches that an exact search hears it in:
@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from stablequant.config import Settings
-from stablequant.models.frontend import Transcript
+from stablequant.families.frontend import Transcript
 from stablequant.observe.collect import Histograms
 from stablequant.quantize.plan import Scheme
-from stablequant.search import race
-from stablequant.search.contest import Standing
-from stablequant.search.sensitivity import Sensitivity, alone, judge
+from stablequant.search import race_statistics
+from stablequant.search.stage1 import Sensitivity, alone, judge
+from stablequant.search.strategy import Standing
 from stablequant.search.trials import Candidate, Outcome, Trials
+from stablequant.settings import Settings
 
 #: Layers that hear all speech at the start, at most a third of all.
 PILOTS = 6
@@ -58,7 +58,7 @@ class Pack:
 
     trials: Trials
     reference: Outcome
-    order: race.Order
+    order: race_statistics.Order
     said: dict[str, dict[int, tuple[Transcript, int]]] = field(default_factory=dict)
 
     @property
@@ -144,7 +144,7 @@ class Racing:
 
     def _pack(self) -> Pack:
         lengths = np.array([len(w) for w in self.trials.speech.waveforms], np.float64)
-        order = race.Order(lengths, self.fragility, self.settings.seed)
+        order = race_statistics.Order(lengths, self.fragility, self.settings.seed)
         return Pack(self.trials, self.reference, order)
 
     def _settled(self, pack: Pack, racing: Sequence[Candidate]) -> dict[str, Sensitivity]:
@@ -153,13 +153,13 @@ class Racing:
             return {c.label: judge(self.reference, pack.outcome(c), self.settings) for c in racing}
         if pack.order.drawn.sum() < DRAWN:
             return {}
-        found = race.forecast(pack.differences(racing), pack.order)
+        found = race_statistics.forecast(pack.differences(racing), pack.order)
         words, wer = self.reference.result.total_words, self.reference.result.wer
         chance = 1.96 * np.sqrt(found.spread)
         low = high = np.full(len(racing), self.settings.gamma * words / 100)
         if self.settings.beyond_chance:
             low, high = np.maximum(low, 1.96 * np.sqrt(found.squared)), np.maximum(high, chance)
-        up, down = race.above(found, low, high)
+        up, down = race_statistics.above(found, low, high)
         delta = 100 * found.total / words
         reach = 100 * np.hypot(chance, 1.96 * np.sqrt(found.variance)) / words
         verdicts = {}
@@ -171,7 +171,7 @@ class Racing:
 
     def _forecasts(self, pack: Pack, racing: Sequence[Candidate]) -> list[Standing]:
         """Where contestants stand by what they heard."""
-        found = race.forecast(pack.differences(racing), pack.order)
+        found = race_statistics.forecast(pack.differences(racing), pack.order)
         words, wer = self.reference.result.total_words, self.reference.result.wer
         heard = np.flatnonzero(pack.order.heard).tolist()
         part = self.trials.on(heard)
@@ -186,10 +186,12 @@ class Racing:
 def _stay(pack: Pack, racing: Sequence[Candidate]) -> list[Candidate]:
     """The better third, but enough for a final: those clearly behind the leader go in any case."""
     differences = pack.differences(racing)
-    total = race.forecast(differences, pack.order).total
+    total = race_statistics.forecast(differences, pack.order).total
     leader = int(total.argmin())
     zero = np.zeros(len(racing))
-    behind, _ = race.above(race.forecast(differences - differences[leader], pack.order), zero, zero)
+    behind, _ = race_statistics.above(
+        race_statistics.forecast(differences - differences[leader], pack.order), zero, zero
+    )
     behind[leader] = False  # its forecast leans towards the others, which are worse
     ranked = sorted((i for i in range(len(racing)) if not behind[i]), key=lambda i: (total[i], i))
     kept = set(ranked[: max(FINALISTS, -(-len(racing) // STAY))])

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stablequant.errors import ResourceError, SettingsError
-from stablequant.search.workers import TRIES, Work, died
+from stablequant.search.pools import TRIES, Work, died
 
 
 @dataclass
@@ -38,7 +38,7 @@ class RayPool:
             import ray
         except ImportError as error:
             what = "the executor ray needs the package ray, which is not installed"
-            raise SettingsError(what, mend="pip install 'stablequant[ray]', or use --executor local") from error
+            raise SettingsError(what, fix="pip install 'stablequant[ray]', or use --executor local") from error
         self._ray = ray
         if ray.is_initialized():
             return
@@ -47,7 +47,7 @@ class RayPool:
             ray.init(address=self.address or None, log_to_driver=False, logging_level="error", include_dashboard=False)
         except (OSError, RuntimeError, ValueError) as error:
             what = f"there is no Ray cluster at {self.address} ({str(error).splitlines()[0]})"
-            raise ResourceError(what, mend="start one with ray start --head, and give its address") from error
+            raise ResourceError(what, fix="start one with ray start --head, and give its address") from error
 
     @property
     def size(self) -> int:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stablequant.config import Settings
 from stablequant.observe.collect import Histograms
 from stablequant.quantize.plan import LayerQuant
-from stablequant.search import percentile
-from stablequant.search.contest import Contest
+from stablequant.search import stage2
 from stablequant.search.exact import Exact
-from stablequant.search.last_resort import LastResort, last_resort, prices
+from stablequant.search.fallback import LastResort, last_resort, prices
 from stablequant.search.racing import Racing, pilots
-from stablequant.search.sensitivity import Sensitivity
+from stablequant.search.stage1 import Sensitivity
+from stablequant.search.strategy import Contest
 from stablequant.search.trials import Candidate, Outcome, Trials
+from stablequant.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Found:
 
     reference: Outcome
     layers: tuple[Sensitivity, ...]
-    percentiles: percentile.PercentileSearch
+    percentiles: stage2.PercentileSearch
     floats: LastResort | None
     spent: Spent
 
@@ -76,7 +76,7 @@ def search(
     layers = tuple(known or contest.sensitivity(histograms))
     first = trials.cost.multiplications
     worst_first = sorted((s for s in layers if s.flagged), key=lambda s: -s.delta)
-    found = percentile.search(contest, histograms, [s.name for s in worst_first], settings)
+    found = stage2.search(contest, histograms, [s.name for s in worst_first], settings)
     floats = None
     if settings.max_drop is not None:
         price = prices(trials.simulator, trials.speech, settings.max_drop_by)

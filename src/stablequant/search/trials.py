@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from stablequant.config import Settings, digest
 from stablequant.data.speech import Speech
-from stablequant.evaluate.score import score
-from stablequant.evaluate.wer import EvaluationResult
-from stablequant.models.frontend import Transcript
+from stablequant.families.frontend import Transcript
 from stablequant.quantize.plan import Scheme
 from stablequant.quantize.simulate import Simulator
+from stablequant.search.batch import Piece, ShardTask, run_shard
 from stablequant.search.journal import Journal
-from stablequant.search.shard import Piece, ShardTask, run_shard
-from stablequant.search.workers import LocalPool, Pool
+from stablequant.search.pools import LocalPool, Pool
+from stablequant.settings import Settings, digest
+from stablequant.tasks.asr import EvaluationResult
+from stablequant.tasks.score import score
 
 #: Told what is running, how many steps of it are done, and how many there are.
 Progress = Callable[[str, int, int], None]

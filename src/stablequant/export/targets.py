@@ -1,0 +1,62 @@
+"""Where the graph of one target differs from another's. Everything else is the same, from the same plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stablequant.errors import ExportError, SettingsError
+from stablequant.quantize.plan import Plan
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a plan is written for one target.
+
+    Attributes:
+        target: The runtime that the file is for.
+        signed: Activations are int8 with zero point 0, the only form that TensorRT takes, instead of uint8 moved by 128.
+        strict: An int8 tensor is read by DequantizeLinear alone, and a pair stands right in front of its operation.
+            Elsewhere a pair stands before a transpose, which then moves a quarter of the bytes, and an embedding that shares
+            the head's weight gathers its codes, so that the table is never written out in float.
+        move_shared_weights: Weights with two readers, those of two products, are uint8 instead of int8 (see
+            ``Writer.int8_weight``).
+        windows: A convolution whose input is in so many planes (0: in float) is written as a linear layer over the windows that
+            its kernel sees, because the target is faster at that.
+        float_convolutions: The target computes a convolution in float from its int8 operands, so two planes are added before
+            it instead of after it.
+    """
+
+    target: str
+    signed: bool = False
+    strict: bool = False
+    move_shared_weights: bool = False
+    windows: tuple[int, ...] = ()
+    float_convolutions: bool = False
+
+    def check(self, plan: Plan) -> None:
+        """Raise ExportError if the plan has something that the target does not take."""
+        moved = [layer.name for layer in plan.layers if any(a.zero_point for a in layer.activations)]
+        if self.signed and moved:
+            what = f"the plan has a zero point other than 0 in {len(moved)} layers, such as {moved[0]}"
+            fix = "quantize with --set symmetric=true, or export for openvino or onnxruntime"
+            raise ExportError(what, expected=f"symmetric grids, the only ones that {self.target} takes", fix=fix)
+
+
+RECIPES = {
+    recipe.target: recipe
+    for recipe in (
+        Recipe("onnxruntime", move_shared_weights=True, windows=(1,), float_convolutions=True),
+        Recipe("openvino", windows=(0, 1, 2)),
+        Recipe("tensorrt", signed=True, strict=True),
+    )
+}
+#: What a graph is written for where nothing else is said: its runtime is always installed, and right on every processor.
+DEFAULT = RECIPES["onnxruntime"]
+
+
+def recipe_for(target: str) -> Recipe:
+    """The recipe of ``target``; SettingsError if there is none."""
+    if target not in RECIPES:
+        what = f"--target {target}"
+        raise SettingsError(what, expected=f"one of {', '.join(RECIPES)}")
+    return RECIPES[target]

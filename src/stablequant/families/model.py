@@ -1,0 +1,60 @@
+"""What a loaded checkpoint is to the rest of the house."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stablequant.families.frontend import Frontend
+from stablequant.network.graph import Graph, Node
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Op:
+    """One quantisable operation of a model: what the plan calls a layer."""
+
+    graph: str
+    node: Node
+
+    @property
+    def name(self) -> str:
+        """Its path in the model's own module tree."""
+        return self.node.name
+
+
+@dataclass(frozen=True)
+class SpeechModel:
+    """A speech recogniser as graphs of named operations, with what turns audio into inputs and outputs into text.
+
+    Attributes:
+        family: ``model_type`` of its configuration: "moonshine", "wav2vec2", "hubert", "wavlm".
+        path: Folder of the checkpoint.
+        frontend: Its processor and configuration.
+        graphs: In the order data flows.
+        fingerprint: SHA-256 over its weight files and config.json.
+        float_bytes: What its parameters take in float32.
+    """
+
+    family: str
+    path: Path
+    frontend: Frontend
+    graphs: tuple[Graph, ...]
+    fingerprint: str
+    float_bytes: int
+
+    def graph(self, name: str) -> Graph:
+        """The graph called ``name``."""
+        return next(g for g in self.graphs if g.name == name)
+
+    def ops(self, *, matmuls: bool = False) -> tuple[Op, ...]:
+        """Every operation that can be quantised, in the order of execution."""
+        return tuple(Op(g.name, node) for g in self.graphs for node in g.quantisable(matmuls=matmuls))
+
+    def weight(self, op: Op) -> Tensor | None:
+        """The float32 weight of ``op``, output channels first; ``None`` for a product of two activations."""
+        key = op.node.weights.get("weight")
+        return None if key is None else self.graph(op.graph).weights[key]

@@ -1,0 +1,167 @@
+"""Moonshine: a waveform encoder with three convolutions, and a decoder with a key-value cache.
+
+The keys and values of cross-attention depend on the encoder alone, so the encoder graph ends with them: they are
+computed once an utterance, and one decoder graph serves the first step and every later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stablequant.network.graph import Graph, check_weights
+
+
+def build(config: Mapping[str, Any], weights: dict[str, Tensor]) -> tuple[Graph, Graph]:
+    """Encoder and decoder graphs of ``MoonshineForConditionalGeneration``.
+
+    Encoder: ``input_values`` [B, samples], ``input_lengths`` [B] -> ``encoder_lengths`` [B] and for each decoder layer
+    ``cross_key_i``, ``cross_value_i`` [B, H, frames, d].
+    Decoder: ``input_ids`` [B, tokens], ``encoder_lengths``, the cross keys and values, ``past_key_i``, ``past_value_i``
+    [B, H, past, d] -> ``logits`` [B, tokens, V], ``key_i``, ``value_i`` [B, H, past + tokens, d].
+
+    Raises:
+        ModelError: The checkpoint lacks weights; names each.
+    """
+    shared = {**weights, **_rotary_constants(config, _head_size(config))}
+    graphs = _encoder(config, shared), _decoder(config, shared)
+    check_weights(*graphs)
+    return graphs
+
+
+#: Kernel and stride of the three convolutions on the waveform; they are the same in every size.
+CONVOLUTIONS = ((127, 64), (7, 3), (3, 2))
+
+
+def convolutions(config: Mapping[str, Any]) -> Sequence[tuple[int, int]]:
+    """Kernel and stride of the convolutions on the waveform; config.json does not tell them."""
+    return CONVOLUTIONS
+
+
+def _encoder(config: Mapping[str, Any], weights: dict[str, Tensor]) -> Graph:
+    g = Graph("encoder", weights)
+    samples = g.input("input_values", "float32", ("batch", "samples"))
+    lengths = g.input("input_lengths", "int64", ("batch",))
+    x = g.add("unsqueeze_last", samples)
+
+    def conv(x: str, lengths: str, name: str, stride: int, *, bias: bool = True) -> tuple[str, str]:
+        y = g.conv1d(x, f"model.encoder.{name}", lengths, stride=stride, bias=bias)
+        kernel = g.kernel_size(f"model.encoder.{name}")
+        return y, g.add("conv_lengths", lengths, kernel=kernel, stride=stride)
+
+    x, lengths = conv(x, lengths, "conv1", 64, bias=False)
+    x = g.add("activation", x, function="tanh")
+    x = g.group_norm(x, "model.encoder.groupnorm", lengths, groups=1)
+    for name, stride in (("conv2", 3), ("conv3", 2)):
+        x, lengths = conv(x, lengths, name, stride)
+        x = g.add("activation", x, function="gelu")
+
+    heads, bias = int(config["encoder_num_attention_heads"]), bool(config.get("attention_bias", False))
+    cos, sin = g.add("rotary_tables", x, count=2, weights={"frequencies": "rotary.frequencies"})
+    for i in range(config["encoder_num_hidden_layers"]):
+        layer = f"model.encoder.layers.{i}"
+        h = g.layer_norm(x, f"{layer}.input_layernorm", bias=False)
+        q, k, v = _projections(g, h, f"{layer}.self_attn", heads, lengths, bias=bias)
+        q, k = _rotate(g, q, cos, sin), _rotate(g, k, cos, sin)
+        h = _attend(g, q, k, v, f"{layer}.self_attn", lengths=lengths, key_lengths=lengths)
+        x = g.add("add", x, h)
+        h = g.layer_norm(x, f"{layer}.post_attention_layernorm", bias=False)
+        h = g.linear(h, f"{layer}.mlp.fc1", lengths)
+        h = g.add("activation", h, function=config["encoder_hidden_act"])
+        x = g.add("add", x, g.linear(h, f"{layer}.mlp.fc2", lengths))
+    x = g.layer_norm(x, "model.encoder.layer_norm", bias=False)
+
+    heads = int(config["decoder_num_attention_heads"])
+    shape = ("batch", heads, "frames", _head_size(config))
+    for i in range(config["decoder_num_hidden_layers"]):
+        for role in ("key", "value"):
+            name = f"model.decoder.layers.{i}.encoder_attn.{role[0]}_proj"
+            projected = g.add("split_heads", g.linear(x, name, lengths, bias=bias), heads=heads)
+            g.output(projected, f"cross_{role}_{i}", shape)
+    g.output(lengths, "encoder_lengths", ("batch",))
+    return g
+
+
+def _decoder(config: Mapping[str, Any], weights: dict[str, Tensor]) -> Graph:
+    g = Graph("decoder", weights)
+    heads, head_size = int(config["decoder_num_attention_heads"]), _head_size(config)
+    bias = bool(config.get("attention_bias", False))
+    layers = range(config["decoder_num_hidden_layers"])
+    embedding = {"weight": "model.decoder.embed_tokens.weight"}
+
+    ids = g.input("input_ids", "int64", ("batch", "tokens"))
+    frames = g.input("encoder_lengths", "int64", ("batch",))
+    shape = ("batch", heads, "frames", head_size)
+    cross = [[g.input(f"cross_{r}_{i}", "float32", shape) for r in ("key", "value")] for i in layers]
+    shape = ("batch", heads, "past", head_size)
+    past = [[g.input(f"past_{r}_{i}", "float32", shape) for r in ("key", "value")] for i in layers]
+
+    x = g.add("embedding", ids, name="model.decoder.embed_tokens", weights=embedding, tied="proj_out")
+    cos, sin = g.add("rotary_tables", x, past[0][0], count=2, weights={"frequencies": "rotary.frequencies"})
+    for i in layers:
+        layer = f"model.decoder.layers.{i}"
+        h = g.layer_norm(x, f"{layer}.input_layernorm", bias=False)
+        q, k, v = _projections(g, h, f"{layer}.self_attn", heads, bias=bias)
+        q, k = _rotate(g, q, cos, sin), _rotate(g, k, cos, sin)
+        k, v = (g.add("append_steps", old, new) for old, new in zip(past[i], (k, v), strict=True))
+        g.output(k, f"key_{i}", ("batch", heads, "past + tokens", head_size))
+        g.output(v, f"value_{i}", ("batch", heads, "past + tokens", head_size))
+        h = _attend(g, q, k, v, f"{layer}.self_attn", causal=True)
+        x = g.add("add", x, h)
+        h = g.layer_norm(x, f"{layer}.post_attention_layernorm", bias=False)
+        q = g.add("split_heads", g.linear(h, f"{layer}.encoder_attn.q_proj", bias=bias), heads=heads)
+        k, v = cross[i]
+        h = _attend(g, q, k, v, f"{layer}.encoder_attn", key_lengths=frames)
+        x = g.add("add", x, h)
+        h = g.linear(g.layer_norm(x, f"{layer}.final_layernorm", bias=False), f"{layer}.mlp.fc1")
+        value, gate = g.add("chunk", h, count=2)
+        h = g.add("mul", g.add("activation", gate, function=config["decoder_hidden_act"]), value)
+        x = g.add("add", x, g.linear(h, f"{layer}.mlp.fc2"))
+    x = g.layer_norm(x, "model.decoder.norm", bias=False)
+    g.output(g.add("linear", x, name="proj_out", weights=embedding), "logits", ("batch", "tokens", "vocabulary"))
+    return g
+
+
+def _projections(g: Graph, x: str, name: str, heads: int, lengths: str = "", *, bias: bool) -> list[str]:
+    return [g.add("split_heads", g.linear(x, f"{name}.{p}_proj", lengths, bias=bias), heads=heads) for p in "qkv"]
+
+
+def _rotate(g: Graph, x: str, cos: str, sin: str) -> str:
+    value: str = g.add("rotary", x, cos, sin, weights={"rotation": "rotary.rotation"})
+    return value
+
+
+def _attend(
+    g: Graph, q: str, k: str, v: str, name: str, *, lengths: str = "", key_lengths: str = "", causal: bool = False
+) -> str:
+    """Scaled dot-product attention and its output projection."""
+    head_size = g.weights["rotary.rotation"].shape[0]
+    scores = g.add("matmul", q, k, name=f"{name}.scores", lengths=lengths, transpose=True, scale=head_size**-0.5)
+    extras = (key_lengths,) if key_lengths else ()
+    probabilities = g.add("attention_softmax", scores, *extras, extras=("lengths",) * len(extras), causal=causal)
+    context = g.add("matmul", probabilities, v, name=f"{name}.context", lengths=lengths, transpose=False, scale=1.0)
+    return g.linear(g.add("merge_heads", context), f"{name}.o_proj", lengths, bias=False)
+
+
+def _head_size(config: Mapping[str, Any]) -> int:
+    return int(config.get("head_dim") or config["hidden_size"] // config["decoder_num_attention_heads"])
+
+
+def _rotary_constants(config: Mapping[str, Any], head_size: int) -> dict[str, Tensor]:
+    """Frequencies ``[d]`` and the matrix ``[d, d]`` that turns each even-odd pair by 90 degrees.
+
+    Rotary embedding is ``x * cos + (x @ rotation) * sin``. The part of the head that is not rotated gets frequency 0
+    and no entry in the matrix, so it passes through without being cut off and glued back on.
+    """
+    rope = config["rope_parameters"] if "rope_parameters" in config else config
+    dims = int(head_size * rope.get("partial_rotary_factor", 1.0))
+    even = torch.arange(0, dims, 2)  # of an odd number of dimensions the last is turned with the one beyond
+    frequencies = torch.zeros(head_size)
+    frequencies[: 2 * len(even)] = (float(rope["rope_theta"]) ** -(even / dims)).repeat_interleave(2)
+    rotation = torch.zeros(head_size, head_size)
+    rotation[even + 1, even] = -1.0
+    rotation[even, even + 1] = 1.0
+    return {"rotary.frequencies": frequencies, "rotary.rotation": rotation}

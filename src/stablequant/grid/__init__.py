@@ -1,0 +1,1 @@
+"""Numbers only: grids, histograms, calibrators, scales of weights."""

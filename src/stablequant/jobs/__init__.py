@@ -1,0 +1,1 @@
+"""One file a command: what the command line, and `stablequant` as a library, run."""

@@ -1,0 +1,98 @@
+"""What it costs to have a model loaded: seconds and memory, measured in a process that does nothing else.
+
+Memory that was used once stays in a process's peak, so each measurement gets a process of its own, without PyTorch.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stablequant.errors import ResourceError
+from stablequant.families.frontend import TOKENS_A_SECOND, Frontend
+from stablequant.heads.greedy import greedy
+from stablequant.runtime.registry import RUNTIMES
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Cost of one model in one runtime.
+
+    Attributes:
+        load_seconds: From the files to a session that is ready.
+        idle_rss_bytes: Resident memory of Python and the runtime's library alone, before anything is loaded.
+        peak_rss_bytes: The most that was resident until one recording was through, the idle part included.
+    """
+
+    load_seconds: float
+    idle_rss_bytes: int
+    peak_rss_bytes: int
+
+
+def measure(
+    files: Mapping[str, Path], runtime: str, frontend: Frontend, *, seconds: float = 10.0, threads: int = 1
+) -> Footprint:
+    """Load ``files`` in a new process and run ``seconds`` of noise through them.
+
+    Raises:
+        ResourceError: The process died; most likely memory ran out.
+    """
+    task = {
+        "files": {name: str(path) for name, path in files.items()},
+        "runtime": runtime,
+        "shape": frontend.shape,
+        "config": dict(frontend.config),
+        "samples": int(seconds * frontend.sampling_rate),
+        "limit": int(seconds * TOKENS_A_SECOND),
+        "threads": threads,
+    }
+    command = [sys.executable, "-m", "stablequant.measure.footprint"]
+    ran = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, check=False)
+    if ran.returncode:
+        last = (ran.stderr.strip().splitlines() or [""])[-1]
+        what = (
+            f"the process that measured {', '.join(map(str, files.values()))} died (exit code {ran.returncode}) {last}"
+        )
+        raise ResourceError(what, fix="free some memory, or benchmark fewer models at a time")
+    return Footprint(**json.loads(ran.stdout.splitlines()[-1]))
+
+
+def _measure_here(task: Mapping[str, Any]) -> Footprint:
+    backend_of = RUNTIMES[task["runtime"]]
+    backend_of({}, threads=task["threads"])  # brings the library in
+    idle = _peak()
+    began = time.perf_counter()
+    backend = backend_of({name: Path(path) for name, path in task["files"].items()}, threads=task["threads"])
+    loaded = time.perf_counter() - began
+    noise = 0.1 * np.random.default_rng(0).standard_normal((1, task["samples"]))
+    feeds = {"input_values": noise.astype(np.float32), "input_lengths": np.array([task["samples"]])}
+    if task["shape"] == "ctc":
+        backend.run("model", feeds)
+    else:
+        settings = Frontend(task["shape"], task["config"], None).greedy
+        greedy(backend, backend.run("encoder", feeds), [task["limit"]], settings)
+    return Footprint(loaded, idle, _peak())
+
+
+def _peak() -> int:
+    """The most memory that this process has had resident, in bytes."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    # Elsewhere than on Linux this is in bytes; there it would include the process that started this one.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(_measure_here(json.load(sys.stdin)))))

@@ -1,0 +1,185 @@
+"""A network as a flat list of named operations: one description, read by every room that follows.
+
+The graph is what the simulator runs, the observer watches, the search quantises and the exporter writes out, so what
+is measured and what is shipped cannot drift apart, and a projection hidden inside a fused call cannot escape
+quantisation. Sequence values are channels-last, ``[batch, time, channels]``; attention values are
+``[batch, heads, time, head_size]``. How a backend lays them out in memory is its own affair.
+
+Adding an operation: a method here, a kernel in ``network/kernels.py`` and an emitter in ``export/emitters/__init__.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from stablequant.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: Operations with weights, and the product of two activations, that have an int8 form.
+QUANTISABLE = ("conv1d", "linear", "matmul")
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation.
+
+    Attributes:
+        kind: What it computes: ``"linear"``, ``"conv1d"``, ``"layer_norm"`` ...
+        name: Unique in its graph; for an operation with weights, its path in the model's own module tree.
+        inputs: Names of the values read. An empty string is an optional input left out.
+        outputs: Names of the values written.
+        attrs: Constants of the operation.
+        weights: Role ("weight", "bias", "table") -> key in ``Graph.weights``.
+        lengths: Name of the value ``[batch]`` that counts the valid time steps of the first input ("" if all are).
+    """
+
+    kind: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+    lengths: str = ""
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """The inputs that are quantised when the operation is: one, or two for a product of activations."""
+        if self.kind not in QUANTISABLE:
+            return ()
+        return self.inputs[:2] if self.kind == "matmul" else self.inputs[:1]
+
+
+@dataclass(frozen=True)
+class Input:
+    """A value fed from outside: ``dtype`` is "float32" or "int64", a named axis of ``shape`` is free."""
+
+    name: str
+    dtype: str
+    shape: tuple[str | int, ...]
+
+
+class Graph:
+    """A network under construction, and afterwards its finished, ordered list of nodes."""
+
+    def __init__(self, name: str, weights: dict[str, Tensor]) -> None:
+        """Start an empty graph called ``name`` over ``weights`` (float32, keyed by their path in the model)."""
+        self.name = name
+        self.weights = weights
+        self.inputs: list[Input] = []
+        self.outputs: dict[str, tuple[str | int, ...]] = {}
+        self.nodes: list[Node] = []
+        self.missing: list[str] = []
+        self._counts: dict[str, int] = {}
+
+    # -- construction ------------------------------------------------------------------------------------------------
+
+    def input(self, name: str, dtype: str, shape: Sequence[str | int]) -> str:
+        """Declare a value that is fed from outside."""
+        self.inputs.append(Input(name, dtype, tuple(shape)))
+        return name
+
+    def output(self, value: str, name: str, shape: Sequence[str | int]) -> None:
+        """Give ``value`` out under ``name``."""
+        self.nodes.append(Node("identity", f"output.{name}", (value,), (name,)))
+        self.outputs[name] = tuple(shape)
+
+    def add(
+        self,
+        kind: str,
+        *inputs: str,
+        name: str = "",
+        count: int = 1,
+        weights: Mapping[str, str] | None = None,
+        lengths: str = "",
+        **attrs: Any,
+    ) -> Any:
+        """Append an operation and return the name of its output, or a tuple of ``count`` names.
+
+        Every weight named is required: one that is not there is noted for ``check_weights``, which reports all at once.
+        """
+        if not name:
+            number = self._counts.get(kind, 0)
+            self._counts[kind] = number + 1
+            name = f"{kind}.{number}"
+        outputs = (f"{name}:0",) if count == 1 else tuple(f"{name}:{index}" for index in range(count))
+        weights = dict(weights or {})
+        self.missing += [key for key in weights.values() if key not in self.weights]
+        self.nodes.append(Node(kind, name, inputs, outputs, attrs, weights, lengths))
+        return outputs[0] if count == 1 else outputs
+
+    def linear(self, x: str, name: str, lengths: str = "", *, bias: bool = True) -> str:
+        """``x @ weight.T + bias`` over the last axis; weights are those of the module ``name``."""
+        value: str = self.add("linear", x, name=name, weights=_roles(name, bias), lengths=lengths)
+        return value
+
+    def conv1d(
+        self,
+        x: str,
+        name: str,
+        lengths: str = "",
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
+        trim: int = 0,
+        bias: bool = True,
+    ) -> str:
+        """Convolution over time, ``[B, T, C_in] -> [B, T', C_out]``; ``trim`` steps are cut from the end."""
+        kernel = self.kernel_size(name)
+        attrs = {"stride": stride, "padding": padding, "groups": groups, "trim": trim, "kernel": kernel}
+        value: str = self.add("conv1d", x, name=name, weights=_roles(name, bias), lengths=lengths, **attrs)
+        return value
+
+    def kernel_size(self, name: str) -> int:
+        """Width of the convolution ``name``; 0 while its weight is missing, which ``check_weights`` reports."""
+        weight = self.weights.get(f"{name}.weight")
+        return 0 if weight is None else int(weight.shape[2])
+
+    def layer_norm(self, x: str, name: str, eps: float = 1e-5, *, bias: bool = True) -> str:
+        """Layer normalisation over the last axis."""
+        value: str = self.add("layer_norm", x, name=name, weights=_roles(name, bias), eps=eps)
+        return value
+
+    def group_norm(self, x: str, name: str, lengths: str, *, groups: int, eps: float = 1e-5) -> str:
+        """Group normalisation whose statistics leave padding out, so that a batch gives what its parts give."""
+        value: str = self.add("group_norm", x, lengths, name=name, weights=_roles(name, True), groups=groups, eps=eps)
+        return value
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def quantisable(self, *, matmuls: bool = False) -> list[Node]:
+        """Nodes that have an int8 form, in execution order; attention's products only with ``matmuls``."""
+        return [n for n in self.nodes if n.kind in QUANTISABLE and (matmuls or n.kind != "matmul")]
+
+    def last_use(self) -> dict[str, int]:
+        """For each value the index of the last node that reads it: after that it can be let go."""
+        return {value: index for index, node in enumerate(self.nodes) for value in (*node.inputs, node.lengths)}
+
+
+def receptive_field(convolutions: Iterable[tuple[int, int]]) -> int:
+    """Samples that one frame behind a stack of unpadded ``convolutions`` (kernel, stride) looks at."""
+    samples = 1
+    for kernel, stride in reversed(list(convolutions)):
+        samples = (samples - 1) * stride + kernel
+    return samples
+
+
+def check_weights(*graphs: Graph) -> None:
+    """Make sure that every weight the graphs name is there; a family's builder ends with this.
+
+    Raises:
+        ModelError: Weights are missing; lists every one of them, over all graphs.
+    """
+    missing = list(dict.fromkeys(key for graph in graphs for key in graph.missing))
+    if missing:
+        what = f"the checkpoint lacks {len(missing)} of the weights its config.json calls for: {', '.join(missing)}"
+        raise ModelError(what, expected="a complete checkpoint", fix="download or save the model again")
+
+
+def _roles(name: str, bias: bool) -> dict[str, str]:
+    roles = {"weight": f"{name}.weight"}
+    return {**roles, "bias": f"{name}.bias"} if bias else roles
