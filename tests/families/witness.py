@@ -1,0 +1,121 @@
+"""A witness for a family's graphs: the products in transformers' own model, as ``torch.export`` records them.
+
+Both sides are written down in the same words, one line an operation: a linear or a convolution by the parameters it
+computes with, a product of two activations by the parameters of the operations that each of the two comes from. So
+the lines do not depend on how the model spells a product: ``nn.Linear``, ``x @ w``, or inside a fused attention.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.utils.flop_counter import flop_registry
+
+from stablequant.network.graph import QUANTISABLE, Graph
+
+aten = torch.ops.aten
+
+#: What PyTorch's own counter of multiplications counts, and the linear, which `operations_of_model` leaves whole so
+#: that its bias stays with it. Every other operation is broken down into these or multiplies element by element.
+PRODUCTS = {*flop_registry, aten.linear}
+#: Nodes of our graphs that read the shape of their inputs and not what is in them.
+SHAPE_ONLY = ("relative_bias", "rotary_tables")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value of the exported graph comes from.
+
+    Attributes:
+        active: Whether it is computed from the model's inputs; if not, it is a weight or a constant.
+        names: The parameters it is made of; of an activation, those of the nearest operations before it.
+    """
+
+    active: bool = False
+    names: frozenset[str] = frozenset()
+
+
+def operations_of_model(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Counter[str]:
+    """Each product that ``model`` computes, as a line; constants multiplied with constants are left out."""
+    table = torch.export.default_decompositions()
+    del table[aten.linear.default]
+    program = torch.export.export(model, args, kwargs, strict=False).run_decompositions(table)
+    parameters = {key: plain_name(model, name) for key, name in program.graph_signature.inputs_to_parameters.items()}
+    inputs = set(program.graph_signature.user_inputs)
+
+    operations: Counter[str] = Counter()
+    origins: dict[fx.Node, Origin] = {}
+    for node in program.graph.nodes:
+        if node.op == "placeholder":
+            names = [parameters[node.name]] if node.name in parameters else []
+            origins[node] = Origin(node.name in inputs, frozenset(names))
+            continue
+        sources = [origins[source] for source in _sources(node)]
+        activations = [source.names for source in sources if source.active]
+        weights = frozenset().union(*(source.names for source in sources if not source.active))
+        product = activations and getattr(node.target, "overloadpacket", None) in PRODUCTS
+        if product and len(activations) == 1:
+            kind = "conv1d" if node.target is aten.convolution.default else "linear"
+            operations[_line(kind, weights)] += 1
+            origins[node] = Origin(True, weights)
+            continue
+        if product:
+            operations[_line("matmul", *activations)] += 1
+        origins[node] = Origin(bool(activations), frozenset().union(*activations) if activations else weights)
+    return operations
+
+
+def operations_of_graphs(model: nn.Module, graphs: Iterable[Graph]) -> Counter[str]:
+    """Each quantisable operation of our ``graphs`` of ``model``, as a line; what one puts out a later one may read."""
+    operations: Counter[str] = Counter()
+    origins: dict[str, frozenset[str]] = {}
+    for graph in graphs:
+        for node in graph.nodes:
+            weights = frozenset(plain_name(model, key) for key in node.weights.values())
+            read = [origins.get(name, frozenset()) for name in node.inputs]
+            origin = frozenset() if node.kind in SHAPE_ONLY else frozenset().union(*read)
+            if node.kind == "matmul":
+                operations[_line("matmul", *read)] += 1
+            elif node.kind in QUANTISABLE:
+                operations[_line(node.kind, weights)] += 1
+                origin = weights
+            origins.update(dict.fromkeys(node.outputs, origin))
+    return operations
+
+
+def differences(model: Counter[str], graphs: Counter[str]) -> list[str]:
+    """What only one side has."""
+    missing = [f"not an operation of ours: {line}" for line in (model - graphs).elements()]
+    return missing + [f"not in the model: {line}" for line in (graphs - model).elements()]
+
+
+def plain_name(model: nn.Module, name: str) -> str:
+    """One name for a parameter: the first of a tied weight's, and that of the whole for the parts of a weight norm."""
+    named: Mapping[str, nn.Parameter] = dict(model.named_parameters(remove_duplicate=False))
+    if name in named:
+        name = next(other for other, parameter in named.items() if parameter is named[name])
+    for part in (".original0", ".original1"):
+        name = name.removesuffix(f".weight{part}") + ".weight" if name.endswith(part) else name
+    return name.replace(".parametrizations.weight", ".weight")
+
+
+def _sources(node: fx.Node) -> Sequence[fx.Node]:
+    """The nodes that ``node`` reads; of a tensor put together and taken apart again, only the part that it is."""
+    if node.target is operator.getitem:
+        split, index = node.args
+        joined = split.all_input_nodes[0] if split.all_input_nodes else None
+        if joined is not None and joined.target is aten.cat.default:
+            parts = joined.args[0]
+            if [part.meta["val"].shape for part in parts] == [value.shape for value in split.meta["val"]]:
+                return [parts[index]]
+    return node.all_input_nodes
+
+
+def _line(kind: str, *operands: Iterable[str]) -> str:
+    return f"{kind} of " + " and of ".join(", ".join(sorted(names)) or "an input" for names in operands)
