@@ -40,7 +40,7 @@ SEQ2SEQ: dict[str, Any] = {
     "hidden_size": 48,
     "intermediate_size": 64,
     "encoder_num_hidden_layers": 1,
-    "decoder_num_hidden_layers": 2,
+    "decoder_num_hidden_layers": 1,
     "encoder_num_attention_heads": 4,
     "decoder_num_attention_heads": 4,
 }
@@ -49,7 +49,10 @@ FORMS: dict[str, dict[str, dict[str, Any]]] = {
     "Wav2Vec2ForCTC": CTC_FORMS,
     "HubertForCTC": CTC_FORMS,
     "WavLMForCTC": CTC_FORMS,
-    "MoonshineForConditionalGeneration": {"plain": SEQ2SEQ, "biases": SEQ2SEQ | {"attention_bias": True}},
+    "MoonshineForConditionalGeneration": {
+        "plain": SEQ2SEQ,
+        "biases": SEQ2SEQ | {"attention_bias": True, "decoder_num_hidden_layers": 2},
+    },
 }
 CASES = [(name, form) for name in FAMILIES for form in FORMS.get(name, {"no form": {}})]
 
@@ -73,10 +76,9 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     torch.manual_seed(0)
     kind = getattr(transformers, name)
     model = kind(kind.config_class(**FORMS[name][form])).eval()
-    words = {"decoder_input_ids": torch.tensor([[1, 4, 2]]), "use_cache": False}
-    expected = witness.operations_of_model(
-        model, (torch.randn(1, 2000),), words if FAMILIES[name].shape == "seq2seq" else {}
-    )
+    tokens = {"decoder_input_ids": torch.tensor([[1, 4, 2]]), "use_cache": False}
+    more = tokens if model.config.is_encoder_decoder else {}
+    expected = witness.operations_of_model(model, (torch.randn(1, 2000),), more)
     return Pair(model, expected, build(name, model, tmp_path_factory.mktemp("checkpoint")))
 
 
@@ -109,7 +111,7 @@ def test_the_products_of_the_model_are_our_operations(pair: Pair) -> None:
 def test_an_operation_left_out_is_named(pair: Pair) -> None:
     for node in quantisable(pair):
         found = pair.differences(changed(pair.graphs, node))
-        weight = witness.plain_name(pair.model, node.weights["weight"]) if node.weights else ""
+        weight = node.weights.get("weight", "")
         assert any(line.startswith(f"not an operation of ours: {node.kind} of") and weight in line for line in found)
 
 
@@ -130,6 +132,7 @@ class Spellings(nn.Module):
         for name in ("matrix", "letters", "query", "key", "tied"):
             self.register_parameter(name, nn.Parameter(torch.randn(4, 4)))
         self.again = self.tied
+        self.vector = nn.Parameter(torch.randn(4))
         self.bias_q, self.bias_k = nn.Parameter(torch.randn(4)), nn.Parameter(torch.randn(4))
         self.kernel = nn.utils.parametrizations.weight_norm(nn.Conv1d(4, 4, 3, padding=1, bias=False))
         self.register_buffer("constant", torch.randn(4, 4))
@@ -139,7 +142,7 @@ class Spellings(nn.Module):
         q = functional.linear(x @ self.matrix, self.query, bias_q)
         k = functional.linear(torch.einsum("btc,cd->btd", x, self.letters), self.key, bias_k)
         y = functional.scaled_dot_product_attention(q, k, self.kernel(x.transpose(1, 2)).transpose(1, 2))
-        return functional.linear(y, self.again) @ (self.constant @ self.constant)
+        return (functional.linear(y, self.again) @ (self.constant @ self.constant)) @ self.vector
 
 
 def test_the_witness_sees_products_however_they_are_written() -> None:
@@ -154,5 +157,6 @@ def test_the_witness_sees_products_however_they_are_written() -> None:
             "matmul of bias_k, bias_q, key, query and of kernel.weight",
             "linear of tied",
             "linear of an input",  # by a constant: no parameter, and so an operation that no graph of ours has
+            "linear of vector",
         ]
     )

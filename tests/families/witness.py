@@ -8,8 +8,9 @@ the lines do not depend on how the model spells a product: ``nn.Linear``, ``x @ 
 from __future__ import annotations
 
 import operator
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +22,15 @@ from stablequant.network.graph import QUANTISABLE, Graph
 
 aten = torch.ops.aten
 
-#: What PyTorch's own counter of multiplications counts, and the linear, which `operations_of_model` leaves whole so
-#: that its bias stays with it. Every other operation is broken down into these or multiplies element by element.
-PRODUCTS = {*flop_registry, aten.linear}
+#: Products that are left whole: a linear keeps its bias, and those of vectors would end as a sum of single products.
+WHOLE = (aten.linear, aten.mv, aten.dot)
+#: These, what PyTorch's own counter of multiplications counts, and two that it does not. Every other operation is
+#: broken down into these or works element by element.
+PRODUCTS = {*WHOLE, *flop_registry, aten.addmv, aten._trilinear}
 #: Nodes of our graphs that read the shape of their inputs and not what is in them.
 SHAPE_ONLY = ("relative_bias", "rotary_tables")
+#: How PyTorch names the magnitude and the direction of a weight-normed parameter.
+WEIGHT_NORM = re.compile(r"\.parametrizations\.(\w+)\.original[01]$")
 
 
 @dataclass(frozen=True)
@@ -44,17 +49,19 @@ class Origin:
 def operations_of_model(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Counter[str]:
     """Each product that ``model`` computes, as a line; constants multiplied with constants are left out."""
     table = torch.export.default_decompositions()
-    del table[aten.linear.default]
+    for product in WHOLE:
+        del table[product.default]
     program = torch.export.export(model, args, kwargs, strict=False).run_decompositions(table)
-    parameters = {key: plain_name(model, name) for key, name in program.graph_signature.inputs_to_parameters.items()}
+    names = plain_names(model)
+    parameters = {key: names[name] for key, name in program.graph_signature.inputs_to_parameters.items()}
     inputs = set(program.graph_signature.user_inputs)
 
     operations: Counter[str] = Counter()
     origins: dict[fx.Node, Origin] = {}
     for node in program.graph.nodes:
         if node.op == "placeholder":
-            names = [parameters[node.name]] if node.name in parameters else []
-            origins[node] = Origin(node.name in inputs, frozenset(names))
+            name = parameters.get(node.name)
+            origins[node] = Origin(node.name in inputs, frozenset({name} if name else ()))
             continue
         sources = [origins[source] for source in _sources(node)]
         activations = [source.names for source in sources if source.active]
@@ -73,11 +80,12 @@ def operations_of_model(model: nn.Module, args: tuple[Any, ...], kwargs: dict[st
 
 def operations_of_graphs(model: nn.Module, graphs: Iterable[Graph]) -> Counter[str]:
     """Each quantisable operation of our ``graphs`` of ``model``, as a line; what one puts out a later one may read."""
+    names = plain_names(model)
     operations: Counter[str] = Counter()
     origins: dict[str, frozenset[str]] = {}
     for graph in graphs:
         for node in graph.nodes:
-            weights = frozenset(plain_name(model, key) for key in node.weights.values())
+            weights = frozenset(names.get(key, key) for key in node.weights.values())
             read = [origins.get(name, frozenset()) for name in node.inputs]
             origin = frozenset() if node.kind in SHAPE_ONLY else frozenset().union(*read)
             if node.kind == "matmul":
@@ -95,14 +103,11 @@ def differences(model: Counter[str], graphs: Counter[str]) -> list[str]:
     return missing + [f"not in the model: {line}" for line in (graphs - model).elements()]
 
 
-def plain_name(model: nn.Module, name: str) -> str:
-    """One name for a parameter: the first of a tied weight's, and that of the whole for the parts of a weight norm."""
-    named: Mapping[str, nn.Parameter] = dict(model.named_parameters(remove_duplicate=False))
-    if name in named:
-        name = next(other for other, parameter in named.items() if parameter is named[name])
-    for part in (".original0", ".original1"):
-        name = name.removesuffix(f".weight{part}") + ".weight" if name.endswith(part) else name
-    return name.replace(".parametrizations.weight", ".weight")
+def plain_names(model: nn.Module) -> dict[str, str]:
+    """One name for each parameter: the first of a tied weight's, and that of the whole for the parts of a weight norm."""
+    first: dict[int, str] = {}
+    named = model.named_parameters(remove_duplicate=False)
+    return {name: first.setdefault(id(weight), WEIGHT_NORM.sub(r".\1", name)) for name, weight in named}
 
 
 def _sources(node: fx.Node) -> Sequence[fx.Node]:
