@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,8 @@ def operations_of_model(model: nn.Module, args: tuple[Any, ...], kwargs: dict[st
     table = torch.export.default_decompositions()
     for product in WHOLE:
         del table[product.default]
-    program = torch.export.export(model, args, kwargs, strict=False).run_decompositions(table)
+    with torch.no_grad():
+        program = torch.export.export(model, args, kwargs, strict=False).run_decompositions(table)
     names = plain_names(model)
     parameters = {key: names[name] for key, name in program.graph_signature.inputs_to_parameters.items()}
     inputs = set(program.graph_signature.user_inputs)
@@ -110,16 +111,15 @@ def plain_names(model: nn.Module) -> dict[str, str]:
     return {name: first.setdefault(id(weight), WEIGHT_NORM.sub(r".\1", name)) for name, weight in named}
 
 
-def _sources(node: fx.Node) -> Sequence[fx.Node]:
-    """The nodes that ``node`` reads; of a tensor put together and taken apart again, only the part that it is."""
-    if node.target is operator.getitem:
-        split, index = node.args
-        joined = split.all_input_nodes[0] if split.all_input_nodes else None
-        if joined is not None and joined.target is aten.cat.default:
-            parts = joined.args[0]
-            if [part.meta["val"].shape for part in parts] == [value.shape for value in split.meta["val"]]:
-                return [parts[index]]
-    return node.all_input_nodes
+def _sources(node: fx.Node) -> list[fx.Node]:
+    """The nodes that ``node`` reads; of tensors put together and taken apart again, only the one that it is."""
+    read: list[fx.Node] = []
+    fx.node.map_arg((node.args, node.kwargs), read.append)
+    if node.target is operator.getitem and (joined := _sources(read[0])[:1]) and joined[0].target is aten.cat.default:
+        parts, pieces = joined[0].args[0], read[0].meta["val"]
+        if [part.meta["val"].shape for part in parts] == [piece.shape for piece in pieces]:
+            return [parts[node.args[1]]]
+    return read
 
 
 def _line(kind: str, *operands: Iterable[str]) -> str:
