@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from stablequant.errors import DataError, SettingsError
-from stablequant.grid.calibrators import CALIBRATORS, calibrate
+from stablequant.grid.affine import Range
+from stablequant.grid.calibrators import CALIBRATORS, calibrate, calibrator
 from stablequant.grid.histogram import Histogram
 
 
@@ -43,3 +44,20 @@ def test_an_empty_histogram_is_named(name) -> None:
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_all_zero_has_a_grid(name, symmetric, observe) -> None:
     assert calibrate(name, observe(np.zeros(10, np.float32)), symmetric=symmetric).scale == 1.0
+
+
+def test_a_registered_calibrator_is_used_by_its_name_with_its_own_options(observe, monkeypatch) -> None:
+    monkeypatch.setattr("stablequant.grid.calibrators.CALIBRATORS", dict(CALIBRATORS))
+
+    @calibrator("half")
+    def half_range(histogram: Histogram, *, bits: int, symmetric: bool, share: float = 0.5) -> Range:
+        return Range(-share * histogram.maximum, share * histogram.maximum)
+
+    histogram = observe(np.array([-1.0, 8.0], np.float32))
+    assert calibrate("half", histogram).scale == np.float32(4 / 127)
+    assert calibrate("half", histogram, share=0.25).scale == np.float32(2 / 127)
+    with pytest.raises(SettingsError, match="no option p.*only share"):
+        calibrate("half", histogram, p=1)
+    with pytest.raises(SettingsError, match="there is a calibrator 'half' already"):
+        calibrator("half")(CALIBRATORS["max"])
+    assert calibrator("half")(half_range) is half_range
