@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -18,11 +19,14 @@ from stablequant.data import manifest
 from stablequant.data.audio import read
 from stablequant.data.speech import Speech
 from stablequant.data.utterance import Utterance
+from stablequant.export.targets import DEFAULT, Target
+from stablequant.export.translate import to_onnx
 from stablequant.families.checkpoint import load
 from stablequant.families.model import SpeechModel
 from stablequant.observe.collect import Histograms, observe
 from stablequant.quantize import calibrated
-from stablequant.quantize.scheme import LayerScheme
+from stablequant.quantize.scheme import LayerScheme, Scheme
+from stablequant.quantize.weights import WeightStore
 from stablequant.settings import Settings
 
 # The models are tiny: a second thread hardly helps, and on a busy machine the two wait for each other a hundred times
@@ -120,3 +124,14 @@ def small_manifest(path: Path, count: int = 5) -> Path:
     lines = [json.dumps(row | {"audio": str(SPEECH / row["audio"])}) for row in kept]
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+@cache
+def integer_weights(name: str) -> WeightStore:
+    """Of the model called ``name``, made once."""
+    return WeightStore(MODELS[name]().layer_weights())
+
+
+def onnx_files(name: str, scheme: Scheme, target: Target = DEFAULT) -> dict[str, onnx.ModelProto]:
+    """The model called ``name`` under ``scheme``, by graph."""
+    return {g.name: to_onnx(g, scheme, integer_weights(name), target) for g in MODELS[name]().graphs}

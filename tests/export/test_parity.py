@@ -12,13 +12,12 @@ from onnx import numpy_helper
 
 from stablequant.errors import VerificationError
 from stablequant.export import parity
-from stablequant.export.writer import to_onnx
 from stablequant.quantize.simulate import Simulator
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 
 
 def protos(name: str) -> dict[str, onnx.ModelProto]:
-    return {g.name: to_onnx(g, support.scheme(name)) for g in support.MODELS[name]().graphs}
+    return support.onnx_files(name, support.scheme(name))
 
 
 def backend(files: dict[str, onnx.ModelProto], *, optimise: bool) -> OnnxRuntimeBackend:

@@ -23,8 +23,8 @@ def test_a_stack_of_convolutions_sees_what_wav2vec2_is_known_to_see():
 @pytest.mark.parametrize("name", MODELS)
 def test_the_shortest_audio_gives_one_frame_and_a_sample_less_gives_none(name):
     model = load(MODELS[name])
-    shortest = load_frontend(MODELS[name]).shortest
-    assert model.frontend.shortest == shortest
+    shortest = load_frontend(MODELS[name]).bounds.shortest
+    assert model.frontend.bounds.shortest == shortest
     lengths = np.array([shortest, shortest - 1])
     for node in model.graphs[0].nodes:
         if node.kind == "conv_lengths":
@@ -33,7 +33,6 @@ def test_the_shortest_audio_gives_one_frame_and_a_sample_less_gives_none(name):
 
     backend = TorchBackend({g.name: Executor(g) for g in model.graphs})
     noise = np.random.default_rng(0).normal(0, 0.1, shortest).astype(np.float32)
-    features = {key: backend.put(value) for key, value in model.frontend.features([noise]).items()}
-    outputs = backend.run(model.graphs[0].name, features)
+    outputs = model.frontend.encode(backend, model.frontend.features([noise]))
     assert all(np.isfinite(backend.get(value)).all() for value in outputs.values())
     assert len(model.frontend.recognize(backend, [noise])) == 1

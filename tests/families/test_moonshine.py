@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from stablequant.errors import ModelError
-from stablequant.families import moonshine
+from stablequant.families.moonshine import Moonshine
 from stablequant.network.execute import Executor, TorchBackend
 from stablequant.network.graph import Graph
 
@@ -51,7 +51,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, tuple[Graph, G
             else:
                 parameter.add_(torch.randn_like(parameter), alpha=0.3)
     model.save_pretrained(folder)
-    return model, moonshine.build(config(folder), load_file(folder / "model.safetensors"))
+    return model, Moonshine().build(config(folder), load_file(folder / "model.safetensors"))
 
 
 def config(folder: Path) -> dict[str, Any]:
@@ -153,6 +153,6 @@ def test_missing_weights_of_both_halves_are_listed_at_once() -> None:
     weights = load_file(support.MOONSHINE / "model.safetensors")
     gone = {"model.encoder.conv2.weight", "model.decoder.layers.5.mlp.fc2.bias"}
     with pytest.raises(ModelError) as caught:
-        moonshine.build(config(support.MOONSHINE), {k: v for k, v in weights.items() if k not in gone})
+        Moonshine().build(config(support.MOONSHINE), {k: v for k, v in weights.items() if k not in gone})
     for key in gone:
         assert key in str(caught.value)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from stablequant.errors import ModelError
-from stablequant.families import wav2vec2
+from stablequant.families.wav2vec2 import Wav2Vec2
 from stablequant.network.execute import Executor
 from stablequant.network.graph import Graph, Node
 
@@ -88,7 +88,7 @@ def form(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("checkpoint")
     model, config = checkpoint(folder, *FORMS[request.param])
     weights = load_file(folder / "model.safetensors")
-    return request.param, model, weights, wav2vec2.build(config, weights)[0]
+    return request.param, model, weights, Wav2Vec2().build(config, weights)[0]
 
 
 def utterances() -> list[Tensor]:
@@ -210,7 +210,7 @@ def test_both_spellings_of_weight_norm_fold_to_the_same_weight(form: Any) -> Non
         for key, value in weights.items()
     }
     assert spelled.keys() != weights.keys()
-    other = wav2vec2.build(model.config.to_dict(), spelled)[0]
+    other = Wav2Vec2().build(model.config.to_dict(), spelled)[0]
     key = f"{model.base_model_prefix}.encoder.pos_conv_embed.conv.weight"
     torch.testing.assert_close(other.weights[key], graph.weights[key], rtol=0, atol=0)
     convolution = getattr(model, model.base_model_prefix).encoder.pos_conv_embed.conv
@@ -222,7 +222,7 @@ def graft() -> Loaded:
     """The model as transformers loads it, weights and graph of the real checkpoint."""
     model = transformers.WavLMForCTC.from_pretrained(GRAFT, dtype=torch.float32).eval()
     weights = {key: value.float() for key, value in load_file(GRAFT / "model.safetensors").items()}
-    return model, weights, wav2vec2.build(json.loads((GRAFT / "config.json").read_text()), weights)[0]
+    return model, weights, Wav2Vec2().build(json.loads((GRAFT / "config.json").read_text()), weights)[0]
 
 
 def test_the_real_model_is_what_transformers_computes(graft: Loaded) -> None:
@@ -269,7 +269,7 @@ def test_relative_positions_are_exact_within_and_beyond_the_reach(graft: Loaded)
 )
 def test_what_is_not_supported_is_refused_by_name(change: dict[str, Any], named: str) -> None:
     with pytest.raises(ModelError, match=named) as caught:
-        wav2vec2.build({"model_type": "hubert", **TINY, **change}, {})
+        Wav2Vec2().build({"model_type": "hubert", **TINY, **change}, {})
     assert "Expected" in str(caught.value)
 
 
@@ -285,7 +285,7 @@ def test_missing_weights_are_listed_all_at_once(form: Any) -> None:
     magnitude = f"{prefix}.encoder.pos_conv_embed.conv.parametrizations.weight.original0"
     left = {key: value for key, value in weights.items() if key not in gone | {magnitude}}
     with pytest.raises(ModelError) as caught:
-        wav2vec2.build(model.config.to_dict(), left)
+        Wav2Vec2().build(model.config.to_dict(), left)
     assert f"lacks {len(gone) + 1} of the weights" in str(caught.value)
     for key in (*gone, f"{prefix}.encoder.pos_conv_embed.conv.weight"):
         assert key in str(caught.value)

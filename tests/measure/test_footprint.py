@@ -8,15 +8,14 @@ import pytest
 import support
 
 from stablequant.errors import ResourceError
-from stablequant.export.writer import to_onnx
 from stablequant.measure import footprint
 
 
 def written(folder: Path, scheme: dict) -> dict[str, Path]:
     files = {}
-    for graph in support.moonshine().graphs:
-        files[graph.name] = folder / f"{graph.name}.onnx"
-        files[graph.name].write_bytes(to_onnx(graph, scheme).SerializeToString())
+    for graph, proto in support.onnx_files("moonshine", scheme).items():
+        files[graph] = folder / f"{graph}.onnx"
+        files[graph].write_bytes(proto.SerializeToString())
     return files
 
 

@@ -9,7 +9,6 @@ import onnxruntime
 import pytest
 import support
 
-from stablequant.export.writer import to_onnx
 from stablequant.runtime import onnxruntime as backend
 from stablequant.runtime.onnxruntime import DISABLED, EXACT
 
@@ -19,8 +18,9 @@ def test_products_are_int8_kernels_and_nothing_is_computed_in_every_run_that_can
     name: str, tmp_path: Path
 ) -> None:
     """A few convolutions stay in float; their weights are multiplied out once. Values given out are not copied."""
+    protos = support.onnx_files(name, support.scheme(name))
     for graph in support.MODELS[name]().graphs:
-        proto = to_onnx(graph, support.scheme(name))
+        proto = protos[graph.name]
         options = onnxruntime.SessionOptions()
         options.optimized_model_filepath = str(tmp_path / f"{graph.name}.onnx")
         for key, value in EXACT.items():

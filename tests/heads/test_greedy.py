@@ -1,12 +1,10 @@
-"""Greedy search with drafts is greedy search; CTC's best path is the textbook's."""
+"""Greedy search with drafts is greedy search."""
 
 from __future__ import annotations
 
 from functools import cache
-from itertools import groupby
 from typing import Any
 
-import numpy as np
 import pytest
 import support
 import torch
@@ -14,8 +12,10 @@ import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stablequant.families import moonshine
-from stablequant.heads.greedy import LEAD, Generated, GreedySettings, ctc_ids, greedy, repaired
+from stablequant.families.moonshine import Moonshine
+from stablequant.heads.decoder import DecoderSpec
+from stablequant.heads.drafts import LEAD
+from stablequant.heads.greedy import Generated, greedy
 from stablequant.network.execute import Executor, TorchBackend
 from stablequant.quantize.simulate import Simulator
 
@@ -34,7 +34,7 @@ def encoded_speech(quantised: bool) -> tuple[TorchBackend, dict[str, Any], list[
     model = support.moonshine()
     backend = simulator().backend(support.scheme("moonshine", "max") if quantised else {})
     encoded = backend.run("encoder", support.feeds(model, support.waveforms(NAMES)))
-    return backend, encoded, greedy(backend, encoded, [30] * len(NAMES), model.frontend.greedy)
+    return backend, encoded, greedy(backend, encoded, [30] * len(NAMES), model.frontend.head.decoder)
 
 
 def drafted(kind: str, right: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
@@ -57,7 +57,7 @@ def drafted(kind: str, right: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
 def test_a_draft_changes_nothing(kind: str, quantised: bool) -> None:
     backend, encoded, plain = encoded_speech(quantised)
     drafts = drafted(kind, [g.tokens for g in plain])
-    assert greedy(backend, encoded, [30] * len(NAMES), support.moonshine().frontend.greedy, drafts) == plain
+    assert greedy(backend, encoded, [30] * len(NAMES), support.moonshine().frontend.head.decoder, drafts) == plain
 
 
 def test_the_quantised_scheme_is_another_computation() -> None:
@@ -71,14 +71,14 @@ def test_a_limit_cuts_off_and_says_so(drafts: bool) -> None:
     lengths = [len(g.tokens) for g in plain]
     limits = [lengths[0], lengths[1] + 1, 1]  # without room for the end; with just enough; next to nothing
     guesses = [g.tokens for g in plain] if drafts else None
-    cut, whole, first = greedy(backend, encoded, limits, support.moonshine().frontend.greedy, guesses)
+    cut, whole, first = greedy(backend, encoded, limits, support.moonshine().frontend.head.decoder, guesses)
     assert (cut.tokens, cut.truncated) == (plain[0].tokens, True)
     assert (whole.tokens, whole.truncated) == (plain[1].tokens, False)
     assert (first.tokens, first.truncated) == (plain[2].tokens[:1], True)
 
 
 @cache
-def small() -> tuple[TorchBackend, GreedySettings, dict[str, Any]]:
+def small() -> tuple[TorchBackend, DecoderSpec, dict[str, Any]]:
     """A decoder with random weights: its text has no sense, which leaves drafts no way to be right by chance."""
     torch.manual_seed(5)
     config = transformers.MoonshineConfig(
@@ -93,11 +93,12 @@ def small() -> tuple[TorchBackend, GreedySettings, dict[str, Any]]:
     )
     weights = transformers.MoonshineForConditionalGeneration(config).state_dict()
     weights.pop("proj_out.weight")
-    executors = {g.name: Executor(g) for g in moonshine.build(config.to_dict(), weights)}
+    executors = {g.name: Executor(g) for g in Moonshine().build(config.to_dict(), weights)}
     backend = TorchBackend(executors)
     sounds = torch.randn(4, 6000, generator=torch.Generator().manual_seed(2))
     encoded = backend.run("encoder", {"input_values": sounds, "input_lengths": torch.tensor([6000, 5000, 4000, 3000])})
-    return backend, GreedySettings(1, END, 2, 2, 8), encoded
+    cache = tuple((f"{role}_{i}", f"past_{role}_{i}") for i in range(2) for role in ("key", "value"))
+    return backend, DecoderSpec(1, END, cache, 2, 8), encoded
 
 
 token = st.integers(3, VOCABULARY - 1)
@@ -140,28 +141,3 @@ def test_a_draft_changes_nothing_where_one_pass_rounds_otherwise_than_single_ste
     plain = greedy(backend, encoded, limits, constants)
     drafts = [[*g.tokens[:right], *text] for g, (_, text, right) in zip(plain, rows, strict=True)]
     assert greedy(backend, encoded, limits, constants, drafts) == plain
-
-
-@given(st.lists(token, max_size=12), st.lists(token, max_size=12), st.integers(12, 40))
-def test_a_repaired_draft_begins_with_what_is_known(tokens: list[int], draft: list[int], limit: int) -> None:
-    guess = repaired(tokens, draft, limit)
-    assert guess[: len(tokens)] == tokens
-    assert len(guess) <= limit
-    assert set(guess) <= {*tokens, *draft}
-
-
-@given(st.lists(st.lists(st.integers(0, 4), min_size=7, max_size=7), min_size=1, max_size=4), st.data())
-def test_ctc_merges_repeats_then_drops_blanks(ids: list[list[int]], data: st.DataObject) -> None:
-    frames = np.array([data.draw(st.integers(0, 7)) for _ in ids])
-    blank = data.draw(st.integers(0, 4))
-    logits = np.eye(5, dtype=np.float32)[np.array(ids)]
-    expected = [
-        tuple(label for label, _ in groupby(row[:count]) if label != blank)
-        for row, count in zip(ids, frames, strict=True)
-    ]
-    assert ctc_ids(logits, frames, blank) == expected
-
-
-def test_ctc_takes_the_likeliest_id_of_each_frame() -> None:
-    logits = np.array([[[0.1, 0.2, -3.0], [5.0, 4.0, 4.9], [-2.0, -1.0, -0.5], [-2.0, -1.0, -0.5]]])
-    assert ctc_ids(logits, np.array([4]), 0) == [(1, 2)]
