@@ -14,13 +14,16 @@ from torch import Tensor
 
 from stablequant.errors import ExportError
 from stablequant.export.emitters import EMITTERS
-from stablequant.export.writer import to_onnx
+from stablequant.export.translate import to_onnx
 from stablequant.families.model import SpeechModel
 from stablequant.grid.affine import QuantParams
+from stablequant.grid.weights import Granularity, PerChannel, PerGroup, PerTensor, WeightSpec
 from stablequant.network.execute import Executor
-from stablequant.network.graph import Graph, Input
+from stablequant.network.graph import Graph, Input, Output
 from stablequant.network.kernels import ACTIVATIONS, KERNELS
+from stablequant.quantize.scheme import LayerScheme, Scheme
 from stablequant.quantize.simulate import Simulator
+from stablequant.quantize.weights import WeightStore
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 
 #: Draws of one graph's inputs: time steps differ, so that no size is written into the file.
@@ -81,7 +84,7 @@ def softmax(extras: Mapping[str, str], causal: bool, more: Mapping[str, Any] | N
 
 def rotary(past: bool) -> Case:
     def write(g: Graph) -> Any:
-        cos, sin = g.add("rotary_tables", "like", *(["past"] if past else []), count=2, weights={"frequencies": "f"})
+        cos, sin = g.add_many("rotary_tables", "like", *(["past"] if past else []), count=2, weights={"frequencies": "f"})
         return cos, sin, g.add("rotary", "x", cos, sin, weights={"rotation": "r"})
 
     inputs = {"like": ("float32", (2, "t", 3))} | HEADS
@@ -99,11 +102,11 @@ def product(transpose: bool, scale: float) -> Case:
     return Case(inputs, lambda g: g.add("matmul", "a", "b", name="m", transpose=transpose, scale=scale))
 
 
-TIED = {"e": (7, 8)}
+SHARED = {"e": (7, 8)}
 
 
-def tied(g: Graph) -> Any:
-    x = g.add("embedding", "ids", name="embed", weights={"weight": "e"}, tied="head")
+def shared(g: Graph) -> Any:
+    x = g.add("embedding", "ids", name="embed", weights={"weight": "e"}, shares="head")
     return x, g.add("linear", g.add("activation", x, function="tanh"), name="head", weights={"weight": "e"})
 
 
@@ -137,7 +140,7 @@ CASES: dict[str, Case] = {
         {"gate": ("float32", (2, 4, "t", 1)), "bias": ("float32", (4, "t", "t"))},
         lambda g: g.add("mul", "gate", "bias"),
     ),
-    "chunk": Case(X, lambda g: g.add("chunk", "x", count=2)),
+    "chunk": Case(X, lambda g: g.add_many("chunk", "x", count=2)),
     "split_heads": Case(X, lambda g: g.add("split_heads", "x", heads=4)),
     "merge_heads": Case(HEADS, lambda g: g.add("merge_heads", "x")),
     "matmul": product(False, 1.0),
@@ -160,7 +163,7 @@ CASES: dict[str, Case] = {
     "embedding": Case(
         {"ids": ("int64", (2, "t"))}, lambda g: g.add("embedding", "ids", weights={"weight": "e"}), {"e": (7, 8)}
     ),
-    "embedding, tied": Case({"ids": ("int64", (2, "t"))}, tied, TIED),
+    "embedding, the head's": Case({"ids": ("int64", (2, "t"))}, shared, SHARED),
     "append_steps": Case(HEADS | {"past": ("float32", (2, 4, "u", 6))}, lambda g: g.add("append_steps", "past", "x")),
     "relative_bias, within reach": relative(20),
     "relative_bias, beyond reach": relative(3),
@@ -180,17 +183,16 @@ def built(case: Case) -> Graph:
     outputs = case.write(graph)
     outputs = (outputs,) if isinstance(outputs, str) else outputs
     for number, value in enumerate(outputs):
-        kind = next(n.kind for n in graph.nodes if value in n.outputs)
-        # The two names that the writer declares as integers.
-        graph.output(value, "frames" if kind == "conv_lengths" else f"out{number}", ())
-    graph.outputs = {name: _axes(graph, name) for name in graph.outputs}
+        graph.output(value, f"out{number}", ())
+    values = Executor(graph).run(drawn(graph, STEPS[0], 2))
+    graph.outputs = {name: _declared(name, values[name]) for name in graph.outputs}
     return graph
 
 
-def _axes(graph: Graph, name: str) -> tuple[str, ...]:
-    """As many free axes as the output has."""
-    value = Executor(graph).run(drawn(graph, STEPS[0], 2))[name]
-    return tuple(f"{name}_{i}" for i in range(value.dim()))
+def _declared(name: str, value: Tensor) -> Output:
+    """As many free axes as the output has, and its type."""
+    dtype = "int64" if value.dtype == torch.int64 else "float32"
+    return Output(name, dtype, tuple(f"{name}_{i}" for i in range(value.dim())))
 
 
 def drawn(graph: Graph, steps: int, past: int, missing: tuple[int, int] = (0, 3)) -> dict[str, Tensor]:
@@ -208,6 +210,14 @@ def drawn(graph: Graph, steps: int, past: int, missing: tuple[int, int] = (0, 3)
     return values
 
 
+def written(graph: Graph, scheme: Scheme | None = None) -> onnx.ModelProto:
+    return to_onnx(graph, scheme or {}, WeightStore(layers(graph)))
+
+
+def layers(graph: Graph) -> dict[str, Tensor]:
+    return {n.name: graph.weights[n.weights["weight"]] for n in graph.quantisable()}
+
+
 def in_onnx(proto: onnx.ModelProto, values: Mapping[str, Tensor], *, optimise: bool = True) -> dict[str, Any]:
     onnx.checker.check_model(proto, full_check=True)
     backend = OnnxRuntimeBackend({"case": proto.SerializeToString()}, optimise=optimise)
@@ -218,7 +228,7 @@ def in_onnx(proto: onnx.ModelProto, values: Mapping[str, Tensor], *, optimise: b
 def test_onnx_computes_what_the_kernel_does(name: str) -> None:
     case = CASES[name]
     graph = built(case)
-    proto = to_onnx(graph, {})
+    proto = written(graph)
     for steps, past in zip(STEPS, (2, 4), strict=True):
         values = drawn(graph, steps, past, case.missing)
         expected = Executor(graph).run(values)
@@ -243,13 +253,13 @@ def test_every_kind_of_node_has_an_emitter_and_a_case() -> None:
 def test_without_a_past_there_is_nothing_of_it_in_the_cache() -> None:
     graph = built(CASES["append_steps"])
     values = drawn(graph, 5, 0)
-    found = in_onnx(to_onnx(graph, {}), values)
+    found = in_onnx(written(graph), values)
     assert np.array_equal(found["out0"], values["x"].numpy())
 
 
 def test_positions_begin_at_zero_without_a_past_and_after_it_with_one() -> None:
     graph = built(CASES["rotary, after a past"])
-    proto = to_onnx(graph, {})
+    proto = written(graph)
     whole = in_onnx(proto, drawn(graph, 9, 0))
     rest = in_onnx(proto, drawn(graph, 5, 4))
     np.testing.assert_allclose(rest["out0"], whole["out0"][4:], atol=2e-6)
@@ -257,7 +267,7 @@ def test_positions_begin_at_zero_without_a_past_and_after_it_with_one() -> None:
 
 def test_groups_that_no_model_has_are_refused_and_not_computed_wrong() -> None:
     with pytest.raises(ExportError, match="2 groups of 8 channels"):
-        to_onnx(built(norm(2)), {})
+        written(built(norm(2)))
 
 
 # -- in int8 -----------------------------------------------------------------------------------------------------------
@@ -275,26 +285,30 @@ QUANTISED = {
     "positional conv, even": ("c", 1),
     "matmul": ("m", 2),
     "matmul, turned and scaled": ("m", 2),
-    "embedding, tied": ("head", 1),
+    "embedding, the head's": ("head", 1),
 }
 
 
-def simulated(graph: Graph, scheme: Any, values: Mapping[str, Tensor], **how: str) -> dict[str, Tensor]:
-    model = SpeechModel("none", None, None, (graph,), "", 0)  # type: ignore[arg-type]
-    simulator = Simulator(model, matmuls=True, **how)
-    return Executor(graph).run(values, simulator.operands(scheme))
+def layer_of(grid: QuantParams, activations: int = 1, per: Granularity = PerChannel()) -> LayerScheme:
+    """A layer with ``grid`` for its activations; a product of two has no weight."""
+    return LayerScheme((grid,) * activations, WeightSpec(per=per) if activations == 1 else None)
+
+
+def simulated(graph: Graph, scheme: Scheme, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    model = SpeechModel("none", None, None, (graph,), "", "", 0)  # type: ignore[arg-type]
+    return Executor(graph).run(values, Simulator(model, matmuls=True).operands(scheme))
 
 
 @pytest.mark.parametrize("grid", [GRID, SHIFTED], ids=["symmetric", "asymmetric"])
-@pytest.mark.parametrize("granularity", ["channel", "tensor"])
+@pytest.mark.parametrize("per", [PerChannel(), PerTensor()])
 @pytest.mark.parametrize("name", QUANTISED)
-def test_the_int8_form_computes_what_the_simulation_does(name: str, granularity: str, grid: QuantParams) -> None:
+def test_the_int8_form_computes_what_the_simulation_does(name: str, per: Granularity, grid: QuantParams) -> None:
     layer, activations = QUANTISED[name]
     graph = built(CASES[name])
-    scheme = {layer: (grid,) * activations}
-    proto = to_onnx(graph, scheme, granularity=granularity)
+    scheme = {layer: layer_of(grid, activations, per)}
+    proto = written(graph, scheme)
     values = drawn(graph, 11, 4)
-    expected = simulated(graph, scheme, values, granularity=granularity)
+    expected = simulated(graph, scheme, values)
     plain = Executor(graph).run(values)
     found = in_onnx(proto, values, optimise=False)
     for output, value in found.items():
@@ -302,13 +316,13 @@ def test_the_int8_form_computes_what_the_simulation_does(name: str, granularity:
         assert np.abs(value - plain[output].numpy()).max() > 1e-3
 
 
-@pytest.mark.parametrize("granularity", ["channel", "tensor"])
-def test_the_tied_weight_is_stored_once_and_in_int8(granularity: str) -> None:
-    graph = built(CASES["embedding, tied"])
-    proto = to_onnx(graph, {"head": (GRID,)}, granularity=granularity)
+@pytest.mark.parametrize("per", [PerChannel(), PerTensor()])
+def test_the_shared_weight_is_stored_once_and_in_int8(per: Granularity) -> None:
+    graph = built(CASES["embedding, the head's"])
+    proto = written(graph, {"head": layer_of(GRID, per=per)})
     stored = {i.name: (i.data_type, list(i.dims)) for i in proto.graph.initializer}
     assert stored["e.int8"] == (onnx.TensorProto.INT8, [8, 7])
-    assert stored["e.scale"] == (onnx.TensorProto.FLOAT, [7] if granularity == "channel" else [])
+    assert stored["e.scale"] == (onnx.TensorProto.FLOAT, [7] if per == PerChannel() else [])
     assert [name for name, (_, dims) in stored.items() if int(np.prod(dims)) >= 56] == ["e.int8"]
 
 
@@ -319,8 +333,8 @@ def test_a_group_norm_between_convolutions_in_windows_is_that_of_the_simulation_
 
     weights = {"c.weight": (8, 8, 1), "n.weight": (8,), "n.bias": (8,), "d.weight": (8, 8, 1)}
     graph = built(Case(X | LENGTHS, write, weights))
-    scheme = {"c": (GRID,), "d": (GRID,)}
-    proto = to_onnx(graph, scheme)
+    scheme = {"c": layer_of(GRID), "d": layer_of(GRID)}
+    proto = written(graph, scheme)
     assert "ReduceSum" not in {node.op_type for node in proto.graph.node}
     values = drawn(graph, 11, 0)
     expected = simulated(graph, scheme, values)["out0"].numpy()
@@ -328,3 +342,16 @@ def test_a_group_norm_between_convolutions_in_windows_is_that_of_the_simulation_
         found = in_onnx(proto, values, optimise=optimise)["out0"]
         for row, want, steps in zip(found, expected, values["lengths"].tolist(), strict=True):
             np.testing.assert_allclose(row[:steps], want[:steps], rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "named"),
+    [
+        (LayerScheme((GRID,), WeightSpec(per=PerGroup(4))), "l has a scale for every 4 weights"),
+        (LayerScheme((GRID,), WeightSpec(bits=4)), "l has operands of 4, 8 bits"),
+        (LayerScheme((QuantParams(0.1, bits=4),), WeightSpec()), "l has operands of 4, 8 bits"),
+    ],
+)
+def test_what_no_int8_kernel_has_is_refused_with_the_layer(layer: LayerScheme, named: str) -> None:
+    with pytest.raises(ExportError, match=f"{named}.*int8 kernels have"):
+        written(built(CASES["linear"]), {"l": layer})

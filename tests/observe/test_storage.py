@@ -8,6 +8,7 @@ import torch
 
 from stablequant.errors import DataError, ResourceError
 from stablequant.grid.histogram import Histogram
+from stablequant.observe import storage
 from stablequant.observe.storage import load_histograms, save_histograms
 
 
@@ -60,7 +61,7 @@ def test_a_damaged_or_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_another_resolution_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "old.npz"
-    monkeypatch.setattr("stablequant.observe.storage.FORMAT", {"version": 0})
+    monkeypatch.setattr(storage, "FORMAT", {"version": 0})
     save_histograms(path, some())
     monkeypatch.undo()
     with pytest.raises(DataError, match="histogram format"):
