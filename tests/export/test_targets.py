@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -16,11 +15,12 @@ from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from stablequant.errors import ExportError, SettingsError
-from stablequant.export import package
-from stablequant.export.targets import RECIPES, recipe_for
-from stablequant.export.writer import to_onnx
+from stablequant.export import package, targets
+from stablequant.export.targets import TARGETS, Target, require_target, target
+from stablequant.export.translate import to_onnx
 from stablequant.quantize import calibrated
-from stablequant.quantize.plan import ActivationPlan, Identity, LayerPlan, Plan
+from stablequant.quantize.plan import ActivationPlan, Identity, LayerPlan, Plan, WeightPlan
+from stablequant.quantize.scheme import LayerScheme, Scheme
 from stablequant.quantize.simulate import Simulator
 from stablequant.runtime import openvino
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
@@ -31,7 +31,7 @@ SECOND = 16000
 
 
 @cache
-def scheme(name: str) -> dict[str, Any]:
+def scheme(name: str) -> dict[str, LayerScheme]:
     """Everything in int8, attention's products too, and the convolutions in two planes."""
     convolutions = {op.name: 0.1 for op in support.MODELS[name]().ops() if op.node.kind == "conv1d"}
     base = support.scheme(name, matmuls=True, attention_matmuls=True)
@@ -39,10 +39,9 @@ def scheme(name: str) -> dict[str, Any]:
 
 
 def written(
-    name: str, target: str, chosen: Mapping[str, Any] | None = None, **changes: Any
+    name: str, target: str, chosen: Scheme | None = None, **changes: Any
 ) -> dict[str, onnx.ModelProto]:
-    chosen, recipe = scheme(name) if chosen is None else chosen, replace(RECIPES[target], **changes)
-    return {g.name: to_onnx(g, chosen, recipe) for g in support.MODELS[name]().graphs}
+    return support.onnx_files(name, scheme(name) if chosen is None else chosen, replace(TARGETS[target], **changes))
 
 
 def feeds(name: str) -> dict[str, np.ndarray]:
@@ -76,11 +75,16 @@ def test_convolutions_in_windows_compute_what_plain_ones_do(name: str, target: s
     graph = support.MODELS[name]().graphs[0]
     convolutions = [node for node in graph.quantisable() if node.kind == "conv1d"]
     for layer in convolutions:
-        chosen = {layer.name: (replace(scheme(name)[layer.name][0], planes=planes),)} if planes else {}
-        ours, plain = (to_onnx(graph, chosen, RECIPES[t]) for t in (target, "tensorrt"))
+        chosen = {}
+        if planes:
+            whole = scheme(name)[layer.name]
+            chosen = {layer.name: replace(whole, activations=(replace(whole.activations[0], planes=planes),))}
+        ours, plain = (
+            to_onnx(graph, chosen, support.integer_weights(name), TARGETS[t]) for t in (target, "tensorrt")
+        )
         weights = [node.input[1] for node in ours.graph.node if node.op_type == "Conv"]
         # The positional convolution is padded and in groups.
-        in_windows = planes in RECIPES[target].windows and not layer.attrs["padding"]
+        in_windows = planes in TARGETS[target].windows and not layer.attrs["padding"]
         assert any(w.startswith(layer.weights["weight"]) for w in weights) != in_windows
         want = OnnxRuntimeBackend({"g": plain.SerializeToString()}, optimise=False).run("g", feeds(name))
         for optimise in (True, False):
@@ -168,9 +172,9 @@ def shifted() -> Plan:
                 ActivationPlan(
                     scale=g.scale, zero_point=g.zero_point, bits=g.bits, minimum=-1.0, maximum=1.0, cutoff=1.0
                 )
-                for g in grids[op.name]
+                for g in grids[op.name].activations
             ),
-            weight=None,
+            weight=WeightPlan(bits=8, per="channel", range="max"),
         )
         for op in model.ops()
     ]
@@ -186,12 +190,21 @@ def shifted() -> Plan:
 
 def test_zero_points_are_refused_for_tensorrt_and_taken_by_the_others(shifted: Plan, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"zero point other than 0 in \d+ layers.*tensorrt takes.*symmetric=true"):
-        package.write_graphs(support.graft(), shifted, tmp_path, RECIPES["tensorrt"])
+        package.write_graphs(support.graft(), shifted, tmp_path, TARGETS["tensorrt"])
     assert not list(tmp_path.iterdir())
-    files = package.write_graphs(support.graft(), shifted, tmp_path, RECIPES["openvino"])
+    files = package.write_graphs(support.graft(), shifted, tmp_path, TARGETS["openvino"])
     assert [path.name for path in files.values()] == ["model.openvino.onnx"]
 
 
 def test_an_unknown_target_is_told() -> None:
     with pytest.raises(SettingsError, match="--target coreml. Expected one of onnxruntime, openvino, tensorrt"):
-        recipe_for("coreml")
+        require_target("coreml")
+
+
+def test_a_registered_target_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "TARGETS", dict(TARGETS))
+    made = target(Target("coreml", signed=True))
+    assert require_target("coreml") == made
+    assert target(Target("coreml", signed=True)) == made
+    with pytest.raises(SettingsError, match="there is a target 'coreml' already"):
+        target(Target("coreml"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -15,10 +16,9 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import Tensor
 
-from stablequant.export.writer import to_onnx
 from stablequant.grid.affine import QuantParams
 from stablequant.quantize import calibrated
-from stablequant.quantize.plan import LayerQuant
+from stablequant.quantize.scheme import LayerScheme, Scheme
 from stablequant.quantize.simulate import Simulator
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 from stablequant.settings import Settings
@@ -31,13 +31,9 @@ def simulator(name: str) -> Simulator:
     return Simulator(support.MODELS[name](), matmuls=True)
 
 
-def exported(name: str, scheme: Mapping[str, LayerQuant], granularity: str = "channel") -> Protos:
-    return {g.name: to_onnx(g, scheme, granularity=granularity) for g in support.MODELS[name]().graphs}
-
-
 @cache
 def int8(name: str, symmetric: bool = True) -> Protos:
-    return exported(name, support.scheme(name, symmetric=symmetric))
+    return support.onnx_files(name, support.scheme(name, symmetric=symmetric))
 
 
 def runtime(protos: Protos, *, optimise: bool = True) -> OnnxRuntimeBackend:
@@ -47,7 +43,7 @@ def runtime(protos: Protos, *, optimise: bool = True) -> OnnxRuntimeBackend:
 
 @cache
 def in_float(name: str) -> Protos:
-    return exported(name, {})
+    return support.onnx_files(name, {})
 
 
 def initializers(proto: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
@@ -124,7 +120,7 @@ def test_every_input_and_output_is_free_in_batch_and_time(name: str) -> None:
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_activations_are_uint8_on_the_signed_grid_moved_by_128(name: str, symmetric: bool) -> None:
     scheme = support.scheme(name, symmetric=symmetric)
-    expected = {(np.float32(q.scale).item(), q.zero_point + 128) for quants in scheme.values() for q in quants}
+    expected = {(np.float32(q.scale).item(), q.zero_point + 128) for layer in scheme.values() for q in layer.activations}
     written = set()
     for proto in int8(name, symmetric).values():
         constants = initializers(proto)
@@ -160,8 +156,8 @@ def test_two_planes_bring_a_file_nearer_to_float_than_one_and_agree_with_the_sim
     for planes in (1, 2):
         settings = Settings(planes=planes)
         scheme = calibrated.mixed({}, support.histograms(name), dict.fromkeys(names, 0.0), settings)
-        assert {q.planes for quants in scheme.values() for q in quants} == {planes}
-        file = logits(runtime(exported(name, scheme), optimise=False))
+        assert {q.planes for layer in scheme.values() for q in layer.activations} == {planes}
+        file = logits(runtime(support.onnx_files(name, scheme), optimise=False))
         simulated = logits(Simulator(support.MODELS[name]()).backend(scheme))
         # What rounding does to weights is in both; the inputs of these layers alone differ.
         weights = logits(Simulator(support.MODELS[name]()).backend(fine(scheme)))
@@ -179,7 +175,7 @@ def test_no_sum_of_int8_products_overflows_on_any_processor(planes: int) -> None
     for layer in [name for name in layers if ".encoder_attn." not in name]:
         settings = Settings(planes=planes)
         scheme = calibrated.mixed({}, support.histograms("moonshine"), {layer: 0.2}, settings)
-        protos = exported("moonshine", scheme)
+        protos = support.onnx_files("moonshine", scheme)
         both = [
             run_both(runtime(protos, optimise=o), "moonshine", support.waveforms(support.SHORT[:1]), ids)[-1]["logits"]
             for o in (True, False)
@@ -191,7 +187,7 @@ def test_weights_of_two_planes_are_stored_once_also_where_the_embedding_shares_t
     scheme = calibrated.mixed(
         support.scheme("moonshine"), support.histograms("moonshine"), {"proj_out": 0.0}, Settings(planes=2)
     )
-    protos, plain = exported("moonshine", scheme), int8("moonshine")
+    protos, plain = support.onnx_files("moonshine", scheme), int8("moonshine")
     assert sum(p.ByteSize() for p in protos.values()) < 1.001 * sum(p.ByteSize() for p in plain.values())
     table = next(t for t in protos["decoder"].graph.initializer if t.name == "model.decoder.embed_tokens.weight.uint8")
     assert table.data_type == TensorProto.UINT8
@@ -200,15 +196,18 @@ def test_weights_of_two_planes_are_stored_once_also_where_the_embedding_shares_t
     sounds = support.waveforms(support.SHORT[:1])
     simulated = run_both(Simulator(support.moonshine()).backend(alone), "moonshine", sounds, ids)[-1]["logits"]
     for optimise in (True, False):
-        file = run_both(runtime(exported("moonshine", alone), optimise=optimise), "moonshine", sounds, ids)[-1][
+        file = run_both(runtime(support.onnx_files("moonshine", alone), optimise=optimise), "moonshine", sounds, ids)[-1][
             "logits"
         ]
         assert support.relative_difference(file, simulated) < 1e-3
 
 
-def fine(scheme: Mapping[str, LayerQuant]) -> dict[str, LayerQuant]:
+def fine(scheme: Scheme) -> dict[str, LayerScheme]:
     """The same layers with inputs on a grid too fine to matter."""
-    return {name: tuple(QuantParams(q.scale / 256, bits=16) for q in quants) for name, quants in scheme.items()}
+    return {
+        name: replace(layer, activations=tuple(QuantParams(q.scale / 256, bits=16) for q in layer.activations))
+        for name, layer in scheme.items()
+    }
 
 
 @pytest.mark.parametrize("name", support.MODELS)
@@ -291,11 +290,11 @@ LAYERS = (
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_one_layer_in_int8_run_as_written_is_the_simulation(name: str, layer: str, symmetric: bool) -> None:
     model = support.MODELS[name]()
-    quants = calibrated.layer(support.histograms(name), layer, "max", Settings(symmetric=symmetric))
+    scheme = {layer: calibrated.layer(support.histograms(name), layer, "max", Settings(symmetric=symmetric))}
     values = support.feeds(model, support.waveforms(["vm-nomore"]))
     plain = simulator(name).backend({}).run("model", values)["logits"]
-    expected = simulator(name).backend({layer: quants}).run("model", values)["logits"]
-    written = runtime(exported(name, {layer: quants}), optimise=False)
+    expected = simulator(name).backend(scheme).run("model", values)["logits"]
+    written = runtime(support.onnx_files(name, scheme), optimise=False)
     found = written.run("model", {k: v.numpy() for k, v in values.items()})["logits"]
     # An input that falls on the edge between two steps may go either way by the order of a sum before it; that
     # moves a few logits by a little, where a wrong grid moves them all.
@@ -316,7 +315,7 @@ def test_the_int8_files_transcribe_as_the_simulation_does(name: str) -> None:
 
 
 def test_weights_a_tensor_have_one_scale() -> None:
-    protos = exported("graft", support.scheme("graft"), "tensor")
+    protos = support.onnx_files("graft", support.scheme("graft", granularity="tensor"))
     scales = [i for i in protos["model"].graph.initializer if i.name.endswith(".scale")]
     assert len(scales) == len(support.graft().ops())
     assert all(not i.dims for i in scales)
@@ -325,6 +324,6 @@ def test_weights_a_tensor_have_one_scale() -> None:
 def test_a_layer_that_is_not_planned_stays_in_float() -> None:
     scheme = dict(support.scheme("graft"))
     del scheme["lm_head"]
-    proto = exported("graft", scheme)["model"]
+    proto = support.onnx_files("graft", scheme)["model"]
     assert initializers(proto)["lm_head.weight.T"].data_type == TensorProto.FLOAT
     assert "lm_head.weight.int8" not in initializers(proto)
