@@ -18,7 +18,7 @@ import support
 import torch
 from torch import Tensor
 
-from stablequant.families import moonshine
+from stablequant.families.moonshine import Moonshine
 from stablequant.families.model import SpeechModel
 from stablequant.network.execute import Executor, TorchBackend
 from stablequant.network.graph import Node
@@ -26,10 +26,11 @@ from stablequant.observe.collect import Histograms, observe
 from stablequant.quantize import calibrated
 from stablequant.quantize.simulate import Simulator
 from stablequant.search.exact import Exact
-from stablequant.search.journal import Journal
-from stablequant.search.stage2 import search
+from stablequant.search.objective import TaskError
+from stablequant.search.stage2 import search_p
 from stablequant.search.trials import Candidate, Outcome, Trials
 from stablequant.settings import Settings
+from stablequant.tasks.task import task_of
 
 WIDER = 100
 SETTINGS = Settings(p_step=0.1)
@@ -94,7 +95,7 @@ def widened(where: str) -> SpeechModel:
                 changed[key][channel.index] *= factor
         changed[f"{reader}.weight"] = changed[f"{reader}.weight"].clone()
         changed[f"{reader}.weight"][:, channel.index] /= factor
-    return replace(model, graphs=moonshine.build(model.frontend.config, changed), fingerprint=f"widened: {where}")
+    return replace(model, graphs=Moonshine().build(model.frontend.config, changed), fingerprint=f"widened: {where}")
 
 
 @cache
@@ -104,7 +105,7 @@ def histograms(where: str) -> Histograms:
 
 def lost(outcome: Outcome, reference: Outcome) -> float:
     """Character error rate against what the float model says: 0 is agreement, 1 and more is collapse."""
-    texts = [[t.text for t in o.transcripts] for o in (reference, outcome)]
+    texts = [[t.text for t in o.readings] for o in (reference, outcome)]
     return float(jiwer.cer(*texts))
 
 
@@ -136,14 +137,14 @@ def test_the_chosen_activations_are_about_a_hundred_times_wider(where: str) -> N
 @pytest.mark.parametrize("where", SITES)
 def test_max_collapses_and_clipped_mse_does_not(where: str) -> None:
     model, found = widened(where), histograms(where)
-    with Journal(None) as journal:
-        trials = Trials(Simulator(model), support.speech(NAMES, batch_size=8), SETTINGS, journal)
-        (reference,) = trials.run([Candidate("float", {})], "float")
-        clipped = search(Exact(trials, reference, SETTINGS), found, list(SITES[where]), SETTINGS)
-        by_max, by_clipping = trials.run(
-            [Candidate("max", calibrated.uniform(found, "max", SETTINGS)), Candidate("clipped", clipped.scheme)],
-            "methods",
-        )
+    task = TaskError(task_of(SETTINGS.data))
+    trials = Trials(Simulator(model), support.speech(NAMES, batch_size=8), SETTINGS, task)
+    (reference,) = trials.run([Candidate("float", {})], "float")
+    clipped = search_p(Exact(trials, reference), found, list(SITES[where]), SETTINGS)
+    by_max, by_clipping = trials.run(
+        [Candidate("max", calibrated.uniform(found, "max", SETTINGS)), Candidate("clipped", clipped.scheme)],
+        "methods",
+    )
     assert lost(by_max, reference) > 0.7
     assert lost(by_clipping, reference) < 0.15
     assert all(p > 0 for p in clipped.p.values())

@@ -17,20 +17,23 @@ from torch import Tensor
 from stablequant.errors import PlanError
 from stablequant.grid import affine
 from stablequant.grid.affine import QuantParams
-from stablequant.grid.weights import fake_quantize_weight, weight_scales
+from stablequant.grid.weights import Granularity, PerChannel, PerGroup, PerTensor, WeightSpec, quantize_weight
 from stablequant.network.execute import Operands
 from stablequant.network.graph import Node
-from stablequant.quantize.plan import Scheme
+from stablequant.quantize.scheme import LayerScheme, Scheme, weight_spec
 from stablequant.quantize.simulate import Simulator, fake_quantize
+from stablequant.settings import Settings
 
 #: Steps so wide that an activation keeps little but its sign; three bits leave weights hardly more.
 COARSE = QuantParams(40.0)
-BITS = 3
+THREE = WeightSpec(3)
+LAYER = LayerScheme((COARSE,), THREE)
+PRODUCT = LayerScheme((COARSE, COARSE), None)
 
 
 @cache
 def simulator(name: str) -> Simulator:
-    return Simulator(support.MODELS[name](), bits=BITS, matmuls=True)
+    return Simulator(support.MODELS[name](), matmuls=True)
 
 
 def params() -> st.SearchStrategy[QuantParams]:
@@ -61,13 +64,13 @@ def test_rounding_leaves_its_input_alone() -> None:
 @pytest.mark.parametrize("name", support.MODELS)
 def test_an_unknown_layer_is_an_error(name: str) -> None:
     with pytest.raises(PlanError, match=r"no\.such\.layer"):
-        simulator(name).operands({"no.such.layer": (COARSE,)})
+        simulator(name).operands({"no.such.layer": LAYER})
 
 
 def test_attention_s_products_are_unknown_where_they_are_fused() -> None:
     product = next(op.name for op in support.graft().ops(matmuls=True) if op.node.kind == "matmul")
     with pytest.raises(PlanError, match=product):
-        Simulator(support.graft()).operands({product: (COARSE, COARSE)})
+        Simulator(support.graft()).operands({product: PRODUCT})
 
 
 class Watched:
@@ -134,8 +137,7 @@ def every_operation() -> Iterator[tuple[str, str]]:
 def test_each_operation_alone_changes_what_the_model_says_and_no_other_operation() -> None:
     for name, layer in every_operation():
         op = next(op for op in support.MODELS[name]().ops(matmuls=True) if op.name == layer)
-        grids = tuple(COARSE for _ in op.node.activations)
-        changed, watched = logits(name, {layer: grids})
+        changed, watched = logits(name, {layer: PRODUCT if op.node.kind == "matmul" else LAYER})
         assert watched is not None
         assert watched.activations == {layer}, layer
         weights = {layer} if op.node.weights else set()
@@ -146,32 +148,51 @@ def test_each_operation_alone_changes_what_the_model_says_and_no_other_operation
         assert difference > 1e-3 * float(np.ptp(float_logits(name).numpy())), (layer, difference)
 
 
-@pytest.mark.parametrize("granularity", ["channel", "tensor"])
-@pytest.mark.parametrize("method", ["max", "mse"])
-def test_weights_are_rounded_as_the_settings_say(granularity: str, method: str) -> None:
+def rounded_as(spec: WeightSpec) -> tuple[Tensor, Tensor]:
+    """A weight, and what the simulator computes with instead under ``spec``."""
     model = support.graft()
-    sim = Simulator(model, bits=4, granularity=granularity, method=method)
     op = next(op for op in model.ops() if op.name.endswith("layers.1.attention.out_proj"))
     weight = model.weight(op)
     assert weight is not None
-    operands = sim.operands({op.name: (COARSE,)})
+    operands = simulator("graft").operands({op.name: LayerScheme((COARSE,), spec)})
     assert operands is not None
     _, rounded = operands(op.node, (torch.zeros(1, 1, weight.shape[1]),), {"weight": weight}, None)
-    scales = weight_scales(weight, bits=4, granularity=granularity, method=method)
-    assert torch.equal(rounded["weight"], fake_quantize_weight(weight, scales, bits=4))
+    return weight, rounded["weight"]
 
 
-def test_the_tied_embedding_is_rounded_with_the_head() -> None:
+@pytest.mark.parametrize(("granularity", "per"), [("channel", PerChannel()), ("tensor", PerTensor())])
+@pytest.mark.parametrize("range", ["max", "mse"])
+def test_weights_are_rounded_as_the_settings_say(granularity: str, per: Granularity, range: str) -> None:
+    settings = Settings.parse({"weights.bits": 4, "granularity": granularity, "range": range})
+    spec = weight_spec(settings.weights)
+    assert spec == WeightSpec(4, per, range)
+    weight, rounded = rounded_as(spec)
+    assert torch.equal(rounded, quantize_weight(weight, spec).dequantized())
+
+
+def test_weights_in_groups_are_rounded_as_their_spec_says() -> None:
+    weight, rounded = rounded_as(WeightSpec(4, PerGroup(16)))
+    assert torch.equal(rounded, quantize_weight(weight, WeightSpec(4, PerGroup(16))).dequantized())
+    assert (rounded - weight).norm() < (rounded_as(WeightSpec(4))[1] - weight).norm()
+
+
+def test_specs_of_one_layer_do_not_get_in_each_other_s_way() -> None:
+    first = rounded_as(WeightSpec(4))[1]
+    assert not torch.equal(rounded_as(WeightSpec(5))[1], first)
+    assert rounded_as(WeightSpec(4))[1] is first
+
+
+def test_the_embedding_that_shares_the_head_s_weight_is_rounded_with_the_head() -> None:
     model = support.moonshine()
     decoder = model.graph("decoder")
     embed = next(n for n in decoder.nodes if n.kind == "embedding")
     weight = decoder.weights[embed.weights["weight"]]
-    operands = simulator("moonshine").operands({"proj_out": (COARSE,)})
+    operands = simulator("moonshine").operands({"proj_out": LAYER})
     assert operands is not None
     ids = torch.tensor([[1, 5]])
     (same,), rounded = operands(embed, (ids,), {"weight": weight}, None)
     assert same is ids
-    assert torch.equal(rounded["weight"], fake_quantize_weight(weight, weight_scales(weight, bits=BITS), bits=BITS))
+    assert torch.equal(rounded["weight"], quantize_weight(weight, THREE).dequantized())
 
 
 @pytest.mark.parametrize("name", support.MODELS)

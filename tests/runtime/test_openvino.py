@@ -11,18 +11,21 @@ import support
 import torch
 
 from stablequant.errors import ExportError, MissingRuntimeError
-from stablequant.export.targets import RECIPES
-from stablequant.export.writer import to_onnx
+from stablequant.export.targets import TARGETS
+from stablequant.export.translate import to_onnx
 from stablequant.grid.affine import QuantParams
+from stablequant.grid.weights import WeightSpec
 from stablequant.network.graph import Graph
+from stablequant.quantize.scheme import LayerScheme
 from stablequant.quantize.simulate import Simulator
+from stablequant.quantize.weights import WeightStore
 from stablequant.runtime import openvino
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 from stablequant.runtime.openvino import OpenVinoBackend
 
 
 def files(name: str, scheme: Any) -> dict[str, bytes]:
-    return {g.name: to_onnx(g, scheme, RECIPES["openvino"]).SerializeToString() for g in support.MODELS[name]().graphs}
+    return {k: p.SerializeToString() for k, p in support.onnx_files(name, scheme, TARGETS["openvino"]).items()}
 
 
 @pytest.mark.parametrize("name", support.MODELS)
@@ -45,11 +48,11 @@ def test_the_int8_file_gives_what_onnx_runtime_gives_as_written(name: str) -> No
     # One layer of each kind, so that no rounding in front of it can differ.
     kinds = {op.node.kind: op.name for op in reversed(model.ops()) if op.graph == first.name}
     feeds = {k: v.numpy() for k, v in support.feeds(model, support.waveforms(support.SHORT[:1])).items()}
-    plain = OnnxRuntimeBackend({first.name: to_onnx(first, {}).SerializeToString()}).run(first.name, feeds)
+    store = support.integer_weights(name)
+    plain = OnnxRuntimeBackend({first.name: to_onnx(first, {}, store).SerializeToString()}).run(first.name, feeds)
     for layer in kinds.values():
-        file = {
-            first.name: to_onnx(first, {layer: support.scheme(name)[layer]}, RECIPES["openvino"]).SerializeToString()
-        }
+        alone = {layer: support.scheme(name)[layer]}
+        file = {first.name: to_onnx(first, alone, store, TARGETS["openvino"]).SerializeToString()}
         written = OnnxRuntimeBackend(file, optimise=False).run(first.name, feeds)
         found = OpenVinoBackend(file, threads=1).run(first.name, feeds)
         assert found.keys() == written.keys()
@@ -66,7 +69,8 @@ def test_no_sum_of_int8_products_overflows_on_any_processor(kind: str) -> None:
     graph = Graph("case", {"l.weight": weight, "l.bias": torch.zeros(8)})
     x = graph.input("x", "float32", ("batch", "steps", 64))
     graph.output(graph.linear(x, "l") if kind == "linear" else graph.conv1d(x, "l"), "y", ("batch", "left", 8))
-    file = {"case": to_onnx(graph, {"l": (QuantParams(1 / 127),)}, RECIPES["openvino"]).SerializeToString()}
+    scheme = {"l": LayerScheme((QuantParams(1 / 127),), WeightSpec())}
+    file = {"case": to_onnx(graph, scheme, WeightStore({"l": weight}), TARGETS["openvino"]).SerializeToString()}
     feeds = {"x": np.ones((2, 40, 64), np.float32)}
     found = OpenVinoBackend(file, threads=1).run("case", feeds)["y"]
     np.testing.assert_allclose(found, weight[0].numel(), rtol=1e-5)

@@ -10,11 +10,11 @@ import torch
 
 from stablequant.errors import SettingsError
 from stablequant.export import parity
-from stablequant.quantize.plan import Scheme
+from stablequant.grid.weights import PerGroup, WeightSpec
+from stablequant.quantize.scheme import Scheme
 from stablequant.quantize.simulate import Simulator
 from stablequant.runtime import torch_int8
 from stablequant.runtime.torch_int8 import TorchInt8Backend
-from stablequant.settings import Settings
 
 
 def scheme_of(name: str, kind: str) -> Scheme:
@@ -26,7 +26,8 @@ def scheme_of(name: str, kind: str) -> Scheme:
         return whole
     names = list(whole)
     for layer in names[:3]:
-        whole[layer] = tuple(replace(grid, planes=2) for grid in whole[layer])
+        (grid,) = whole[layer].activations
+        whole[layer] = replace(whole[layer], activations=(replace(grid, planes=2),))
     return {layer: whole[layer] for layer in names[:-1]}
 
 
@@ -35,7 +36,7 @@ def scheme_of(name: str, kind: str) -> Scheme:
 )
 def test_whole_models_pass_the_gate_of_an_export(name: str, kind: str) -> None:
     model, scheme = support.MODELS[name](), scheme_of(name, kind)
-    simulated, int8 = Simulator(model).backend(scheme), TorchInt8Backend(model, scheme, Settings(), device="cpu")
+    simulated, int8 = Simulator(model).backend(scheme), TorchInt8Backend(model, scheme, device="cpu")
     (found,) = parity.compare(model.frontend, simulated, int8, None, support.waveforms()[:2])
     assert found.passed, found
     assert found.limit < 0.3
@@ -47,11 +48,11 @@ def test_layers_alone_are_the_simulation_s_to_rounding(kind: str, fewest: int) -
         model, scheme = build(), scheme_of(name, kind)
         simulator = Simulator(model)
         kernels = torch_int8._int8_kernels(scheme, fewest)
-        graphs = {g.name: torch_int8._in_int8(g, Settings(), scheme) for g in model.graphs}
+        graphs = {g.name: torch_int8._in_int8(g, support.integer_weights(name), scheme) for g in model.graphs}
         random = torch.Generator().manual_seed(1)
         for op in [op for op in model.ops() if op.name in scheme][::5]:
             channels = model.weight(op).shape[1] * op.node.attrs.get("groups", 1)
-            grid = scheme[op.name][0]
+            (grid,) = scheme[op.name].activations
             x = torch.randn(1, 130, channels, generator=random) * grid.scale * 60
             weights = {role: model.graph(op.graph).weights[key] for role, key in op.node.weights.items()}
             inputs, rounded = simulator.operands(scheme)(op.node, (x,), weights, None)
@@ -65,9 +66,12 @@ def test_layers_alone_are_the_simulation_s_to_rounding(kind: str, fewest: int) -
             assert support.relative_difference(found, expected) < 1e-5, op.name
 
 
-def test_attention_s_products_and_other_widths_are_refused() -> None:
-    model = support.graft()
+@pytest.mark.parametrize("spec", [WeightSpec(4), WeightSpec(per=PerGroup(16))])
+def test_attention_s_products_and_other_weights_are_refused(spec: WeightSpec) -> None:
+    model, scheme = support.graft(), support.scheme("graft")
     with pytest.raises(SettingsError, match="attention's products"):
-        TorchInt8Backend(model, support.scheme("graft", matmuls=True), Settings(), device="cpu")
-    with pytest.raises(SettingsError, match="4 bits"):
-        TorchInt8Backend(model, support.scheme("graft"), Settings(bits=4), device="cpu")
+        TorchInt8Backend(model, support.scheme("graft", matmuls=True), device="cpu")
+    name = list(scheme)[3]
+    other = {**scheme, name: replace(scheme[name], weight=spec)}
+    with pytest.raises(SettingsError, match=rf"other than 8-bit weights with a scale .* in {name}"):
+        TorchInt8Backend(model, other, device="cpu")
