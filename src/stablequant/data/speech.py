@@ -58,6 +58,12 @@ class Speech:
         batches = _batches(waveforms, sampling_rate, batch_size, batch_seconds)
         return cls(tuple(u for u, _ in kept), waveforms, sampling_rate, batches, tuple(skipped))
 
+    def first(self, count: int) -> Speech:
+        """The first ``count`` utterances, in batches as large as these."""
+        size = max(map(len, self.batches))
+        padded = max(len(b) * max(len(self.waveforms[i]) for i in b) for b in self.batches) / self.sampling_rate
+        return self.part(range(min(count, len(self.utterances))), size, padded)
+
     def part(self, indices: Sequence[int], batch_size: int, batch_seconds: float) -> Speech:
         """The utterances ``indices``, in batches of their own."""
         waveforms = tuple(self.waveforms[i] for i in indices)

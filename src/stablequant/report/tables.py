@@ -63,6 +63,8 @@ def evaluation(result: dict[str, Any]) -> str:
         f"in {result['words']} words, {result['utterances']} utterances\n"
         f"{result['runtime']}; split {result['split']}; normaliser {result['normalizer']}"
     )
+    if result["cut_off"]:
+        text += f"\nwarning: {result['cut_off']} transcripts were cut off at the length limit (a runaway decoder)"
     if result["skipped"]:
         text += f"\n{len(result['skipped'])} recordings skipped: " + "; ".join(result["skipped"].values())
     return text
