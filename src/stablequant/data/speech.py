@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from stablequant.data.audio import read_many
+from stablequant.data.audio import LONGEST_SECONDS, read_many
 from stablequant.data.batching import batches
 from stablequant.data.splits import fingerprint
 from stablequant.data.utterance import Utterance
@@ -29,6 +29,7 @@ class Speech:
         sampling_rate: Hertz.
         shards: Indices of utterances of similar length, each index once.
         skipped: Id and reason of each recording that could not be used.
+        notes: Id and note of each recording that is used and odd.
     """
 
     utterances: tuple[Utterance, ...]
@@ -36,6 +37,7 @@ class Speech:
     sampling_rate: int
     shards: tuple[tuple[int, ...], ...]
     skipped: tuple[tuple[str, str], ...]
+    notes: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def read(
@@ -47,16 +49,19 @@ class Speech:
         batch_size: int,
         batch_seconds: float,
         shortest: int = 1,
+        longest: float | None = LONGEST_SECONDS,
         refused: Mapping[str, str] | None = None,
     ) -> Speech:
         """Decode, resample and sort into shards of at most ``batch_size`` and ``batch_seconds`` with padding.
 
         What cannot be used is skipped as `read_many` says.
         """
-        kept, skipped = read_many(utterances, sampling_rate, max_bad_fraction, shortest=shortest, refused=refused)
+        kept, skipped, notes = read_many(
+            utterances, sampling_rate, max_bad_fraction, shortest=shortest, longest=longest, refused=refused
+        )
         waveforms = tuple(w for _, w in kept)
         shards = _shards(waveforms, sampling_rate, batch_size, batch_seconds)
-        return cls(tuple(u for u, _ in kept), waveforms, sampling_rate, shards, tuple(skipped))
+        return cls(tuple(u for u, _ in kept), waveforms, sampling_rate, shards, tuple(skipped), tuple(notes))
 
     def part(self, indices: Sequence[int], batch_size: int, batch_seconds: float) -> Speech:
         """The utterances ``indices``, in shards of their own."""
