@@ -268,21 +268,21 @@ def test_a_file_that_may_not_be_read(tmp_path):
         read(tmp_path / "a.wav", RATE)
 
 
-def test_a_file_that_vanishes_or_changes_between_the_look_and_the_opening(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("put_there", "message"), [(lambda path: None, "There is no audio file"), (pipe, "it is a named pipe")]
+)
+def test_a_file_that_vanishes_or_changes_between_the_look_and_the_opening(tmp_path, monkeypatch, put_there, message):
     path, opened = tmp_path / "a.wav", os.open
+    path.write_bytes(encoded())
 
     def replaced(name, flags):
         path.unlink()
-        if make:
-            make(path)
+        put_there(path)
         return opened(name, flags)
 
     monkeypatch.setattr(os, "open", replaced)
-    for make, message in ((None, "There is no audio file"), (pipe, "it is a named pipe")):
-        path.write_bytes(encoded())
-        with at_once(), pytest.raises(AudioError, match=message):
-            read(path, RATE)
-        path.unlink(missing_ok=True)
+    with at_once(), pytest.raises(AudioError, match=message):
+        read(path, RATE)
 
 
 def test_a_recording_that_does_not_fit_into_memory_is_that_recordings_fault(tmp_path):

@@ -1,5 +1,7 @@
 import io
 import os
+import sys
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -82,11 +84,15 @@ def test_a_folder_that_is_none(tmp_path):
 
 def test_folders_nested_deeper_than_pythons_stack(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for _ in range(1500):
-        os.mkdir("d")  # noqa: PTH102 - one path as long as this is too long for the system
+    depth = sys.getrecursionlimit() + 200
+    for _ in range(depth):
+        os.mkdir("d")  # noqa: PTH102 - step by step
         os.chdir("d")
-    (waypoint := os.open("b.wav", os.O_CREAT | os.O_WRONLY))
-    os.close(waypoint)
-    monkeypatch.chdir(tmp_path)
-    found, left_out = recordings_in(tmp_path / "d")
-    assert len(found) + len(left_out) == 1
+    soundfile.write("b.wav", waveform("vm-nomore"), 16000)
+    found, left_out = recordings_in(tmp_path)
+    assert [len(path.relative_to(tmp_path).parts) for path in found] == [depth + 1]
+    assert left_out == []
+    Path("b.wav").unlink()
+    for _ in range(depth):  # what cleans up after tests recurses
+        os.chdir("..")
+        os.rmdir("d")  # noqa: PTH106

@@ -13,7 +13,7 @@ from stablequant.data.decode import Decoded, Samples
 _SILENT = 2.0**-15
 #: -60 dB below full scale. Of 1,200 recordings of three corpora the quietest is at -25 dB.
 _QUIET = 1e-3
-#: Five times the largest share in 800 unclipped recordings scaled to full scale; a gain of 1.5 more clips 1 % of samples.
+#: Of 800 unclipped recordings scaled to full scale none has a share above 0.08 %; a gain of 1.5 more makes 0.8 % of it.
 _CLIPPED = 0.002
 
 
