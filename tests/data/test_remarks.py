@@ -9,8 +9,9 @@ import pytest
 import soundfile
 from support import SHORT, waveform, waveforms
 
-from stablequant.data import Utterance, all_silent, read, read_many
+from stablequant.data import Utterance, all_silent, read, read_many, require_sound
 from stablequant.data.speech import Speech
+from stablequant.errors import DataError
 
 RATE = 16000
 SPEECH = waveform("vm-nomore")
@@ -113,3 +114,8 @@ def test_all_silent_only_if_every_waveform_is():
     assert not all_silent([SPEECH * 1e-3])
     assert not all_silent([])
     assert all_silent([read(encoded(np.zeros(4800), 48000), RATE)])
+    with pytest.raises(
+        DataError, match=r"the calibration speech is silent: .* Expected recordings with sound\. Fix: check"
+    ):
+        require_sound(silence, "calibration")
+    require_sound([*silence, SPEECH], "calibration")

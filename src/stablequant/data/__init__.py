@@ -4,7 +4,7 @@ from stablequant.data.audio import LONGEST_SECONDS, Recording, Recordings, read,
 from stablequant.data.batching import batches
 from stablequant.data.folder import AUDIO_ENDINGS, recordings_in
 from stablequant.data.manifest import load
-from stablequant.data.remarks import all_silent
+from stablequant.data.remarks import all_silent, require_sound
 from stablequant.data.splits import Splits, fingerprint, make_splits
 from stablequant.data.utterance import Utterance
 
@@ -24,4 +24,5 @@ __all__ = [
     "read_many",
     "read_recording",
     "recordings_in",
+    "require_sound",
 ]

@@ -130,6 +130,7 @@ def _mix(file: Any, name: str, longest: float | None, channel: int | None = None
     """Read ``file`` to its end, as the mean of its channels or one ``channel``."""
     _require_usable_rate(file, name)
     channels = int(file.channels)
+    averaged = channel is None and channels > 1
     limit = MOST_FRAMES if longest is None else min(MOST_FRAMES, int(longest * file.samplerate))
     if limit < file.frames < _UNKNOWN_FRAMES:
         _refuse_length(name, file.frames, file.samplerate, limit)
@@ -143,11 +144,12 @@ def _mix(file: Any, name: str, longest: float | None, channel: int | None = None
         if frames > limit:
             _refuse_length(name, frames, file.samplerate, limit)
         _require_usable_samples(block, name)
-        mixed = block.mean(axis=1) if channel is None else block[:, channel].copy()
+        mixed = block.mean(axis=1) if averaged else block[:, channel or 0].copy()
         blocks.append(mixed)
-        full += (np.abs(block) >= _FULL_SCALE).sum(axis=0)
-        all_of_it = np.column_stack([block, mixed]).astype(np.float64)
-        moments += all_of_it.sum(axis=0), np.square(all_of_it).sum(axis=0)
+        full += np.count_nonzero(np.abs(block) >= _FULL_SCALE, axis=0)
+        if averaged:
+            all_of_it = np.column_stack([block, mixed]).astype(np.float64)
+            moments += all_of_it.sum(axis=0), np.square(all_of_it).sum(axis=0)
     if not frames:
         what = f"{name} holds no samples"
         raise AudioError(what, expected="at least one sample")

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from stablequant.data.decode import Decoded, Samples
+from stablequant.errors import DataError
 
 #: One step of 16 bits: what varies less is silence with or without dither.
 _SILENT = 2.0**-15
@@ -39,6 +40,13 @@ def all_silent(waveforms: Iterable[Samples]) -> bool:
     """Tell whether no waveform ``[T]`` varies by more than one step of 16 bits; False where there is none."""
     loudness = [_deviation(waveform) for waveform in waveforms]
     return bool(loudness) and max(loudness) < _SILENT
+
+
+def require_sound(waveforms: Iterable[Samples], name: str) -> None:
+    """Raise DataError if all speech of the part called ``name`` is silent: ranges observed on it fit nothing else."""
+    if all_silent(waveforms):
+        what = f"the {name} speech is silent: no recording varies by more than one step of 16 bits"
+        raise DataError(what, expected="recordings with sound", fix="check which channel or device was recorded")
 
 
 def _deviation(samples: Samples) -> float:
