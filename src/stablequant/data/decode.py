@@ -22,8 +22,8 @@ from stablequant.errors import AudioError, memory_ran_out
 Samples = NDArray[np.float32]
 
 _FORMATS = "wav, flac, mp3, ogg, or another format that libsndfile reads"
-#: Samples over all channels that are decoded at a time, 4 MiB.
-_BLOCK = 2**20
+#: Samples over all channels that are decoded at a time, 1 MiB.
+_BLOCK = 2**18
 #: Frames that are read where the caller sets no limit: 4 GiB as float32, 18 hours at 16 kHz.
 MOST_FRAMES = 2**30
 #: Hertz. Below there is no speech; above is a damaged header. Either would make noise of any length by resampling.
