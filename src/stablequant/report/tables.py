@@ -132,9 +132,9 @@ stays in float:
 
 def trials(rows: Sequence[dict[str, Any]]) -> str:
     """The finished trials of a search, and their cost in all."""
-    cells = [[r["label"], str(r["shards"]), str(r["utterances"]), f"{r['seconds']:.1f}"] for r in rows]
+    cells = [[r["label"], str(r["batches"]), str(r["utterances"]), f"{r['seconds']:.1f}"] for r in rows]
     total = sum(r["seconds"] for r in rows)
-    return f"{table(['trial', 'shards', 'utterances', 'seconds'], cells)}\n\n{len(rows)} trials, {total:.1f} seconds"
+    return f"{table(['trial', 'batches', 'utterances', 'seconds'], cells)}\n\n{len(rows)} trials, {total:.1f} seconds"
 
 
 def dry_run(found: Estimate, settings: Settings) -> str:
@@ -148,6 +148,6 @@ def dry_run(found: Estimate, settings: Settings) -> str:
         ["disk", f"{found.disk_bytes / 1e6:.0f} MB"],
     ]
     text = table(["dry run", ""], [[name, value] for name, value in rows])
-    if settings.search == "racing":
+    if settings.search.strategy == "racing":
         text += "\n\na race takes a part of that: docs/search.md says what part was measured"
     return text

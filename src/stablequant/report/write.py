@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stablequant.files import write_text
-from stablequant.jobs.quantize import Evidence
+from stablequant.jobs.evidence import Evidence
 from stablequant.report.card import card
 from stablequant.report.page import page
 from stablequant.report.summary import summarise
