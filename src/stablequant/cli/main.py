@@ -200,19 +200,25 @@ def transcribe(
 ) -> None:
     """Transcribe recordings."""
     from stablequant.jobs.transcribe import transcribe as run
+    from stablequant.report.tables import transcribed
     from stablequant.settings import Settings
 
     chosen = Settings.parse(pairs(settings))
-    result = run(model, files, chosen, runtime=runtime, checkpoint=checkpoint, threads=threads or None)
+    result = run(
+        model,
+        files,
+        chosen,
+        runtime=runtime,
+        checkpoint=checkpoint,
+        threads=threads or None,
+        progress=ProgressLine(),
+    )
     if json:
         print_json(result)
         return
-    print(f"runtime: {result['runtime']}", file=sys.stderr)
-    if skipped := result["skipped"]:
-        print(f"{len(skipped)} recordings skipped: {'; '.join(skipped.values())}", file=sys.stderr)
+    for line in transcribed(result):
+        print(line, file=sys.stderr)
     for row in result["transcripts"]:
-        if row["cut_off"]:
-            print(f"warning: {row['file']}: cut off at the length limit (a runaway decoder)", file=sys.stderr)
         print(f"{row['file']}\t{row['text']}" if len(result["transcripts"]) > 1 else row["text"])
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stablequant.data import batching
 from stablequant.data.audio import LONGEST_SECONDS, read_many
+from stablequant.data.pieces import cut
 from stablequant.data.splits import fingerprint
 from stablequant.data.utterance import Utterance
 
@@ -62,6 +63,14 @@ class Speech:
         waveforms = tuple(w for _, w in kept)
         batches = _batches(waveforms, sampling_rate, batch_size, batch_seconds)
         return cls(tuple(u for u, _ in kept), waveforms, sampling_rate, batches, tuple(skipped), tuple(notes))
+
+    def in_pieces(self, longest: float, batch_size: int, batch_seconds: float) -> tuple[Speech, tuple[int, ...]]:
+        """Recordings of more than ``longest`` seconds cut into pieces, and for each piece the index of its utterance."""
+        cuts = [cut(w, self.sampling_rate, longest) for w in self.waveforms]
+        owners = tuple(i for i, pieces in enumerate(cuts) for _ in pieces)
+        waveforms = tuple(piece for pieces in cuts for piece in pieces)
+        batches = _batches(waveforms, self.sampling_rate, batch_size, batch_seconds)
+        return Speech(tuple(self.utterances[i] for i in owners), waveforms, self.sampling_rate, batches, ()), owners
 
     def first(self, count: int) -> Speech:
         """The first ``count`` utterances, in batches as large as these."""

@@ -68,6 +68,7 @@ def evaluate(
         **result.figures,
         "cut_off": sum(a.truncated for a in result.answers),
         "skipped": dict(speech.skipped),
+        "notes": [list(note) for note in speech.notes],
         "machine": machine(),
         "transcripts": [
             {"id": u.id, "reference": u.text, "hypothesis": a.text, "cut_off": a.truncated}
