@@ -18,8 +18,8 @@ import support
 import torch
 from torch import Tensor
 
-from stablequant.families.moonshine import Moonshine
 from stablequant.families.model import SpeechModel
+from stablequant.families.moonshine import Moonshine
 from stablequant.network.execute import Executor, TorchBackend
 from stablequant.network.graph import Node
 from stablequant.observe.collect import Histograms, observe

@@ -149,7 +149,12 @@ class Settings(_Group):
 
     def updated(self, **values: Any) -> Settings:
         """The same with other ``values``, named with or without their group."""
-        return Settings.parse({**self.flat(), **{key: v for k, v in values.items() for key in resolve(k)}})
+        groups = dict(self)
+        new = {
+            name: {**dict(groups[name]), **value} if name in groups and isinstance(value, dict) else value
+            for name, value in grouped(values).items()
+        }
+        return Settings.parse({**groups, **new})
 
 
 def _groups() -> dict[str, type[_Group]]:
@@ -167,22 +172,21 @@ def resolve(name: str) -> tuple[str, ...]:
 
 
 def grouped(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings in groups from names with or without them; a value that is a group already stays one."""
-    result: dict[str, Any] = {}
+    """Settings in groups from names with or without them; a setting that is named wins over the group that holds it."""
+    fields = Settings.model_fields
+    result: dict[str, Any] = {n: dict(v) for n, v in values.items() if n in fields and isinstance(v, Mapping | _Group)}
+    whole = set(result)
     for name, value in values.items():
-        if name in Settings.model_fields and isinstance(value, Mapping | _Group):
-            inner = value.model_dump() if isinstance(value, _Group) else value
-            result[name] = {**inner, **result.get(name, {})} if isinstance(result.get(name), dict) else dict(inner)
+        if name in whole:
             continue
         for full in resolve(name):
-            group, found, setting = full.partition(".")
-            if not found:
-                result[name] = value
-            else:
+            group, _, setting = full.partition(".")
+            if group not in fields or not setting:
+                result[full] = value  # it is refused by its name
+            elif isinstance(result.setdefault(group, {}), dict):
                 # The unit of this choice was once called "work".
-                result.setdefault(group, {})[setting] = (
-                    "multiplications" if (setting, value) == ("max_drop_by", "work") else value
-                )
+                old = (setting, value) == ("max_drop_by", "work")
+                result[group][setting] = "multiplications" if old else value
     return result
 
 

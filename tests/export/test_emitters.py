@@ -84,7 +84,9 @@ def softmax(extras: Mapping[str, str], causal: bool, more: Mapping[str, Any] | N
 
 def rotary(past: bool) -> Case:
     def write(g: Graph) -> Any:
-        cos, sin = g.add_many("rotary_tables", "like", *(["past"] if past else []), count=2, weights={"frequencies": "f"})
+        cos, sin = g.add_many(
+            "rotary_tables", "like", *(["past"] if past else []), count=2, weights={"frequencies": "f"}
+        )
         return cos, sin, g.add("rotary", "x", cos, sin, weights={"rotation": "r"})
 
     inputs = {"like": ("float32", (2, "t", 3))} | HEADS
@@ -274,6 +276,7 @@ def test_groups_that_no_model_has_are_refused_and_not_computed_wrong() -> None:
 
 GRID = QuantParams(2.5 / 127)
 SHIFTED = QuantParams(3.5 / 255, -100)
+CHANNEL = PerChannel()
 
 QUANTISED = {
     "linear": ("l", 1),
@@ -289,7 +292,7 @@ QUANTISED = {
 }
 
 
-def layer_of(grid: QuantParams, activations: int = 1, per: Granularity = PerChannel()) -> LayerScheme:
+def layer_of(grid: QuantParams, activations: int = 1, per: Granularity = CHANNEL) -> LayerScheme:
     """A layer with ``grid`` for its activations; a product of two has no weight."""
     return LayerScheme((grid,) * activations, WeightSpec(per=per) if activations == 1 else None)
 
@@ -300,7 +303,7 @@ def simulated(graph: Graph, scheme: Scheme, values: Mapping[str, Tensor]) -> dic
 
 
 @pytest.mark.parametrize("grid", [GRID, SHIFTED], ids=["symmetric", "asymmetric"])
-@pytest.mark.parametrize("per", [PerChannel(), PerTensor()])
+@pytest.mark.parametrize("per", [CHANNEL, PerTensor()])
 @pytest.mark.parametrize("name", QUANTISED)
 def test_the_int8_form_computes_what_the_simulation_does(name: str, per: Granularity, grid: QuantParams) -> None:
     layer, activations = QUANTISED[name]
@@ -316,7 +319,7 @@ def test_the_int8_form_computes_what_the_simulation_does(name: str, per: Granula
         assert np.abs(value - plain[output].numpy()).max() > 1e-3
 
 
-@pytest.mark.parametrize("per", [PerChannel(), PerTensor()])
+@pytest.mark.parametrize("per", [CHANNEL, PerTensor()])
 def test_the_shared_weight_is_stored_once_and_in_int8(per: Granularity) -> None:
     graph = built(CASES["embedding, the head's"])
     proto = written(graph, {"head": layer_of(GRID, per=per)})

@@ -38,9 +38,7 @@ def scheme(name: str) -> dict[str, LayerScheme]:
     return calibrated.mixed(base, support.histograms(name), convolutions, Settings(planes=2))
 
 
-def written(
-    name: str, target: str, chosen: Scheme | None = None, **changes: Any
-) -> dict[str, onnx.ModelProto]:
+def written(name: str, target: str, chosen: Scheme | None = None, **changes: Any) -> dict[str, onnx.ModelProto]:
     return support.onnx_files(name, scheme(name) if chosen is None else chosen, replace(TARGETS[target], **changes))
 
 
@@ -79,9 +77,7 @@ def test_convolutions_in_windows_compute_what_plain_ones_do(name: str, target: s
         if planes:
             whole = scheme(name)[layer.name]
             chosen = {layer.name: replace(whole, activations=(replace(whole.activations[0], planes=planes),))}
-        ours, plain = (
-            to_onnx(graph, chosen, support.integer_weights(name), TARGETS[t]) for t in (target, "tensorrt")
-        )
+        ours, plain = (to_onnx(graph, chosen, support.integer_weights(name), TARGETS[t]) for t in (target, "tensorrt"))
         weights = [node.input[1] for node in ours.graph.node if node.op_type == "Conv"]
         # The positional convolution is padded and in groups.
         in_windows = planes in TARGETS[target].windows and not layer.attrs["padding"]

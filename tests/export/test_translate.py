@@ -120,7 +120,9 @@ def test_every_input_and_output_is_free_in_batch_and_time(name: str) -> None:
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_activations_are_uint8_on_the_signed_grid_moved_by_128(name: str, symmetric: bool) -> None:
     scheme = support.scheme(name, symmetric=symmetric)
-    expected = {(np.float32(q.scale).item(), q.zero_point + 128) for layer in scheme.values() for q in layer.activations}
+    expected = {
+        (np.float32(q.scale).item(), q.zero_point + 128) for layer in scheme.values() for q in layer.activations
+    }
     written = set()
     for proto in int8(name, symmetric).values():
         constants = initializers(proto)
@@ -196,9 +198,9 @@ def test_weights_of_two_planes_are_stored_once_also_where_the_embedding_shares_t
     sounds = support.waveforms(support.SHORT[:1])
     simulated = run_both(Simulator(support.moonshine()).backend(alone), "moonshine", sounds, ids)[-1]["logits"]
     for optimise in (True, False):
-        file = run_both(runtime(support.onnx_files("moonshine", alone), optimise=optimise), "moonshine", sounds, ids)[-1][
-            "logits"
-        ]
+        file = run_both(runtime(support.onnx_files("moonshine", alone), optimise=optimise), "moonshine", sounds, ids)[
+            -1
+        ]["logits"]
         assert support.relative_difference(file, simulated) < 1e-3
 
 

@@ -11,15 +11,17 @@ import pytest
 
 from stablequant.errors import PlanError
 from stablequant.grid.affine import QuantParams
+from stablequant.grid.weights import PerChannel, PerGroup, PerTensor, WeightSpec
 from stablequant.quantize.plan import (
     SCHEMA_VERSION,
     ActivationPlan,
     Identity,
     LayerPlan,
     Plan,
+    SpeechIdentity,
     WeightPlan,
-    require_layers,
 )
+from stablequant.quantize.scheme import LayerScheme, require_layers
 from stablequant.settings import Settings
 
 
@@ -39,14 +41,14 @@ def layer(name: str, *activations: ActivationPlan, p: float | None = None) -> La
         sensitivity=0.1 if p is None else 13.3,
         reason="réason: “told” in words",
         activations=activations,
-        weight=WeightPlan(bits=8, granularity="channel", method="max") if kind == "conv1d" else None,
+        weight=WeightPlan.of(WeightSpec()) if kind == "conv1d" else None,
     )
 
 
 def plan(scale: float = 0.1) -> Plan:
     return Plan(
         model=Identity(name="a/model", fingerprint="f" * 64, details={"family": "moonshine"}),
-        data={"dev": Identity(name="some speech", fingerprint="e" * 64)},
+        data={"dev": SpeechIdentity(sources=("some, speech", "more"), fingerprint="e" * 64)},
         settings=Settings(p_step=0.02, symmetric=False),
         versions={"torch": "2.13.0"},
         p=0.02,
@@ -79,9 +81,9 @@ def test_its_scheme_has_each_layer_with_its_grids_to_the_last_bit(tmp_path: Path
     plan().save(tmp_path / "plan.json")
     third = QuantParams(1 / 3)
     assert Plan.load(tmp_path / "plan.json").scheme() == {
-        "conv1": (QuantParams(0.25, -128),),
-        "conv3": (QuantParams(0.1, 3),),
-        "scores": (third, QuantParams(1e-7)),
+        "conv1": LayerScheme((QuantParams(0.25, -128),), WeightSpec()),
+        "conv3": LayerScheme((QuantParams(0.1, 3),), WeightSpec()),
+        "scores": LayerScheme((third, QuantParams(1e-7)), None),
     }
     assert plan().flagged == ("conv3",)
 
@@ -96,9 +98,10 @@ def test_it_is_for_one_model_alone() -> None:
 
 
 def test_a_layer_that_would_never_run_is_named() -> None:
-    require_layers({"a": (QuantParams(1.0),)}, ["a", "b"])
+    layer = LayerScheme((QuantParams(1.0),), WeightSpec())
+    require_layers({"a": layer}, ["a", "b"])
     with pytest.raises(PlanError, match="names q_proj, which would never run"):
-        require_layers({"a": (QuantParams(1.0),), "q_proj": (QuantParams(1.0),)}, ["a", "b"])
+        require_layers({"a": layer, "q_proj": layer}, ["a", "b"])
 
 
 def test_one_change_is_one_line_of_a_diff(tmp_path: Path) -> None:
@@ -133,8 +136,16 @@ def test_another_schema_is_refused(tmp_path: Path, version: Any) -> None:
     [
         (("layers", 1, "activations", 0), {"zero_point": "many"}, r"layers\.1\.activations\.0\.zero_point"),
         (("layers", 0), {"colour": "red"}, r"layers\.0\.colour"),
-        (("layers", 0, "weight"), {"granularity": "row"}, r"layers\.0\.weight\.granularity"),
-        (("settings",), {"bits": 1}, r"settings\.bits"),
+        (("layers", 0, "weight"), {"per": "row"}, r"layers\.0\.weight\.per"),
+        (("layers", 0, "weight"), {"per": "group"}, r"layers\.0\.weight.*per is group, group is None"),
+        (("layers", 0, "weight"), {"group": 4}, r"layers\.0\.weight.*per is channel, group is 4"),
+        (("layers", 0, "weight"), {"per": "group", "group": 0}, r"layers\.0\.weight\.group"),
+        (("layers", 0), {"weight": None}, r"layers\.0 .*conv1 has grids of 1 activations and 0 weights"),
+        (("layers", 1), {"activations": []}, r"layers\.1 .*conv3 has grids of 0 activations and 1 weights"),
+        (("layers", 2), {"kind": "linear"}, r"layers\.2 .*scores has grids of 2 activations and 0 weights"),
+        (("data", "dev"), {"sources": "some speech"}, r"data\.dev\.sources"),
+        (("settings", "weights"), {"bits": 1}, r"settings\.weights\.bits"),
+        (("settings",), {"bits": 1}, r"settings\.activations\.bits"),
         ((), {"layers": None}, "layers"),
     ],
 )
@@ -180,3 +191,22 @@ def test_a_half_written_plan_never_replaces_a_whole_one(tmp_path: Path) -> None:
         broken.save(path)
     assert Plan.load(path) == plan()
     assert [p.name for p in tmp_path.iterdir()] == ["plan.json"]
+
+
+@pytest.mark.parametrize("per", [PerChannel(), PerTensor(), PerGroup(32)])
+@pytest.mark.parametrize("range", ["max", "mse"])
+def test_a_weight_s_spec_comes_back_from_the_plan(tmp_path: Path, per: Any, range: str) -> None:
+    spec = WeightSpec(7, per, range)
+    made = plan()
+    first = made.layers[0].model_copy(update={"weight": WeightPlan.of(spec)})
+    made.model_copy(update={"layers": (first, *made.layers[1:])}).save(tmp_path / "plan.json")
+    assert Plan.load(tmp_path / "plan.json").scheme()["conv1"].weight == spec
+
+
+def test_a_layer_left_in_float_is_in_the_plan_and_not_in_the_scheme(tmp_path: Path) -> None:
+    content = saved(plan(), tmp_path / "plan.json")
+    content["layers"][0].update(activations=[], weight=None)
+    (tmp_path / "plan.json").write_text(json.dumps(content))
+    loaded = Plan.load(tmp_path / "plan.json")
+    assert [layer.name for layer in loaded.layers] == ["conv1", "conv3", "scores"]
+    assert list(loaded.scheme()) == ["conv3", "scores"]

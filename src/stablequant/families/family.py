@@ -91,7 +91,7 @@ def family(kind: Kind) -> Kind:
         if name in FAMILIES and type(FAMILIES[name]) is not type(made):
             what = f"there is a family of {name} already"
             raise SettingsError(what, expected="classes that no other family builds")
-        FAMILIES[name] = made
+    FAMILIES.update(dict.fromkeys(made.architectures, made))
     return kind
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stablequant.errors import PlanError
 from stablequant.files import write_text
@@ -52,10 +52,18 @@ class WeightPlan(_Frozen):
     bits: int
     per: Literal["tensor", "channel", "group"]
     """What has a scale of its own: all weights, an output channel, or a group of one's inputs."""
-    group: int | None = None
+    group: Annotated[int, Field(ge=1)] | None = None
     """Weights in a group."""
     range: Literal["max", "mse"]
     rounding: Literal["nearest"] = "nearest"
+
+    @model_validator(mode="after")
+    def _hold_together(self) -> Self:
+        """Refuse a group without a size, and a size without a group: one of the two would be ignored."""
+        if (self.per == "group") != (self.group is not None):
+            what = f"per is {self.per}, group is {self.group}"
+            raise ValueError(what)
+        return self
 
     @classmethod
     def of(cls, spec: WeightSpec) -> WeightPlan:
@@ -70,7 +78,7 @@ class WeightPlan(_Frozen):
     def spec(self) -> WeightSpec:
         """The spec as the quantiser wants it."""
         per: Granularity = PerTensor() if self.per == "tensor" else PerChannel()
-        return WeightSpec(self.bits, PerGroup(self.group) if self.group else per, self.range, self.rounding)
+        return WeightSpec(self.bits, per if self.group is None else PerGroup(self.group), self.range, self.rounding)
 
 
 class LayerPlan(_Frozen):
@@ -91,6 +99,16 @@ class LayerPlan(_Frozen):
     activations: tuple[ActivationPlan, ...]
     """Empty where the layer is left in float."""
     weight: WeightPlan | None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        """Refuse a layer with operands left out, which would stay in float without a word."""
+        activations, weights = (2, 0) if self.kind == "matmul" else (1, 1)
+        found = len(self.activations), int(self.weight is not None)
+        if found not in ((activations, weights), (0, 0)):
+            what = f"{self.name} has grids of {found[0]} activations and {found[1]} weights"
+            raise ValueError(what)
+        return self
 
     def scheme(self) -> LayerScheme:
         """How the layer is quantised."""
