@@ -11,15 +11,19 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from commands import MODEL, finish, rows, start
+from commands import MODEL, finish, rows, start, write_manifest
 
 from stablequant.cli.console import plain_errors
 from stablequant.errors import DataError
 from stablequant.export.agreement import compare, require
-from stablequant.families.frontend import Transcript
-from stablequant.search.batch import Piece
+from stablequant.data import manifest as manifests
+from stablequant.heads.head import Answer
 from stablequant.search.journal import Journal
-from stablequant.tasks.asr import evaluate
+from stablequant.settings import DataSettings
+from stablequant.tasks.task import evaluate, task_of
+
+#: An answer as a journal keeps it: text, tokens, cut off.
+READING = ["so it goes", [5, 6, 7], False]
 
 #: Fills a journal on a file system of 64 kB, then quantises with room for everything but the int8 file, then with enough.
 ON_A_SMALL_DISK = """
@@ -35,14 +39,12 @@ FILL = """
 import sys
 from pathlib import Path
 from stablequant.errors import ResourceError
-from stablequant.models.frontend import Transcript
 from stablequant.search.journal import Journal
-from stablequant.search.batch import Piece
 count = 0
 with Journal(Path(sys.argv[1])) as journal:
     try:
         while True:
-            journal.add(str(count), "max", 0, Piece("", 1.0, 9, (Transcript("so it goes", (5, 6, 7)),)))
+            journal.add(str(count), "max", 0, 1.0, 9, [["so it goes", [5, 6, 7], False]])
             count += 1
     except ResourceError as error:
         print(f"error: {error} kept {len(journal) == count > 0}")
@@ -52,7 +54,7 @@ with Journal(Path(sys.argv[1])) as journal:
 IN_LITTLE_MEMORY = """
 import json, resource, sys
 from pathlib import Path
-import stablequant.serve
+import stablequant.jobs.transcribe
 from stablequant.cli.main import main
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 limit = pages * resource.getpagesize() + int(sys.argv[1])
@@ -136,7 +138,14 @@ def test_a_journal_that_is_no_database_is_named(cli, manifest, tmp_path):
     assert journal.read_bytes() == before
 
 
-@pytest.mark.parametrize("table", ["bookmarks (url)", "trials (key, verdict)"])
+#: What the first version kept in a journal.
+OLD_JOURNAL = """trials (
+    key TEXT PRIMARY KEY, label TEXT NOT NULL, shard INTEGER NOT NULL, seconds REAL NOT NULL,
+    multiplications INTEGER NOT NULL, transcripts TEXT NOT NULL
+) WITHOUT ROWID"""
+
+
+@pytest.mark.parametrize("table", ["bookmarks (url)", "trials (key, verdict)", OLD_JOURNAL])
 def test_a_database_of_another_program_is_left_alone(tmp_path, table):
     path = tmp_path / "trials.sqlite"
     with sqlite3.connect(path) as other:
@@ -155,7 +164,7 @@ def test_a_journal_damaged_inside_is_told_when_the_damage_is_met(tmp_path):
     keys = [f"{n:064}" for n in range(300)]
     with Journal(path) as journal:
         for key in keys:
-            journal.add(key, "max", 0, Piece("", 1.0, 9, (Transcript("so it goes", (5, 6, 7)),)))
+            journal.add(key, "max", 0, 1.0, 9, [READING])
     damaged = bytearray(path.read_bytes())
     damaged[4096 * 3 : 4096 * 6] = b"\xff" * 4096 * 3
     path.write_bytes(damaged)
@@ -174,7 +183,7 @@ def test_a_journal_held_by_another_run_is_told(tmp_path):
         with pytest.raises(
             DataError, match=r"trials\.sqlite is held by another run .*Fix: wait for it \(--wait\), or choose"
         ):
-            journal.add("key", "max", 0, Piece("", 1.0, 9, ()))
+            journal.add("key", "max", 0, 1.0, 9, [])
     other.close()
 
 
@@ -203,9 +212,9 @@ def test_a_second_run_that_is_told_to_wait_has_its_turn(tmp_path):
 def test_trials_are_shown_while_a_run_goes_on(cli, tmp_path):
     path = tmp_path / "trials.sqlite"
     with Journal(path) as journal:
-        journal.add("a", "conv1", 0, Piece("", 1.5, 9, (Transcript("so it goes", (5,)), Transcript("", ()))))
-        journal.add("b", "conv1", 1, Piece("", 2.0, 9, (Transcript("so", (5,)),)))
-        journal.add("c", "conv2", 0, Piece("", 9.0, 9, (Transcript("so", (5,)),)))
+        journal.add("a", "conv1", 0, 1.5, 9, [READING, ["", [], False]])
+        journal.add("b", "conv1", 1, 2.0, 9, [READING])
+        journal.add("c", "conv2", 0, 9.0, 9, [READING])
         shown = json.loads(cli("trials", tmp_path, "--json").out)
         text = cli("trials", tmp_path).out
     assert shown["trials"] == [
@@ -224,10 +233,13 @@ def test_an_output_folder_that_cannot_be_is_told(cli, manifest, tmp_path):
     assert f"error: {path / 'out'} cannot be written (Not a directory). Fix: check the path" in ran.err
 
 
-def test_an_exported_file_that_says_something_else_ends_with_3(capsys):
-    ids, words = [str(n) for n in range(40)], [row["text"] for row in rows("test", 40)]
-    simulated = evaluate(ids, words, words, "english")
-    file = evaluate(ids, words, ["something else"] * 40, "english")
+def test_an_exported_file_that_says_something_else_ends_with_3(capsys, tmp_path):
+    speech, task = (
+        manifests.load([str(write_manifest(tmp_path / "m.jsonl", rows("test", 40)))]),
+        task_of(DataSettings()),
+    )
+    simulated = evaluate(task, speech, [Answer(u.text, ()) for u in speech])
+    file = evaluate(task, speech, [Answer("something else", ())] * 40)
     with pytest.raises(SystemExit) as left, plain_errors():
         require([compare(file, simulated, "the simulation", 0.1)], [], "out/unverified")
     assert left.value.code == 3
