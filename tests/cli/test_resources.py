@@ -14,9 +14,9 @@ import soundfile
 from commands import MODEL, finish, rows, start, write_manifest
 
 from stablequant.cli.console import plain_errors
+from stablequant.data import manifest as manifests
 from stablequant.errors import DataError
 from stablequant.export.agreement import compare, require
-from stablequant.data import manifest as manifests
 from stablequant.heads.head import Answer
 from stablequant.search.journal import Journal
 from stablequant.settings import DataSettings

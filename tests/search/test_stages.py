@@ -10,8 +10,8 @@ import support
 from stablequant.jobs.open import simulator
 from stablequant.observe.collect import Histograms
 from stablequant.search.journal import Journal
-from stablequant.search.objective import TaskError
 from stablequant.search.naive import NaiveTrials
+from stablequant.search.objective import TaskError
 from stablequant.search.stage1 import alone
 from stablequant.search.stages import Found, search
 from stablequant.search.trials import Candidate, Cost, Trials
