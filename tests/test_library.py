@@ -109,6 +109,14 @@ def test_speech_is_read_in_three_disjoint_parts(speech: SpeechSplits) -> None:
         sq.read_speech(speech.sources, support.graft(), batch_sise=4)
 
 
+def test_the_first_few_of_each_part_are_for_a_quick_look(speech: SpeechSplits) -> None:
+    few = speech.first(2)
+    for part, whole in ((few.calibration, speech.calibration), (few.dev, speech.dev), (few.test, speech.test)):
+        assert part.utterances == whole.utterances[:2]
+        assert all(np.array_equal(a, b) for a, b in zip(part.waveforms, whole.waveforms[:2], strict=True))
+    assert len(sq.evaluate(support.graft(), few.dev).answers) == 2
+
+
 def test_every_layer_is_observed_and_quantised_by_the_calibrator_that_is_named(statistics: Histograms) -> None:
     model = support.graft()
     assert list(statistics) == [op.name for op in model.ops()]
@@ -260,6 +268,9 @@ class Exactness:
 
     def figures(self, examples: Sequence[Utterance], answers: Sequence[Answer]) -> dict[str, Any]:
         return {"wrong": sum(self.score(examples, answers).errors)}
+
+    def doubts(self, examples: Sequence[Utterance], answers: Sequence[Answer]) -> list[str]:
+        return []
 
     def alarms(self, answers: Sequence[Answer], reference: Sequence[Answer], name: str) -> list[str]:
         return []

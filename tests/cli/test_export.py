@@ -11,7 +11,9 @@ from pathlib import Path
 import onnx
 import pytest
 from commands import MODEL, rows
+from run_folders import list_anew
 
+from stablequant.export import package
 from stablequant.grid.weights import QuantizedWeight, WeightSpec
 from stablequant.quantize.weights import WeightStore
 from stablequant.runtime import registry
@@ -135,6 +137,7 @@ def test_speech_that_is_gone_is_told_with_the_fix(cli, folder, tmp_path):
     plan = json.loads((moved / "plan.json").read_text())
     plan["data"]["test"]["sources"] = [str(tmp_path / "gone.jsonl")]
     (moved / "plan.json").write_text(json.dumps(plan))
+    list_anew(moved)
     ran = cli("export", moved, "--target", "openvino")
     assert ran.code == 2
     assert f"plan.json was made with speech that is not there: There is no {tmp_path / 'gone.jsonl'}." in ran.err
@@ -166,7 +169,7 @@ class HalvedWeights(WeightStore):
 
 def test_a_file_that_computes_something_else_ends_with_3_and_is_kept_aside(cli, folder, monkeypatch):
     before = (folder / "model.onnx").read_bytes()
-    monkeypatch.setattr("stablequant.export.package.WeightStore", HalvedWeights)
+    monkeypatch.setattr(package, "WeightStore", HalvedWeights)
     ran = cli("export", folder, "--target", "onnxruntime")
     assert ran.code == 3
     assert "the exported file failed its check: the logits of ONNX Runtime without optimisation differ" in ran.err

@@ -17,6 +17,7 @@ from stablequant.cli.console import plain_errors
 from stablequant.data import manifest as manifests
 from stablequant.errors import DataError
 from stablequant.export.agreement import compare, require
+from stablequant.export.run_folder import RunFolder
 from stablequant.heads.head import Answer
 from stablequant.search.journal import Journal
 from stablequant.settings import DataSettings
@@ -196,6 +197,17 @@ def test_a_second_run_on_a_folder_in_use_is_refused_at_once(cli, manifest, tmp_p
     )
     with Journal(tmp_path / "trials.sqlite") as journal:
         assert len(journal) == 0
+
+
+def test_a_folder_that_a_run_holds_is_refused_at_once(cli, manifest, interrupted, tmp_path):
+    with RunFolder(tmp_path).held():
+        ran = cli("quantize", MODEL, "--data", manifest, "--out", tmp_path)
+    assert ran.code == 2
+    assert f"error: {tmp_path} is held by another run. Fix: wait for it (--wait), or choose another" in ran.err
+    with RunFolder(interrupted.out).held():
+        ran = cli("export", interrupted.out, "--target", "tensorrt")
+    assert ran.code == 2
+    assert f"error: {interrupted.out} is held by another run. Fix: wait for it (--wait)" in ran.err
 
 
 def test_a_second_run_that_is_told_to_wait_has_its_turn(tmp_path):

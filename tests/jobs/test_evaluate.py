@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import support
+from run_folders import list_anew
 
 from stablequant.data import manifest
 from stablequant.data.splits import make_splits
@@ -36,6 +37,7 @@ def folder(evidence: Evidence, tmp_path_factory: pytest.TempPathFactory) -> Path
     evidence.plan.model_copy(update={"settings": evidence.plan.settings.updated(seed=SEED, normalizer="none")}).save(
         copy / "plan.json"
     )
+    list_anew(copy)
     return copy
 
 
@@ -81,6 +83,15 @@ def test_a_seed_that_would_mix_the_search_s_speech_into_the_test_is_refused(fold
 def test_with_all_of_the_speech_there_is_no_division_to_keep(folder: Path, data: str) -> None:
     result = evaluate(str(folder), [data], "all", {"seed": 0})
     assert ids(result) == sorted(u.id for u in manifest.load([data]))
+
+
+def test_a_source_that_is_a_test_set_alone_is_used_whole(evidence: Evidence, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in Path(evidence.job.sources[0]).read_text().splitlines()]
+    path = tmp_path / "test.jsonl"
+    path.write_text("".join(json.dumps(row | {"split": "test"}) + "\n" for row in rows))
+    assert ids(evaluate(str(support.GRAFT), [str(path)])) == sorted(row["id"] for row in rows)
+    path.write_text("".join(json.dumps(row | {"split": None}) + "\n" for row in rows))
+    assert len(ids(evaluate(str(support.GRAFT), [str(path)]))) < len(rows)
 
 
 def test_the_test_split_of_a_run_comes_out_as_its_summary_says(evidence: Evidence) -> None:

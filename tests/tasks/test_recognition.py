@@ -64,6 +64,19 @@ def test_a_model_that_writes_subwords_refuses_nothing() -> None:
     assert RECOGNITION.refuse(said("слышу"), support.moonshine().frontend.head) == {}
 
 
+@pytest.mark.parametrize(
+    ("texts", "doubts"),
+    [
+        (["so it goes", "", "", "so it goes"], []),  # half of them: just bearable
+        (["so it goes", "", "", ""], ["3 of 4 transcripts are empty"]),
+        (["it so goes on and on"] * 4, ["WER is 133 %"]),
+        ([""] * 4, ["4 of 4 transcripts are empty", "WER is 100 %"]),
+    ],
+)
+def test_a_float_model_that_hardly_gets_a_word_right_is_doubted(texts: list[str], doubts: list[str]) -> None:
+    assert RECOGNITION.doubts(said(*["so it goes"] * 4), heard(*texts)) == doubts
+
+
 def test_more_empty_or_cut_off_answers_than_the_reference_s_are_an_alarm() -> None:
     fine = heard(*["a word"] * 100)
     room = round(100 * ALARM_SHARE)
