@@ -87,7 +87,7 @@ def test_with_all_of_the_speech_there_is_no_division_to_keep(folder: Path, data:
 
 def test_a_source_that_is_a_test_set_alone_is_used_whole(evidence: Evidence, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in Path(evidence.job.sources[0]).read_text().splitlines()]
-    path = tmp_path / "test.jsonl"
+    path = tmp_path / "speech.jsonl"
     path.write_text("".join(json.dumps(row | {"split": "test"}) + "\n" for row in rows))
     assert ids(evaluate(str(support.GRAFT), [str(path)])) == sorted(row["id"] for row in rows)
     path.write_text("".join(json.dumps(row | {"split": None}) + "\n" for row in rows))

@@ -69,7 +69,7 @@ def decode(
 def recordings_of(
     folder: Path, plan: Plan, frontend: Frontend, sources: Sequence[str], count: int
 ) -> list[NDArray[np.float32]]:
-    """At most ``count`` test recordings of ``sources``, or else of what the ``plan`` in ``folder`` was made with, of every length.
+    """At most ``count`` test recordings of ``sources``, or else of what the plan in ``folder`` was made with, of every length.
 
     Raises:
         DataError: The speech that the plan was made with is not there.
