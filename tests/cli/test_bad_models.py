@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 from commands import MODEL, rows
+from run_folders import list_anew
 
 CLASSES = "Expected one of MoonshineForConditionalGeneration, Wav2Vec2ForCTC, HubertForCTC, WavLMForCTC."
 
@@ -109,7 +110,7 @@ def exported(interrupted, tmp_path):
     [
         (lambda text: text[: len(text) // 2], "{} is not valid JSON"),
         (lambda text: "\udcff", "{} is not valid JSON"),
-        (lambda text: text.replace('"schema_version": 1', '"schema_version": 99'), "{} has schema version 99"),
+        (lambda text: text.replace('"schema_version": 2', '"schema_version": 99'), "{} has schema version 99"),
         (lambda text: text.replace('"scale":', '"skale":', 1), "{}: layers.0.activations.0.scale is wrong"),
     ],
 )
@@ -151,6 +152,10 @@ def test_a_missing_int8_file_is_named(cli, exported):
 def test_a_damaged_int8_file_is_named(cli, exported):
     path = exported / "model.onnx"
     path.write_bytes(path.read_bytes()[:1000])
+    message = failure(cli("transcribe", exported, rows("test", 1)[0]["audio"]))
+    assert f"{path} is damaged, or of another run. Expected the file whose SHA-256 " in message
+    assert "Fix: run the same stablequant quantize, or stablequant export, again." in message
+    list_anew(exported)
     message = failure(cli("transcribe", exported, rows("test", 1)[0]["audio"]))
     assert f"ONNX Runtime cannot load {path}" in message
     assert "Fix: export again with stablequant quantize." in message

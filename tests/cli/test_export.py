@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -10,12 +11,17 @@ from pathlib import Path
 import onnx
 import pytest
 from commands import MODEL, rows
+from run_folders import list_anew
 
-from stablequant.grid.weights import quantize_weight
+from stablequant.export import package
+from stablequant.grid.weights import QuantizedWeight, WeightSpec
+from stablequant.quantize.weights import WeightStore
 from stablequant.runtime import registry
 from stablequant.runtime.processor import has_bfloat16
 
 AUDIO = rows("test", 1)[0]["audio"]
+#: Graphs of a CTC model, and of an encoder-decoder model.
+CTC, SEQ2SEQ = ("model",), ("encoder", "decoder")
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +33,7 @@ def folder(interrupted, tmp_path_factory):
 @pytest.fixture(scope="module")
 def with_openvino(folder):
     """The same with files for OpenVINO, as the command leaves it."""
-    from stablequant.jobs.serve import export
+    from stablequant.jobs.export import export
 
     export(folder, "openvino")
     return folder
@@ -90,25 +96,25 @@ def test_openvino_is_picked_where_its_kernels_are_right_its_files_there_and_it_i
     with_openvino, interrupted, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(registry, "int8_overflows", lambda: False)
-    assert registry.choose(with_openvino, "ctc") == "openvino"
-    assert registry.choose(interrupted.out, "ctc") == "onnxruntime"
+    assert registry.choose(with_openvino, CTC) == "openvino"
+    assert registry.choose(interrupted.out, CTC) == "onnxruntime"
     for name in ("encoder", "decoder"):
         (tmp_path / f"{name}.openvino.onnx").touch()
-    assert registry.choose(tmp_path, "seq2seq") == "onnxruntime"  # a decoder's small steps are faster there
+    assert registry.choose(tmp_path, SEQ2SEQ) == "onnxruntime"  # a decoder's small steps are faster there
     monkeypatch.setattr(registry, "int8_overflows", lambda: True)
-    assert registry.choose(with_openvino, "ctc") == "onnxruntime"
+    assert registry.choose(with_openvino, CTC) == "onnxruntime"
     monkeypatch.setattr(registry, "int8_overflows", lambda: False)
     monkeypatch.setitem(sys.modules, "openvino", None)
-    assert registry.choose(with_openvino, "ctc") == "onnxruntime"
+    assert registry.choose(with_openvino, CTC) == "onnxruntime"
 
 
 def test_a_faster_runtime_is_advised_where_its_files_are_missing(with_openvino, interrupted, monkeypatch):
     monkeypatch.setattr(registry, "int8_overflows", lambda: False)
-    assert f"stablequant export {interrupted.out} --target openvino" in registry.advice(interrupted.out, "ctc")
-    assert registry.advice(with_openvino, "ctc") == ""
-    assert registry.advice(interrupted.out, "seq2seq") == ""
+    assert f"stablequant export {interrupted.out} --target openvino" in registry.advice(interrupted.out, CTC)
+    assert registry.advice(with_openvino, CTC) == ""
+    assert registry.advice(interrupted.out, SEQ2SEQ) == ""
     monkeypatch.setattr(registry, "int8_overflows", lambda: True)
-    assert registry.advice(interrupted.out, "ctc") == ""
+    assert registry.advice(interrupted.out, CTC) == ""
 
 
 @pytest.mark.parametrize(
@@ -129,8 +135,9 @@ def test_what_export_cannot_do_is_told(cli, folder, arguments, message):
 def test_speech_that_is_gone_is_told_with_the_fix(cli, folder, tmp_path):
     moved = Path(shutil.copytree(folder, tmp_path / "moved"))
     plan = json.loads((moved / "plan.json").read_text())
-    plan["data"]["test"]["name"] = str(tmp_path / "gone.jsonl")
+    plan["data"]["test"]["sources"] = [str(tmp_path / "gone.jsonl")]
     (moved / "plan.json").write_text(json.dumps(plan))
+    list_anew(moved)
     ran = cli("export", moved, "--target", "openvino")
     assert ran.code == 2
     assert f"plan.json was made with speech that is not there: There is no {tmp_path / 'gone.jsonl'}." in ran.err
@@ -152,10 +159,17 @@ def test_a_runtime_without_files_or_of_another_kind_is_told(cli, interrupted):
     assert ran.err.startswith(f"error: --runtime openvino, but {MODEL} is run by torch.")
 
 
+class HalvedWeights(WeightStore):
+    """Weights that are not the model's."""
+
+    def codes(self, layer: str, spec: WeightSpec) -> QuantizedWeight:
+        held = super().codes(layer, spec)
+        return dataclasses.replace(held, codes=held.codes // 2)
+
+
 def test_a_file_that_computes_something_else_ends_with_3_and_is_kept_aside(cli, folder, monkeypatch):
     before = (folder / "model.onnx").read_bytes()
-    halved = lambda weight, scales: quantize_weight(weight, scales) // 2  # noqa: E731
-    monkeypatch.setattr("stablequant.export.writer.quantize_weight", halved)
+    monkeypatch.setattr(package, "WeightStore", HalvedWeights)
     ran = cli("export", folder, "--target", "onnxruntime")
     assert ran.code == 3
     assert "the exported file failed its check: the logits of ONNX Runtime without optimisation differ" in ran.err

@@ -11,15 +11,20 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from commands import MODEL, finish, rows, start
+from commands import MODEL, finish, rows, start, write_manifest
 
 from stablequant.cli.console import plain_errors
+from stablequant.data import manifest as manifests
 from stablequant.errors import DataError
 from stablequant.export.agreement import compare, require
-from stablequant.families.frontend import Transcript
-from stablequant.search.batch import Piece
+from stablequant.export.run_folder import RunFolder
+from stablequant.heads.head import Answer
 from stablequant.search.journal import Journal
-from stablequant.tasks.asr import evaluate
+from stablequant.settings import DataSettings
+from stablequant.tasks.task import evaluate, task_of
+
+#: An answer as a journal keeps it: text, tokens, cut off.
+READING = ["so it goes", [5, 6, 7], False]
 
 #: Fills a journal on a file system of 64 kB, then quantises with room for everything but the int8 file, then with enough.
 ON_A_SMALL_DISK = """
@@ -35,14 +40,12 @@ FILL = """
 import sys
 from pathlib import Path
 from stablequant.errors import ResourceError
-from stablequant.models.frontend import Transcript
 from stablequant.search.journal import Journal
-from stablequant.search.batch import Piece
 count = 0
 with Journal(Path(sys.argv[1])) as journal:
     try:
         while True:
-            journal.add(str(count), "max", 0, Piece("", 1.0, 9, (Transcript("so it goes", (5, 6, 7)),)))
+            journal.add(str(count), "max", 0, 1.0, 9, [["so it goes", [5, 6, 7], False]])
             count += 1
     except ResourceError as error:
         print(f"error: {error} kept {len(journal) == count > 0}")
@@ -52,7 +55,7 @@ with Journal(Path(sys.argv[1])) as journal:
 IN_LITTLE_MEMORY = """
 import json, resource, sys
 from pathlib import Path
-import stablequant.serve
+import stablequant.jobs.evaluate
 from stablequant.cli.main import main
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 limit = pages * resource.getpagesize() + int(sys.argv[1])
@@ -102,11 +105,14 @@ def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(small_disk):
 def test_memory_that_runs_out_is_told_by_simulation_and_file_alike(interrupted, tmp_path):
     path = tmp_path / "long.wav"
     soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 16000 * 150), 16000)
-    commands = [["transcribe", str(model), str(path), "--json"] for model in (MODEL, interrupted.out)]
+    # Recordings to transcribe are cut into pieces; those with a text cannot be.
+    data = write_manifest(tmp_path / "m.jsonl", [{"audio": str(path), "text": "noise"}])
+    options = ["--data", str(data), "--split", "all", "--json"]
+    commands = [["evaluate", str(model), *options] for model in (MODEL, interrupted.out)]
     ran = finish(start([sys.executable, "-c", IN_LITTLE_MEMORY, "900_000_000", json.dumps(commands)]))
     assert ran.code == 0, ran.err
     assert ran.out == ""
-    lines = ran.err.splitlines()
+    lines = [line for line in ran.err.splitlines() if not line.startswith("transcribing ")]
     assert lines[1::2] == ["code 2"] * 2, ran.err
     for message in lines[::2]:
         assert message.startswith("error: memory ran out (")
@@ -136,7 +142,14 @@ def test_a_journal_that_is_no_database_is_named(cli, manifest, tmp_path):
     assert journal.read_bytes() == before
 
 
-@pytest.mark.parametrize("table", ["bookmarks (url)", "trials (key, verdict)"])
+#: What the first version kept in a journal.
+OLD_JOURNAL = """trials (
+    key TEXT PRIMARY KEY, label TEXT NOT NULL, shard INTEGER NOT NULL, seconds REAL NOT NULL,
+    multiplications INTEGER NOT NULL, transcripts TEXT NOT NULL
+) WITHOUT ROWID"""
+
+
+@pytest.mark.parametrize("table", ["bookmarks (url)", "trials (key, verdict)", OLD_JOURNAL])
 def test_a_database_of_another_program_is_left_alone(tmp_path, table):
     path = tmp_path / "trials.sqlite"
     with sqlite3.connect(path) as other:
@@ -155,7 +168,7 @@ def test_a_journal_damaged_inside_is_told_when_the_damage_is_met(tmp_path):
     keys = [f"{n:064}" for n in range(300)]
     with Journal(path) as journal:
         for key in keys:
-            journal.add(key, "max", 0, Piece("", 1.0, 9, (Transcript("so it goes", (5, 6, 7)),)))
+            journal.add(key, "max", 0, 1.0, 9, [READING])
     damaged = bytearray(path.read_bytes())
     damaged[4096 * 3 : 4096 * 6] = b"\xff" * 4096 * 3
     path.write_bytes(damaged)
@@ -174,7 +187,7 @@ def test_a_journal_held_by_another_run_is_told(tmp_path):
         with pytest.raises(
             DataError, match=r"trials\.sqlite is held by another run .*Fix: wait for it \(--wait\), or choose"
         ):
-            journal.add("key", "max", 0, Piece("", 1.0, 9, ()))
+            journal.add("key", "max", 0, 1.0, 9, [])
     other.close()
 
 
@@ -187,6 +200,17 @@ def test_a_second_run_on_a_folder_in_use_is_refused_at_once(cli, manifest, tmp_p
     )
     with Journal(tmp_path / "trials.sqlite") as journal:
         assert len(journal) == 0
+
+
+def test_a_folder_that_a_run_holds_is_refused_at_once(cli, manifest, interrupted, tmp_path):
+    with RunFolder(tmp_path).held():
+        ran = cli("quantize", MODEL, "--data", manifest, "--out", tmp_path)
+    assert ran.code == 2
+    assert f"error: {tmp_path} is held by another run. Fix: wait for it (--wait), or choose another" in ran.err
+    with RunFolder(interrupted.out).held():
+        ran = cli("export", interrupted.out, "--target", "tensorrt")
+    assert ran.code == 2
+    assert f"error: {interrupted.out} is held by another run. Fix: wait for it (--wait)" in ran.err
 
 
 def test_a_second_run_that_is_told_to_wait_has_its_turn(tmp_path):
@@ -203,9 +227,9 @@ def test_a_second_run_that_is_told_to_wait_has_its_turn(tmp_path):
 def test_trials_are_shown_while_a_run_goes_on(cli, tmp_path):
     path = tmp_path / "trials.sqlite"
     with Journal(path) as journal:
-        journal.add("a", "conv1", 0, Piece("", 1.5, 9, (Transcript("so it goes", (5,)), Transcript("", ()))))
-        journal.add("b", "conv1", 1, Piece("", 2.0, 9, (Transcript("so", (5,)),)))
-        journal.add("c", "conv2", 0, Piece("", 9.0, 9, (Transcript("so", (5,)),)))
+        journal.add("a", "conv1", 0, 1.5, 9, [READING, ["", [], False]])
+        journal.add("b", "conv1", 1, 2.0, 9, [READING])
+        journal.add("c", "conv2", 0, 9.0, 9, [READING])
         shown = json.loads(cli("trials", tmp_path, "--json").out)
         text = cli("trials", tmp_path).out
     assert shown["trials"] == [
@@ -224,10 +248,13 @@ def test_an_output_folder_that_cannot_be_is_told(cli, manifest, tmp_path):
     assert f"error: {path / 'out'} cannot be written (Not a directory). Fix: check the path" in ran.err
 
 
-def test_an_exported_file_that_says_something_else_ends_with_3(capsys):
-    ids, words = [str(n) for n in range(40)], [row["text"] for row in rows("test", 40)]
-    simulated = evaluate(ids, words, words, "english")
-    file = evaluate(ids, words, ["something else"] * 40, "english")
+def test_an_exported_file_that_says_something_else_ends_with_3(capsys, tmp_path):
+    speech, task = (
+        manifests.load([str(write_manifest(tmp_path / "m.jsonl", rows("test", 40)))]),
+        task_of(DataSettings()),
+    )
+    simulated = evaluate(task, speech, [Answer(u.text, ()) for u in speech])
+    file = evaluate(task, speech, [Answer("something else", ())] * 40)
     with pytest.raises(SystemExit) as left, plain_errors():
         require([compare(file, simulated, "the simulation", 0.1)], [], "out/unverified")
     assert left.value.code == 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect as python_inspect
 import json
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import sys
 import pytest
 from commands import MODEL, ROOT, environment, rows
 
-from stablequant.cli import main as module
+from stablequant.errors import DataError
 from stablequant.settings import Settings
 
 HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "numpy", "soundfile", "jiwer", "huggingface_hub")
@@ -48,9 +47,9 @@ def test_every_wrong_setting_is_told_at_once(cli):
     ran = cli("evaluate", MODEL, "--data", "nowhere", *wrong)
     assert ran.code == 2
     assert ran.err.startswith("error: ")
-    assert "setting p_step is '0': input should be greater than 0" in ran.err
-    assert "setting normalizer is 'strict': input should be 'english', 'basic' or 'none'" in ran.err
-    assert "setting gamma is 'nan': input should be a finite number" in ran.err
+    assert "setting search.p_step is '0': input should be greater than 0" in ran.err
+    assert "setting data.normalizer is 'strict': input should be 'english', 'basic' or 'none'" in ran.err
+    assert "setting search.gamma is 'nan': input should be a finite number" in ran.err
     assert "there is no setting gama (did you mean gamma?)" in ran.err
     assert "Fix: docs/settings.md lists the settings and their values." in ran.err
 
@@ -73,10 +72,31 @@ def test_an_unknown_split_is_told(cli):
     assert ran.err == "error: --split train. Expected one of calibration, dev, test, all.\n"
 
 
-def test_options_have_the_defaults_of_the_settings():
-    parameters = python_inspect.signature(module.quantize).parameters
-    for name in ("gamma", "p_step", "p_max"):
-        assert parameters[name].default == Settings.model_fields[name].default
+#: Options of quantize that are settings too, with another value than the default's.
+OPTIONS = {
+    "gamma": ("search.gamma", 0.5),
+    "p-step": ("search.p_step", 0.05),
+    "p-max": ("search.p_max", 0.25),
+    "p-spacing": ("search.p_spacing", "scale"),
+    "search": ("search.strategy", "racing"),
+    "max-drop": ("search.max_drop", 0.5),
+}
+
+
+@pytest.mark.parametrize("given", [(), tuple(OPTIONS), *((name,) for name in OPTIONS)], ids="+".join)
+def test_an_option_sets_its_setting_and_all_others_keep_their_defaults(cli, monkeypatch, given):
+    seen = []
+
+    def run(model, data, out, settings, **others):
+        seen.append(settings)
+        what = "far enough"
+        raise DataError(what)
+
+    monkeypatch.setattr("stablequant.jobs.quantize.quantize", run)
+    options = [f"--{name}={OPTIONS[name][1]}" for name in given]
+    ran = cli("quantize", MODEL, "--data", "nowhere", "--out", "nowhere", *options)
+    assert ran.err == "error: far enough.\n"
+    assert seen == [Settings().updated(**dict(OPTIONS[name] for name in given))]
 
 
 def test_json_is_one_object_on_stdout_for_every_command(cli, interrupted, manifest):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from stablequant.jobs.quantize import Evidence
+from stablequant.jobs.evidence import Evidence
 from stablequant.report.card import card, code, fence, licence, text
 from stablequant.report.formats import interval, signed
 from stablequant.report.summary import summarise
@@ -77,7 +77,7 @@ def test_the_python_that_the_card_shows_runs(
     recording = Path(__file__).parents[2] / "examples" / "asterisk" / "audio" / "is-set-to.flac"
     audio, rate = soundfile.read(recording, dtype="float32")
     soundfile.write(tmp_path / "file.wav", np.asarray(audio), rate)
-    (tmp_path / "DIR").symlink_to(_folder(evidence))
+    (tmp_path / "DIR").symlink_to(evidence.job.out)
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", written, re.DOTALL)
     assert len(examples) == 2
@@ -86,10 +86,6 @@ def test_the_python_that_the_card_shows_runs(
         exec(compile(example, "card", "exec"), {})
         said.append(capsys.readouterr().out.strip())
     assert said[0] == said[1] != ""
-
-
-def _folder(evidence: Evidence) -> Path:
-    return Path(evidence.plan.data["test"].name).parent / "out"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stablequant.jobs.quantize import Evidence
+from stablequant.jobs.evidence import Evidence
 from stablequant.report.card import card
 from stablequant.report.formats import interval, signed, verdict
 from stablequant.report.page import curves, page, sensitivity, split_name
@@ -107,10 +107,10 @@ def test_every_flagged_layer_has_its_histogram_with_its_grid(read: Reader, evide
 
 
 def test_the_search_shows_every_trial(read: Reader, evidence: Evidence) -> None:
-    assert len(evidence.search.percentiles.trials) == 3
-    for trial in evidence.search.percentiles.trials:
+    assert len(evidence.search.stage2.trials) == 3
+    for trial in evidence.search.stage2.trials:
         (p,) = set(trial.p.values())
-        assert f"p = {p:g} %: WER {trial.wer:.2f} %" in read.text
+        assert f"p = {p:g} %: WER {trial.rate:.2f} %" in read.text
 
 
 def test_provenance_is_there(read: Reader, evidence: Evidence, summary: dict[str, Any]) -> None:
@@ -119,9 +119,9 @@ def test_provenance_is_there(read: Reader, evidence: Evidence, summary: dict[str
     assert summary["model"]["fingerprint"] in read.text
     for name, version in summary["versions"].items():
         assert f"{name} {version}" in read.text
-    for name, value in evidence.plan.settings.model_dump().items():
+    for name, value in evidence.plan.settings.flat().items():
         assert f"{name} {value}" in read.text
-    for check in evidence.verifications:
+    for check in evidence.agreements:
         assert f"{check.reference} {signed(check.difference)} {interval(check.interval)} {check.limit:.2f}" in read.text
     assert "No recording was skipped" in read.text
 
@@ -146,21 +146,21 @@ def test_names_from_outside_stay_text(evidence: Evidence, summary: dict[str, Any
     plan = evidence.plan.model_copy(
         update={
             "model": evidence.plan.model.model_copy(update={"name": evil}),
-            "data": {k: d.model_copy(update={"name": evil}) for k, d in evidence.plan.data.items()},
+            "data": {k: d.model_copy(update={"sources": (evil,)}) for k, d in evidence.plan.data.items()},
             "layers": (first.model_copy(update={"name": evil, "flagged": True, "p": 0.25}), *rest),
         }
     )
     histograms = {**evidence.histograms, evil: evidence.histograms[first.name]}
     trials = (Trial({evil: 0.0}, 9.0, 4.0), Trial({evil: 0.25}, 8.0, 4.0))
-    search = dataclasses.replace(evidence.search, percentiles=PercentileSearch({evil: 0.25}, {}, (trials,)))
+    search = dataclasses.replace(evidence.search, stage2=PercentileSearch({evil: 0.25}, {}, (trials,)))
+    test = dataclasses.replace(evidence.job.speech["test"], skipped=((evil, evil),))
     changed = dataclasses.replace(
         evidence,
         plan=plan,
         histograms=histograms,
         search=search,
-        command=evil,
+        job=dataclasses.replace(evidence.job, command=evil, speech={**evidence.job.speech, "test": test}),
         warnings=(evil,),
-        skipped={"test": ((evil, evil),)},
     )
     rendered = page(changed, summarise(changed))
     read = Reader(rendered)
@@ -174,7 +174,7 @@ def test_a_run_without_flagged_layers_says_so(evidence: Evidence) -> None:
     calm = [x.model_copy(update={"flagged": False, "p": None, "sensitivity": 0.0}) for x in evidence.plan.layers]
     calm[3] = calm[3].model_copy(update={"sensitivity": 0.11})
     plan = evidence.plan.model_copy(update={"layers": tuple(calm), "p": None})
-    search = dataclasses.replace(evidence.search, percentiles=PercentileSearch({}, evidence.search.scheme, ()))
+    search = dataclasses.replace(evidence.search, stage2=PercentileSearch({}, evidence.search.scheme, ()))
     changed = dataclasses.replace(evidence, plan=plan, search=search)
     read = Reader(page(changed, summarise(changed)))
     assert "None is flagged" in read.text
@@ -188,7 +188,7 @@ def test_two_planes_and_a_flag_beyond_chance_are_told_on_page_and_card(evidence:
     first, *rest = evidence.plan.layers
     grids = tuple(a.model_copy(update={"planes": 2}) for a in first.activations)
     layers = (first.model_copy(update={"flagged": True, "p": 0.25, "activations": grids}), *rest)
-    settings = evidence.plan.settings.model_copy(update={"planes": 2, "beyond_chance": True})
+    settings = evidence.plan.settings.updated(planes=2, beyond_chance=True)
     plan = evidence.plan.model_copy(update={"layers": layers, "settings": settings})
     changed = dataclasses.replace(evidence, plan=plan)
     summary = summarise(changed)
@@ -211,7 +211,7 @@ def test_a_run_whose_stage_1_came_from_an_earlier_one_has_no_resolution_to_tell(
 
 
 def test_a_race_says_which_numbers_are_forecasts(evidence: Evidence) -> None:
-    settings = evidence.plan.settings.model_copy(update={"search": "racing"})
+    settings = evidence.plan.settings.updated(strategy="racing")
     changed = dataclasses.replace(evidence, plan=evidence.plan.model_copy(update={"settings": settings}))
     summary = summarise(changed)
     assert "on all of it is a forecast" in page(changed, summary)
@@ -223,11 +223,11 @@ def test_a_race_says_which_numbers_are_forecasts(evidence: Evidence) -> None:
 
 
 def test_a_search_per_layer_draws_each_layers_own_curve(evidence: Evidence) -> None:
-    values = evidence.plan.settings.candidates()
+    values = evidence.plan.settings.search.candidates()
     shared = tuple(Trial({"a": p, "b": p}, 9 - p, 4.0) for p in values)
     first = tuple(Trial({"a": p, "b": values[-1]}, 8 + p, 4.0) for p in values)
     second = tuple(Trial({"a": values[0], "b": p}, 7 + p, 4.0) for p in values)
-    search = dataclasses.replace(evidence.search, percentiles=PercentileSearch({}, {}, (shared, first, second)))
+    search = dataclasses.replace(evidence.search, stage2=PercentileSearch({}, {}, (shared, first, second)))
     changed = dataclasses.replace(evidence, search=search)
     found = curves(changed)
     assert [c.title for c in found] == ["one p for all flagged layers", "a", "b"]
@@ -235,7 +235,7 @@ def test_a_search_per_layer_draws_each_layers_own_curve(evidence: Evidence) -> N
 
 
 def test_sentences_of_stage_1_do_not_run_into_each_other(evidence: Evidence) -> None:
-    settings = evidence.plan.settings.model_copy(update={"search": "racing"})
+    settings = evidence.plan.settings.updated(strategy="racing")
     plan = evidence.plan.model_copy(update={"settings": settings})
     changed = dataclasses.replace(evidence, plan=plan, resolution=0.44)
     text = page(changed, summarise(changed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from stablequant.jobs.quantize import Evidence
+from stablequant.jobs.evidence import Evidence
 from stablequant.report.write import write_reports
 
 

@@ -8,15 +8,17 @@ from functools import cache
 import pytest
 import support
 
+from stablequant.jobs.open import simulator
 from stablequant.jobs.quantize import quantize
 from stablequant.quantize.plan import Plan
 from stablequant.quantize.simulate import Simulator
 from stablequant.report.summary import summarise
 from stablequant.search.exact import Exact
-from stablequant.search.fallback import LastResort, last_resort, prices
-from stablequant.search.journal import Journal
+from stablequant.search.fallback import FloatFallback, float_fallback, prices
+from stablequant.search.objective import TaskError
 from stablequant.search.trials import Candidate, Outcome, Trials
 from stablequant.settings import Settings
+from stablequant.tasks.task import task_of
 
 #: Coarse: all layers together cost several words.
 SETTINGS = Settings(bits=5)
@@ -25,7 +27,8 @@ SUSPECTS = tuple(f"wavlm.feature_extractor.conv_layers.{i}.conv" for i in range(
 
 @cache
 def fixture() -> tuple[Trials, Outcome, dict[str, object], dict[str, int]]:
-    trials = Trials(Simulator.under(support.graft(), SETTINGS), support.speech(batch_size=4), SETTINGS, Journal(None))
+    objective = TaskError(task_of(SETTINGS.data))
+    trials = Trials(simulator(support.graft(), SETTINGS), support.speech(batch_size=4), SETTINGS, objective)
     (reference,) = trials.run([Candidate("float", {})], "float")
     everything = support.scheme("graft", "max", bits=5)
     scheme = {name: everything[name] for name in SUSPECTS}
@@ -33,21 +36,23 @@ def fixture() -> tuple[Trials, Outcome, dict[str, object], dict[str, int]]:
 
 
 @cache
-def run(limit: float, by: str = "bytes") -> LastResort:
+def run(limit: float, by: str = "bytes") -> FloatFallback:
     trials, reference, scheme, price = fixture()
-    if by == "work":
+    if by == "multiplications":
         price = prices(trials.simulator, trials.speech, by)
     histograms = {name: support.histograms("graft")[name] for name in SUSPECTS}
-    layers = Exact(trials, reference, SETTINGS).sensitivity(histograms)
-    settings = SETTINGS.model_copy(update={"max_drop": limit, "max_drop_by": by})
-    return last_resort(trials, reference, scheme, layers, price, settings)  # type: ignore[arg-type]
+    layers = Exact(trials, reference).sensitivity(histograms)
+    # A copy is not validated: no setting asks for a gain, which is out of reach.
+    search = SETTINGS.search.model_copy(update={"max_drop": limit, "max_drop_by": by})
+    settings = SETTINGS.model_copy(update={"search": search})
+    return float_fallback(trials, reference, scheme, layers, price, settings)  # type: ignore[arg-type]
 
 
 def drop(floats: set[str]) -> float:
     trials, reference, scheme, _ = fixture()
     candidate = Candidate("it", {n: g for n, g in scheme.items() if n not in floats})  # type: ignore[misc]
     (outcome,) = trials.run([candidate], "it", base=scheme)  # type: ignore[arg-type]
-    return outcome.result.wer - reference.result.wer
+    return outcome.score.rate - reference.score.rate
 
 
 def test_a_plan_within_the_limit_is_left_as_it_is() -> None:
@@ -77,7 +82,7 @@ def test_a_limit_out_of_reach_is_not_pretended() -> None:
 
 def test_prices_are_bytes_beyond_int8_or_multiplications() -> None:
     trials, *_, in_bytes = fixture()
-    work = prices(trials.simulator, trials.speech, "work")
+    work = prices(trials.simulator, trials.speech, "multiplications")
     first, second = SUSPECTS[:2]
     graph = support.graft().graphs[0]
     weight = graph.weights[f"{second}.weight"]
@@ -89,7 +94,7 @@ def test_prices_are_bytes_beyond_int8_or_multiplications() -> None:
 
 
 def test_a_plan_with_layers_in_float_is_exported_and_told(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    settings = Settings(base_calibrator="max", gamma=99.0, p_max=0.0, max_drop=0.0)
+    settings = Settings(calibrator="max", gamma=99.0, p_max=0.0, max_drop=0.0)
     evidence = quantize(
         str(support.GRAFT), [str(support.small_manifest(tmp_path / "speech.jsonl"))], tmp_path, settings
     )

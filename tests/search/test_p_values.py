@@ -12,7 +12,7 @@ from stablequant.settings import Settings
 
 FLAGGED = tuple(f"wavlm.feature_extractor.conv_layers.{i}.conv" for i in (1, 2))
 PAPER = Settings(p_step=0.05)
-SCALE = Settings(p_step=0.05, grid="scale")
+SCALE = Settings(p_step=0.05, p_spacing="scale")
 
 
 def log_scales(values: tuple[float, ...], settings: Settings) -> np.ndarray:
@@ -20,29 +20,29 @@ def log_scales(values: tuple[float, ...], settings: Settings) -> np.ndarray:
     found = []
     for p in values:
         grids = calibrated.mixed({}, support.histograms("graft"), calibrated.same_p(FLAGGED, p), settings)
-        found.append(np.mean([np.log(grids[name][0].scale) for name in FLAGGED]))
+        found.append(np.mean([np.log(grids[name].activations[0].scale) for name in FLAGGED]))
     return np.array(found)
 
 
 def test_the_paper_s_grid_has_even_steps_of_p() -> None:
-    assert p_values(support.histograms("graft"), FLAGGED, PAPER) == PAPER.candidates()
+    assert p_values(support.histograms("graft"), FLAGGED, PAPER) == PAPER.search.candidates()
 
 
 @pytest.mark.parametrize("planes", [1, 2])
 def test_the_other_grid_has_even_steps_of_scale_at_the_same_cost(planes: int) -> None:
-    paper = PAPER.model_copy(update={"planes": planes})
-    scale = SCALE.model_copy(update={"planes": planes})
+    paper = PAPER.updated(planes=planes)
+    scale = SCALE.updated(planes=planes)
     values = p_values(support.histograms("graft"), FLAGGED, scale)
-    assert len(values) == len(paper.candidates())
+    assert len(values) == len(paper.search.candidates())
     assert list(values) == sorted(values)
     assert (values[0], values[-1]) == (0.0, 0.5)
     steps = -np.diff(log_scales(values, scale))
-    paper_steps = -np.diff(log_scales(paper.candidates(), paper))
+    paper_steps = -np.diff(log_scales(paper.search.candidates(), paper))
     assert steps.max() < 0.7 * paper_steps.max()
     assert steps.std() < 0.5 * paper_steps.std()
 
 
 def test_a_scale_that_p_does_not_move_leaves_the_paper_s_grid() -> None:
-    tiny = SCALE.model_copy(update={"p_max": 0.0})
+    tiny = SCALE.updated(p_max=0.0)
     assert p_values(support.histograms("graft"), FLAGGED, tiny) == (0.0,)
-    assert p_values(support.histograms("graft"), (), SCALE) == PAPER.candidates()
+    assert p_values(support.histograms("graft"), (), SCALE) == PAPER.search.candidates()

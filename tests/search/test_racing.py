@@ -7,13 +7,14 @@ from functools import cache
 import pytest
 import support
 
-from stablequant.quantize.simulate import Simulator
-from stablequant.search.journal import Journal
+from stablequant.jobs.open import simulator
+from stablequant.search.objective import TaskError
 from stablequant.search.racing import FINALISTS
 from stablequant.search.stage2 import choose
 from stablequant.search.stages import Found, search
 from stablequant.search.trials import Trials
 from stablequant.settings import Settings
+from stablequant.tasks.task import task_of
 
 NAMES = tuple(u for u in sorted(support._utterances()) if support._utterances()[u].split == "dev")
 #: Coarse, so that the convolutions break and most layers do not.
@@ -22,17 +23,15 @@ SETTINGS = Settings(bits=6, gamma=4.0, p_max=0.4, p_step=0.05, beyond_chance=Tru
 
 @cache
 def run(mode: str) -> Found:
-    settings = SETTINGS.model_copy(update={"search": mode})
+    settings = SETTINGS.updated(strategy=mode)
     durations = {name: len(support.waveform(name)) for name in NAMES}
     short = sorted(NAMES, key=lambda n: (durations[n], n))[:40]
     ops = support.graft().ops()
     # The convolutions, and the cheap layers at the end.
     histograms = {op.name: support.histograms("graft")[op.name] for op in (*ops[:3], *ops[-21:])}
-    with Journal(None) as journal:
-        trials = Trials(
-            Simulator.under(support.graft(), settings), support.speech(short, batch_size=8), settings, journal
-        )
-        return search(trials, histograms, settings)
+    objective = TaskError(task_of(settings.data))
+    trials = Trials(simulator(support.graft(), settings), support.speech(short, batch_size=8), settings, objective)
+    return search(trials, histograms, settings)
 
 
 def test_a_race_flags_what_the_exact_search_flags_for_less() -> None:
@@ -48,29 +47,29 @@ def test_a_race_flags_what_the_exact_search_flags_for_less() -> None:
 
 def test_who_heard_everything_is_judged_as_in_an_exact_search() -> None:
     exact = {layer.name: layer for layer in run("exact").layers}
-    whole = [layer for layer in run("racing").layers if layer.heard == 1.0]
+    whole = [layer for layer in run("racing").layers if layer.share == 1.0]
     assert whole
     assert all(layer == exact[layer.name] for layer in whole)
 
 
 def test_who_was_settled_earlier_has_a_forecast_with_an_interval() -> None:
-    early = [layer for layer in run("racing").layers if layer.heard < 1.0]
+    early = [layer for layer in run("racing").layers if layer.share < 1.0]
     assert early
     for layer in early:
         assert layer.interval is not None
         assert layer.interval[0] < layer.delta < layer.interval[1]
-        assert layer.wer == pytest.approx(run("racing").reference.result.wer + layer.delta)
+        assert layer.rate == pytest.approx(run("racing").reference.score.rate + layer.delta)
 
 
 def test_the_p_chosen_heard_everything_and_its_wer_is_measured() -> None:
-    exact, raced = run("exact").percentiles, run("racing").percentiles
+    exact, raced = run("exact").stage2, run("racing").stage2
     measured = {tuple(t.p.items()): t for t in exact.trials}
     assert [t.p for t in raced.trials] == [t.p for t in exact.trials]
-    finished = [t for t in raced.trials if t.heard == 1.0]
+    finished = [t for t in raced.trials if t.share == 1.0]
     assert len(finished) == FINALISTS < len(raced.trials) / 2
     for trial in finished:
         assert trial == measured[tuple(trial.p.items())]  # heard in the same batches, so equal to the last bit
     assert raced.p == choose(finished).p
     # Not always the best, but among the better half.
     chosen = choose(finished)
-    assert sum(t.wer < chosen.wer for t in exact.trials) <= len(exact.trials) / 2
+    assert sum(t.rate < chosen.rate for t in exact.trials) <= len(exact.trials) / 2

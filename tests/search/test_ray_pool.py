@@ -25,7 +25,9 @@ ray = pytest.importorskip("ray")
 @pytest.fixture(scope="module", autouse=True)
 def environment() -> Iterator[None]:
     """Where workers find what tasks call; and Ray's own niceness off, or its workers wait behind everything else."""
-    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(support.__file__).parent)])
+    paths = os.pathsep.join(
+        [str(p) for p in (support.ROOT / "src", Path(__file__).parent, Path(support.__file__).parent)]
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", paths)
         patch.setenv("RAY_worker_niceness", "0")

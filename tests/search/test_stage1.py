@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 import support
 
-from stablequant.jobs.quantize import _too_coarse
-from stablequant.quantize.simulate import Simulator
+from stablequant.jobs.open import simulator
+from stablequant.jobs.quantize import too_coarse
 from stablequant.search.exact import Exact
-from stablequant.search.journal import Journal
+from stablequant.search.objective import TaskError
 from stablequant.search.stage1 import Sensitivity, judge, resolution
 from stablequant.search.trials import Candidate, Outcome, Trials
 from stablequant.settings import Settings
 from stablequant.tasks.asr import evaluate
+from stablequant.tasks.task import task_of
 
 UTTERANCES = 200
 WORDS = "one two three four five"
@@ -22,7 +23,13 @@ def outcome(wrong: set[int], label: str = "layer") -> Outcome:
     """200 utterances of five words, one word of each of the ``wrong`` misheard."""
     ids = [str(i) for i in range(UTTERANCES)]
     heard = [WORDS.replace("three", "tree") if i in wrong else WORDS for i in range(UTTERANCES)]
-    return Outcome(Candidate(label, {}), (), evaluate(ids, [WORDS] * UTTERANCES, heard, "basic"))
+    return Outcome(Candidate(label, {}), (), evaluate(ids, [WORDS] * UTTERANCES, heard, "basic").score)
+
+
+def trials(settings: Settings) -> Trials:
+    """On a few recordings of the small model, judged by word errors."""
+    objective = TaskError(task_of(settings.data))
+    return Trials(simulator(support.graft(), settings), support.speech(batch_size=4), settings, objective)
 
 
 REFERENCE = outcome(set(range(40)))
@@ -46,7 +53,7 @@ MIXED = outcome(set(range(20, 63)))
 def test_a_layer_is_flagged_above_gamma_and_if_wished_only_beyond_chance(
     found: Outcome, gamma: float, beyond_chance: bool, flagged: bool
 ) -> None:
-    judged = judge(REFERENCE, found, Settings(gamma=gamma, beyond_chance=beyond_chance))
+    judged = judge(REFERENCE, found, trials(Settings(gamma=gamma, beyond_chance=beyond_chance)))
     assert judged.flagged is flagged
     assert judged.interval is not None
     assert judged.interval[0] <= judged.delta <= judged.interval[1]
@@ -59,23 +66,21 @@ def test_the_resolution_is_half_the_typical_interval() -> None:
 
 
 def test_gamma_below_the_resolution_is_warned_of() -> None:
-    (warning,) = _too_coarse(0.6, 1289, Settings())
+    (warning,) = too_coarse(0.6, 1289, Settings())
     assert "1289 words" in warning
     assert "0.60" in warning
     assert "beyond_chance" in warning
-    assert _too_coarse(0.2, 5000, Settings()) == []
-    assert _too_coarse(0.6, 1289, Settings(beyond_chance=True)) == []
+    assert too_coarse(0.2, 5000, Settings()) == []
+    assert too_coarse(0.6, 1289, Settings(beyond_chance=True)) == []
 
 
 def test_every_layer_of_a_real_model_is_measured_alone_against_float() -> None:
     settings = Settings(bits=3, gamma=5.0)
-    simulator = Simulator.under(support.graft(), settings)
     histograms = {op.name: support.histograms("graft")[op.name] for op in support.graft().ops()[:4]}
-    with Journal(None) as journal:
-        trials = Trials(simulator, support.speech(batch_size=4), settings, journal)
-        (reference,) = trials.run([Candidate("float", {})], "float")
-        found = Exact(trials, reference, settings).sensitivity(histograms)
+    runner = trials(settings)
+    (reference,) = runner.run([Candidate("float", {})], "float")
+    found = Exact(runner, reference).sensitivity(histograms)
     assert [layer.name for layer in found] == list(histograms)
-    assert all(layer.delta == pytest.approx(layer.wer - reference.result.wer) for layer in found)
+    assert all(layer.delta == pytest.approx(layer.rate - reference.score.rate) for layer in found)
     assert all(layer.flagged == (layer.delta > 5.0) for layer in found)
     assert any(layer.flagged for layer in found)

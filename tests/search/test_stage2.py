@@ -11,13 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stablequant.data.speech import Speech
+from stablequant.jobs.open import simulator
+from stablequant.observe.collect import Histograms
 from stablequant.quantize import calibrated
-from stablequant.quantize.simulate import Simulator
 from stablequant.search.exact import Exact
 from stablequant.search.journal import Journal
-from stablequant.search.stage2 import PercentileSearch, Trial, choose, search
+from stablequant.search.objective import TaskError
+from stablequant.search.stage2 import PercentileSearch, Trial, choose, search_p
 from stablequant.search.trials import Candidate, Trials
 from stablequant.settings import Settings
+from stablequant.tasks.task import task_of
 
 #: The convolutions, whose inputs are wide: p changes the result.
 FLAGGED = tuple(f"wavlm.feature_extractor.conv_layers.{i}.conv" for i in (2, 1))
@@ -30,76 +33,76 @@ def speech() -> Speech:
     return support.speech(batch_size=4)
 
 
-@cache
-def simulator() -> Simulator:
-    return Simulator.under(support.graft(), SETTINGS)
-
-
-def histograms() -> dict[str, object]:
+def histograms() -> Histograms:
     found = support.histograms("graft")
     return {op.name: found[op.name] for op in support.graft().ops()}
+
+
+def trials_with(settings: Settings, journal: Journal) -> Trials:
+    objective = TaskError(task_of(settings.data))
+    return Trials(simulator(support.graft(), settings), speech(), settings, objective, journal)
 
 
 @cache
 def run(settings: Settings, flagged: tuple[str, ...]) -> tuple[PercentileSearch, int]:
     """What the search finds, and how many evaluations it took besides the reference's."""
     with Journal(None) as journal:
-        trials = Trials(simulator(), speech(), settings, journal)
+        trials = trials_with(settings, journal)
         (reference,) = trials.run([Candidate("float", {})], "float")
-        found = search(Exact(trials, reference, settings), histograms(), flagged, settings)  # type: ignore[arg-type]
+        found = search_p(Exact(trials, reference), histograms(), flagged, settings)
         return found, len(journal) - len(speech().batches)
 
 
 @cache
 def per_layer() -> PercentileSearch:
-    return run(SETTINGS.model_copy(update={"p_per_layer": True}), FLAGGED)[0]
+    return run(SETTINGS.updated(p_per_layer=True), FLAGGED)[0]
 
 
 def test_without_a_flagged_layer_nothing_is_tried() -> None:
     found, evaluations = run(SETTINGS, ())
     assert evaluations == 0
     assert (found.p, found.trials) == ({}, ())
-    assert found.scheme == calibrated.uniform(histograms(), SETTINGS.base_calibrator, SETTINGS)  # type: ignore[arg-type]
+    assert found.scheme == calibrated.uniform(histograms(), SETTINGS.activations.calibrator, SETTINGS)
 
 
 def test_one_p_for_all_is_tried_over_the_whole_range() -> None:
     found, evaluations = run(SETTINGS, FLAGGED)
     assert [dict(t.p) for t in found.trials] == [dict.fromkeys(FLAGGED, p) for p in (0.0, 0.2, 0.4)]
     assert evaluations == 3 * len(speech().batches)
-    assert len({(t.wer, t.cer) for t in found.trials}) > 1
-    best = min(found.trials, key=lambda t: (t.wer, t.cer, t.p[FLAGGED[0]]))
+    assert len({(t.rate, t.tie_break) for t in found.trials}) > 1
+    best = min(found.trials, key=lambda t: (t.rate, t.tie_break, t.p[FLAGGED[0]]))
     assert found.p == best.p
 
 
 def test_the_scheme_found_has_the_clipped_grids_and_the_base_elsewhere() -> None:
     found, _ = run(SETTINGS, FLAGGED)
-    base = calibrated.uniform(histograms(), "mse", SETTINGS)  # type: ignore[arg-type]
+    base = calibrated.uniform(histograms(), "mse", SETTINGS)
     assert found.scheme.keys() == base.keys()
-    for name, grids in found.scheme.items():
+    for name, layer in found.scheme.items():
         if name in FLAGGED:
             p = found.p[name]
-            assert grids == calibrated.layer(histograms(), name, "clipped_mse", SETTINGS, p)  # type: ignore[arg-type]
+            assert layer == calibrated.layer(histograms(), name, "clipped_mse", SETTINGS, p)
         else:
-            assert grids == base[name]
+            assert layer == base[name]
 
 
 def test_a_trial_s_error_rates_are_those_of_its_scheme() -> None:
     found, _ = run(SETTINGS, FLAGGED)
     trial = found.trials[-1]
     scheme = calibrated.mixed(
-        calibrated.uniform(histograms(), "mse", SETTINGS),  # type: ignore[arg-type]
-        histograms(),  # type: ignore[arg-type]
+        calibrated.uniform(histograms(), "mse", SETTINGS),
+        histograms(),
         trial.p,
         SETTINGS,
     )
     with Journal(None) as journal:
-        (alone,) = Trials(simulator(), speech(), SETTINGS, journal).run([Candidate("it", scheme)], "alone")
-    assert (alone.result.wer, alone.result.cer) == (trial.wer, trial.cer)
+        (alone,) = trials_with(SETTINGS, journal).run([Candidate("it", scheme)], "alone")
+    assert alone.score.rank == (trial.rate, trial.tie_break)
 
 
 def test_per_layer_refines_one_layer_at_a_time_from_the_best_so_far() -> None:
     found = per_layer()
-    values = SETTINGS.candidates()
+    values = SETTINGS.search.candidates()
     shared, first, second = (found.trials[i * len(values) : (i + 1) * len(values)] for i in range(3))
     best = choose(shared)
     assert [dict(t.p) for t in first] == [{**best.p, FLAGGED[0]: p} for p in values]
@@ -110,14 +113,14 @@ def test_per_layer_refines_one_layer_at_a_time_from_the_best_so_far() -> None:
 
 def test_per_layer_is_never_worse_than_one_p_for_all_on_dev() -> None:
     found = per_layer()
-    least = min((t.wer, t.cer) for t in found.trials[: len(SETTINGS.candidates())])
+    least = min((t.rate, t.tie_break) for t in found.trials[: len(SETTINGS.search.candidates())])
     chosen = next(t for t in found.trials if t.p == found.p)
-    assert (chosen.wer, chosen.cer) <= least
+    assert (chosen.rate, chosen.tie_break) <= least
 
 
 def test_with_one_flagged_layer_there_is_nothing_to_refine() -> None:
-    found, _ = run(SETTINGS.model_copy(update={"p_per_layer": True}), FLAGGED[:1])
-    assert len(found.trials) == len(SETTINGS.candidates())
+    found, _ = run(SETTINGS.updated(p_per_layer=True), FLAGGED[:1])
+    assert len(found.trials) == len(SETTINGS.search.candidates())
 
 
 rate = st.sampled_from([0.0, 8.0, 12.5])
@@ -127,14 +130,14 @@ tried = st.lists(
 
 
 @given(tried)
-def test_least_wer_wins_then_least_cer_then_least_removed(trials: list[Trial]) -> None:
+def test_the_least_rate_wins_then_the_fewest_finer_errors_then_least_removed(trials: list[Trial]) -> None:
     best = choose(trials)
     assert best in trials
     for other in trials:
-        assert best.wer <= other.wer
-        if best.wer == other.wer:
-            assert best.cer <= other.cer
-            if best.cer == other.cer:
+        assert best.rate <= other.rate
+        if best.rate == other.rate:
+            assert best.tie_break <= other.tie_break
+            if best.tie_break == other.tie_break:
                 assert best.p["a"] <= other.p["a"]
 
 
@@ -147,27 +150,29 @@ def test_the_order_of_trials_does_not_matter(trials: list[Trial], random: object
 
 @pytest.mark.parametrize(("p_max", "p_step", "count"), [(0.5, 0.01, 51), (0.5, 0.25, 3), (0.3, 0.1, 4), (0.0, 0.1, 1)])
 def test_candidates_are_from_zero_to_the_end_of_the_range(p_max: float, p_step: float, count: int) -> None:
-    values = Settings(p_max=p_max, p_step=p_step).candidates()
+    values = Settings(p_max=p_max, p_step=p_step).search.candidates()
     assert len(values) == count
     assert (values[0], values[-1]) == (0.0, p_max)
 
 
 def test_flagged_layers_alone_are_carried_in_two_planes_and_are_trials_of_their_own() -> None:
-    settings = SETTINGS.model_copy(update={"planes": 2, "bits": 8})
-    one, two = (run(s, FLAGGED)[0].scheme for s in (settings.model_copy(update={"planes": 1}), settings))
-    assert {name for name, grids in two.items() if grids[0].planes == 2} == set(FLAGGED)
+    settings = SETTINGS.updated(planes=2, bits=8)
+    one, two = (run(s, FLAGGED)[0].scheme for s in (settings.updated(planes=1), settings))
+    assert {name for name, layer in two.items() if layer.activations[0].planes == 2} == set(FLAGGED)
     assert {name for name in one if one[name] != two[name]} == set(FLAGGED)
     # With the remainder kept apart no range has to be given up for a finer step: the whole of it is covered.
-    unclipped = calibrated.mixed(one, histograms(), dict.fromkeys(FLAGGED, 0.0), settings)  # type: ignore[arg-type]
+    unclipped = calibrated.mixed(one, histograms(), dict.fromkeys(FLAGGED, 0.0), settings)
     for name in FLAGGED:
-        (grid,), (histogram,) = unclipped[name], support.histograms("graft")[name]
+        layer, (histogram,) = unclipped[name], support.histograms("graft")[name]
+        (grid,) = layer.activations
         amax = max(-histogram.minimum, histogram.maximum)
         assert grid.scale == pytest.approx(amax / grid.qmax, rel=0.01)
-        assert Candidate("", {name: (grid,)}).key() != Candidate("", {name: (replace(grid, planes=1),)}).key()
+        plain = replace(layer, activations=(replace(grid, planes=1),))
+        assert Candidate("", {name: layer}).key() != Candidate("", {name: plain}).key()
 
 
 def test_products_of_attention_have_one_plane() -> None:
-    settings = SETTINGS.model_copy(update={"planes": 2, "attention_matmuls": True})
+    settings = SETTINGS.updated(planes=2, attention_matmuls=True)
     product = next(op.name for op in support.graft().ops(matmuls=True) if op.node.kind == "matmul")
     found = calibrated.mixed({}, support.histograms("graft"), {product: 0.0}, settings)
-    assert [grid.planes for grid in found[product]] == [1, 1]
+    assert [grid.planes for grid in found[product].activations] == [1, 1]

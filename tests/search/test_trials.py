@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -18,17 +17,28 @@ import torch
 
 from stablequant.data.speech import Speech
 from stablequant.errors import DataError
-from stablequant.families.frontend import Transcript
 from stablequant.grid.affine import QuantParams
-from stablequant.quantize.plan import Scheme
+from stablequant.grid.weights import PerTensor, WeightSpec
+from stablequant.heads.head import Answer
+from stablequant.progress import Progress, silent
+from stablequant.quantize.scheme import LayerScheme, Scheme
 from stablequant.quantize.simulate import Simulator
 from stablequant.search.batch import first_difference
 from stablequant.search.journal import Journal
-from stablequant.search.trials import Candidate, Outcome, Progress, Trials
+from stablequant.search.objective import Divergence, Objective, TaskError
+from stablequant.search.trials import Candidate, Outcome, Trials
 from stablequant.settings import Settings
+from stablequant.tasks.task import task_of
 
 SETTINGS = Settings()
-COARSE = (QuantParams(2.0),)
+WORDS = TaskError(task_of(SETTINGS.data))
+
+
+def on_grid(scale: float, zero_point: int = 0) -> LayerScheme:
+    return LayerScheme((QuantParams(scale, zero_point),), WeightSpec())
+
+
+COARSE = on_grid(2.0)
 
 
 @cache
@@ -42,16 +52,16 @@ def speech() -> Speech:
 
 
 def trials(name: str, journal: Journal) -> Trials:
-    return Trials(simulator(name), speech(), SETTINGS, journal)
+    return Trials(simulator(name), speech(), SETTINGS, WORDS, journal)
 
 
-def directly(name: str, scheme: Scheme) -> list[Transcript]:
-    """The long way: every batch from its waveform, without a draft."""
-    found: dict[int, Transcript] = {}
+def directly(name: str, scheme: Scheme) -> list[Answer]:
+    """The long way: every batch from its waveform, without hints."""
+    found: dict[int, Answer] = {}
     backend = simulator(name).backend(scheme)
     for batch in speech().batches:
-        transcripts = simulator(name).model.frontend.recognize(backend, speech().waveforms_of(batch))
-        found.update(zip(batch, transcripts, strict=True))
+        answers = simulator(name).model.frontend.recognize(backend, speech().waveforms_of(batch))
+        found.update(zip(batch, answers, strict=True))
     return [found[i] for i in range(len(found))]
 
 
@@ -82,7 +92,7 @@ def test_a_run_from_the_middle_is_a_full_run_to_the_last_bit(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "quantised", "drafted"),
+    ("name", "quantised", "hinted"),
     [
         ("graft", False, False),
         ("graft", True, False),
@@ -91,46 +101,46 @@ def test_a_run_from_the_middle_is_a_full_run_to_the_last_bit(name: str) -> None:
         ("moonshine", True, False),
     ],
 )
-def test_each_candidate_gets_the_transcripts_of_a_full_run(name: str, quantised: bool, drafted: bool) -> None:
+def test_each_candidate_gets_the_answers_of_a_full_run(name: str, quantised: bool, hinted: bool) -> None:
     base = support.scheme(name, "mse") if quantised else {}
     candidates = [Candidate(layer, {**base, layer: COARSE}) for layer in some_layers(name)]
     candidates.append(Candidate("as the base", base))
     with Journal(None) as journal:
         (reference,) = trials(name, journal).run([Candidate("float", {})], "float")
-        drafts = reference.transcripts if drafted else None
-        outcomes = trials(name, journal).run(candidates, "layers", base=base, drafts=drafts)
-    assert len({o.transcripts for o in outcomes}) > 2
+        known = reference.readings if hinted else None
+        outcomes = trials(name, journal).run(candidates, "layers", base=base, reference=known)
+    assert len({o.readings for o in outcomes}) > 2
     for outcome in outcomes:
-        assert list(outcome.transcripts) == directly(name, outcome.candidate.scheme)
+        assert list(outcome.readings) == directly(name, outcome.candidate.scheme)
 
 
 def test_outcomes_are_in_the_order_of_utterances_and_counted_right() -> None:
     with Journal(None) as journal:
         (outcome,) = trials("moonshine", journal).run([Candidate("float", {})], "float")
-    assert outcome.result.ids == support.SHORT
-    assert [t.text for t in outcome.transcripts] == [
+    assert outcome.score.ids == support.SHORT
+    assert [a.text for a in outcome.readings] == [
         "Do not disturb.",
         "Is in use.",
         "No more messages.",
         "Please try again.",
     ]
-    assert outcome.result.wer == 0
-    assert outcome.runaways == 0
+    assert outcome.score.rate == 0
+    assert not any(a.truncated for a in outcome.readings)
 
 
 def test_candidates_whose_grids_coincide_are_evaluated_once() -> None:
     layer, other = some_layers("graft")[1:3]
-    same = [Candidate(f"p {p}", {layer: (QuantParams(0.5),)}) for p in range(3)]
+    same = [Candidate(f"p {p}", {layer: on_grid(0.5)}) for p in range(3)]
     # As decimal fractions apart, as float32 one number.
-    same.append(Candidate("p 3", {layer: (QuantParams(0.5 + 1e-10),)}))
-    apart = Candidate("another grid", {layer: (QuantParams(0.5, 1),)})
-    both = Candidate("another layer too", {layer: (QuantParams(0.5),), other: (QuantParams(0.5),)})
-    turned = Candidate("in another order", {other: (QuantParams(0.5),), layer: (QuantParams(0.5),)})
+    same.append(Candidate("p 3", {layer: on_grid(0.5 + 1e-10)}))
+    apart = Candidate("another grid", {layer: on_grid(0.5, 1)})
+    both = Candidate("another layer too", {layer: on_grid(0.5), other: on_grid(0.5)})
+    turned = Candidate("in another order", {other: on_grid(0.5), layer: on_grid(0.5)})
     with Journal(None) as journal:
         outcomes = trials("graft", journal).run([*same, apart, both, turned], "some")
         assert len(journal) == 3 * len(speech().batches)
         assert len(outcomes) == 7
-        assert len({o.transcripts for o in outcomes[:4]}) == 1
+        assert len({o.readings for o in outcomes[:4]}) == 1
         assert [o.candidate.label for o in outcomes[:4]] == ["p 0", "p 1", "p 2", "p 3"]
         trials("graft", journal).run([apart, *same], "once more")
         assert len(journal) == 3 * len(speech().batches)
@@ -140,7 +150,7 @@ def test_progress_ends_where_it_said_it_would_and_counts_what_is_known() -> None
     seen: list[tuple[int, int]] = []
     with Journal(None) as journal:
         candidates = [Candidate(layer, {layer: COARSE}) for layer in some_layers("graft")[:2]]
-        runner = Trials(simulator("graft"), speech(), SETTINGS, journal, lambda _, d, t: seen.append((d, t)))
+        runner = Trials(simulator("graft"), speech(), SETTINGS, WORDS, journal, lambda _, d, t: seen.append((d, t)))
         runner.run(candidates[:1], "one")
         seen.clear()
         runner.run(candidates, "both")
@@ -151,18 +161,19 @@ def test_progress_ends_where_it_said_it_would_and_counts_what_is_known() -> None
     assert 0 < seen[0][0] < total
 
 
-@pytest.mark.parametrize("change", ["weights", "audio", "decoding"])
-def test_what_a_result_depends_on_is_part_of_its_key(change: str, monkeypatch) -> None:
-    candidate = Candidate("one", {some_layers("graft")[0]: COARSE})
+@pytest.mark.parametrize("change", ["weights", "audio", "objective", "decoding"])
+def test_what_a_result_depends_on_is_part_of_its_key(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = some_layers("graft")[0]
     with Journal(None) as journal:
-        trials("graft", journal).run([candidate], "as it is")
+        trials("graft", journal).run([Candidate("one", {layer: COARSE})], "as it is")
         known = len(journal)
-        settings = SETTINGS.model_copy(update={"weight_granularity": "tensor"}) if change == "weights" else SETTINGS
+        weight = WeightSpec(per=PerTensor()) if change == "weights" else COARSE.weight
         sounds = support.speech(support.CALIBRATION) if change == "audio" else speech()
         if change == "decoding":
             monkeypatch.setattr("stablequant.search.trials.DECODING", 0)
-        other = Simulator.under(support.graft(), settings)
-        Trials(other, sounds, settings, journal).run([candidate], "changed")
+        objective: Objective = Divergence() if change == "objective" else WORDS
+        candidate = Candidate("one", {layer: LayerScheme(COARSE.activations, weight)})
+        Trials(simulator("graft"), sounds, SETTINGS, objective, journal).run([candidate], "changed")
         assert len(journal) == known + len(sounds.batches)
 
 
@@ -178,16 +189,16 @@ def test_a_file_that_is_no_journal_is_told(tmp_path: Path) -> None:
 FINISHED = 5
 
 
-def stage(journal: Journal, progress: Progress = lambda label, done, total: None) -> list[Outcome]:
+def stage(journal: Journal, progress: Progress = silent) -> list[Outcome]:
     """One layer at a time on the graft: what the child is killed in the middle of."""
     layers = [op.name for op in support.graft().ops()][:12]
-    runner = Trials(simulator("graft"), speech(), SETTINGS, journal, progress)
+    runner = Trials(simulator("graft"), speech(), SETTINGS, WORDS, journal, progress)
     return runner.run([Candidate(layer, {layer: COARSE}) for layer in layers], "layers")
 
 
 def rows(path: Path) -> dict[str, tuple[float, str]]:
     with sqlite3.connect(path) as db:
-        return {key: (s, t) for key, s, t in db.execute("SELECT key, seconds, transcripts FROM trials")}
+        return {key: (s, t) for key, s, t in db.execute("SELECT key, seconds, readings FROM trials")}
 
 
 def run_and_be_killed(path: Path) -> None:
@@ -203,7 +214,9 @@ def run_and_be_killed(path: Path) -> None:
 
 def test_a_killed_run_goes_on_and_repeats_at_most_the_evaluation_in_flight(tmp_path: Path) -> None:
     path = tmp_path / "trials.sqlite"
-    here = os.pathsep.join([str(Path(__file__).parent), str(Path(support.__file__).parent)])
+    here = os.pathsep.join(
+        [str(p) for p in (support.ROOT / "src", Path(__file__).parent, Path(support.__file__).parent)]
+    )
     code = f"import pathlib, test_trials; test_trials.run_and_be_killed(pathlib.Path({str(path)!r}))"
     child = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": here}, capture_output=True, timeout=120
@@ -221,9 +234,4 @@ def test_a_killed_run_goes_on_and_repeats_at_most_the_evaluation_in_flight(tmp_p
     assert {key: after[key] for key in before} == before
     with Journal(None) as journal:
         fresh = stage(journal)
-    assert transcripts(resumed) == transcripts(fresh)
-    assert [o.result for o in resumed] == [o.result for o in fresh]
-
-
-def transcripts(outcomes: Sequence[Outcome]) -> list[tuple[Transcript, ...]]:
-    return [o.transcripts for o in outcomes]
+    assert resumed == fresh

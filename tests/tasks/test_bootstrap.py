@@ -4,47 +4,35 @@ import numpy as np
 import pytest
 
 from stablequant.errors import DataError, SettingsError
-from stablequant.tasks.asr import EvaluationResult
 from stablequant.tasks.bootstrap import _CHUNK, bootstrap, paired_bootstrap
+from stablequant.tasks.score import Score
 
 
-def result(words, edits):
-    count, nothing = len(words), (0,) * len(words)
-    return EvaluationResult(
-        ids=tuple(str(n) for n in range(count)),
-        references=("r",) * count,
-        hypotheses=("h",) * count,
-        normalizer="none",
-        words=tuple(int(n) for n in words),
-        substitutions=tuple(int(n) for n in edits),
-        deletions=nothing,
-        insertions=nothing,
-        characters=nothing,
-        character_edits=nothing,
-    )
+def score(words, edits):
+    return Score("WER", tuple(str(n) for n in range(len(words))), tuple(map(float, edits)), tuple(map(float, words)))
 
 
 def binomial(seed, count, rate, words=10):
-    return result([words] * count, np.random.default_rng(seed).binomial(words, rate, count))
+    return score([words] * count, np.random.default_rng(seed).binomial(words, rate, count))
 
 
 def test_the_interval_is_the_normal_one_for_many_equal_utterances():
     one = binomial(0, 400, 0.2)
     interval = bootstrap(one, draws=20_000)
     # Equal lengths: the rate is a mean of 400 numbers, whose standard error is known.
-    rates = 100 * np.array(one.edits) / 10
+    rates = 100 * np.array(one.errors) / 10
     half = 1.96 * rates.std() / np.sqrt(400)
-    assert interval.wer == pytest.approx(rates.mean())
+    assert interval.rate == pytest.approx(rates.mean())
     assert interval.low == pytest.approx(rates.mean() - half, abs=0.05 * half)
     assert interval.high == pytest.approx(rates.mean() + half, abs=0.05 * half)
-    assert (interval.level, interval.draws, interval.utterances, interval.words) == (0.95, 20_000, 400, 4000)
+    assert (interval.level, interval.draws, interval.utterances, interval.units) == (0.95, 20_000, 400, 4000)
 
 
 def test_pairing_sees_what_two_intervals_apart_would_not():
     base = binomial(1, 300, 0.3)
-    worse = replace(base, substitutions=tuple(e + (n % 10 == 0) for n, e in enumerate(base.edits)))
+    worse = replace(base, errors=tuple(e + (n % 10 == 0) for n, e in enumerate(base.errors)))
     difference = paired_bootstrap(base, worse)
-    assert difference.delta == pytest.approx(worse.wer - base.wer) == pytest.approx(1.0)
+    assert difference.delta == pytest.approx(worse.rate - base.rate) == pytest.approx(1.0)
     assert 0 < difference.low < 1 < difference.high
     assert bootstrap(base).high > bootstrap(worse).low
     swapped = paired_bootstrap(worse, base)
@@ -55,7 +43,7 @@ def test_pairing_sees_what_two_intervals_apart_would_not():
 
 def test_no_difference_is_exactly_none():
     base = binomial(2, 50, 0.1)
-    difference = paired_bootstrap(base, replace(base, hypotheses=("other",) * 50))
+    difference = paired_bootstrap(base, replace(base, tie_break=(1.0,) * 50))
     assert (difference.delta, difference.low, difference.high) == (0, 0, 0)
 
 
@@ -72,26 +60,28 @@ def test_a_seed_repeats_and_a_level_widens():
     assert bootstrap(base, draws=500, seed=4) == bootstrap(base, draws=500, seed=4)
     assert bootstrap(base, draws=500, seed=4) != bootstrap(base, draws=500, seed=5)
     narrow, wide = bootstrap(base, draws=2000, level=0.5), bootstrap(base, draws=2000, level=0.99)
-    assert wide.low < narrow.low < narrow.wer < narrow.high < wide.high
+    assert wide.low < narrow.low < narrow.rate < narrow.high < wide.high
 
 
 def test_more_draws_than_one_chunk_holds():
     base = binomial(4, 2000, 0.2)
     draws = 2 * _CHUNK // 2000 + 7
     interval = bootstrap(base, draws=draws)
-    rates = 100 * np.array(base.edits) / 10
+    rates = 100 * np.array(base.errors) / 10
     assert interval.high - interval.low == pytest.approx(2 * 1.96 * rates.std() / np.sqrt(2000), rel=0.1)
 
 
 def test_wordless_references_do_not_divide_by_zero():
-    interval = bootstrap(result([0, 3], [2, 0]), draws=200)
+    interval = bootstrap(score([0, 3], [2, 0]), draws=200)
     assert np.isfinite([interval.low, interval.high]).all()
 
 
-@pytest.mark.parametrize("field", ["ids", "references", "normalizer"])
-def test_only_the_same_utterances_can_be_paired(field):
+@pytest.mark.parametrize(
+    ("field", "value"), [("ids", ("x", "y", "z")), ("units", (9.0, 10.0, 11.0)), ("metric", "CER")]
+)
+def test_only_the_same_utterances_counted_alike_can_be_paired(field, value):
     base = binomial(5, 3, 0.2)
-    other = replace(base, **{field: "basic" if field == "normalizer" else ("x", "y", "z")})
+    other = replace(base, **{field: value})
     with pytest.raises(DataError, match=f"differ in their {field}"):
         paired_bootstrap(base, other)
 

@@ -55,12 +55,12 @@ class RunFolder:
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / LOCK)
-        try:
-            with disk_errors(self.path):
+        with disk_errors(self.path):
+            try:
                 lock.acquire(timeout=-1 if wait else 0)
-        except Timeout as error:
-            what = f"{self.path} is held by another run"
-            raise DataError(what, fix="wait for it (--wait), or choose another output folder") from error
+            except Timeout as error:  # an OSError, which disk_errors would tell as a disk's
+                what = f"{self.path} is held by another run"
+                raise DataError(what, fix="wait for it (--wait), or choose another output folder") from error
         try:
             self._clean()
             yield self

@@ -99,7 +99,7 @@ def benchmark(
         what = f"{', '.join(map(str, folders))} were made from different checkpoints"
         raise SettingsError(what, expected="folders of one checkpoint", fix="benchmark them one at a time")
     plan, model = plans[0]
-    sounds = recordings_of(plan, model.frontend, sources, MIXED)
+    sounds = recordings_of(folders[0], plan, model.frontend, sources, MIXED)
     cases = [Case(s, b, t) for t in threads for b in batch for s in seconds]
     with TemporaryDirectory(prefix="stablequant-") as work:
         systems = [

@@ -40,7 +40,7 @@ def export(
     plan, model = open_plan(folder, checkpoint)
     chosen.check(plan)
     require_whole(folder, [])
-    sounds = recordings_of(plan, model.frontend, sources, CHECKED)
+    sounds = recordings_of(folder, plan, model.frontend, sources, CHECKED)
     with RunFolder(folder).held(wait=wait) as held:
         files = package.write_graphs(model, plan, held.aside, chosen)
         runtime = RUNTIMES.get(target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,8 +66,10 @@ def decode(
     return speech
 
 
-def recordings_of(plan: Plan, frontend: Frontend, sources: Sequence[str], count: int) -> list[NDArray[np.float32]]:
-    """At most ``count`` test recordings of ``sources``, or else of what ``plan`` was made with, of every length.
+def recordings_of(
+    folder: Path, plan: Plan, frontend: Frontend, sources: Sequence[str], count: int
+) -> list[NDArray[np.float32]]:
+    """At most ``count`` test recordings of ``sources``, or else of what the plan in ``folder`` was made with, of every length.
 
     Raises:
         DataError: The speech that the plan was made with is not there.
@@ -76,7 +79,7 @@ def recordings_of(plan: Plan, frontend: Frontend, sources: Sequence[str], count:
     except DataError as error:
         if sources:
             raise
-        what = f"the plan was made with speech that is not there: {error.what}"
+        what = f"{folder / 'plan.json'} was made with speech that is not there: {error.what}"
         raise DataError(what, expected=error.expected, fix="give other speech with --data") from error
     few = sorted(test, key=lambda u: u.id)[:: max(1, len(test) // count)][:count]
     return decode(frontend, None, {"test": few}, plan.settings)["test"].sample(count)
