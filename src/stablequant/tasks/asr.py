@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self, get_args
 
@@ -208,10 +208,9 @@ def evaluate(
                 Levenshtein.distance(reference, hypothesis),
             )
         )
-    columns: Iterable[tuple[int, ...]] = zip(*rows, strict=True) if rows else [()] * len(_COUNTS)
-    counts = dict(zip(_COUNTS, columns, strict=True))
-    texts = (tuple(ids), tuple(references), tuple(hypotheses))
-    return EvaluationResult(*texts, normalizer=rules.normalizer, unit=rules.unit, **counts)
+    counts: Any = zip(*rows, strict=True) if rows else [()] * len(_COUNTS)
+    result = EvaluationResult(tuple(ids), tuple(references), tuple(hypotheses), rules.normalizer, *counts)
+    return dataclasses.replace(result, unit=rules.unit)
 
 
 def _check_texts(ids: Sequence[str], kind: str, texts: Sequence[str]) -> None:

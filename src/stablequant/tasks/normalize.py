@@ -32,6 +32,14 @@ _SAME = (
     (re.compile("\u0e4d([\u0e48-\u0e4b]?)\u0e32"), "\\1\u0e33"),
     (re.compile("\u0ecd([\u0ec8-\u0ecb]?)\u0eb2"), "\\1\u0eb3"),
 )
+#: More marks on one letter than any language puts there; putting thousands in order takes time by their square. The
+#: limit is that of the stream-safe format of Unicode Standard Annex 15.
+_MARKS = re.compile(r"([^\w\s\x00-\x7f]{30})[^\w\s\x00-\x7f]+")
+
+
+def compose(text: str) -> str:
+    """Return Unicode's form NFC, which has one character for a letter and its marks wherever there is one."""
+    return unicodedata.normalize("NFC", _MARKS.sub(r"\1", text))
 
 
 def none(text: str) -> str:
@@ -61,7 +69,7 @@ def english(text: str) -> str:
     Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision", appendix C. It knows straight
     apostrophes only, so the others are made straight first.
     """
-    text = _closed(none("".join(map(_plain, text))))
+    text = _closed(none("".join(map(_plain, compose(text)))))
     try:
         return none(_whisper()(text))
     except ValueError:  # Python refuses to read a number of thousands of digits, which nobody speaks.
@@ -85,15 +93,15 @@ def get(name: str) -> Normalizer:
 
 def _letters(text: str) -> str:
     """Only what is spoken, one form each, single characters where Unicode has them."""
-    text = unicodedata.normalize("NFC", text)
+    text = compose(text)
     for pattern, same in _SAME:
         text = pattern.sub(same, text)
-    return unicodedata.normalize("NFC", "".join(map(_spoken, text)))
+    return compose("".join(map(_spoken, text)))
 
 
 def _words(text: str) -> str:
     """Words without the apostrophes around them, which are quotes, and single spaces between."""
-    return " ".join(word for word in (w.strip("'") for w in unicodedata.normalize("NFC", text).split()) if word)
+    return " ".join(word for word in (w.strip("'") for w in compose(text).split()) if word)
 
 
 @functools.cache

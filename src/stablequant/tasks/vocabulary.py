@@ -10,6 +10,7 @@ from functools import cached_property, lru_cache
 
 from stablequant.data.utterance import Utterance
 from stablequant.errors import VocabularyError
+from stablequant.tasks.normalize import compose
 
 #: Tokens that stand for no text: <pad>, [UNK], <|endoftext|>.
 _SPECIAL = re.compile(r"<.+>|\[.+\]", re.DOTALL)
@@ -114,7 +115,7 @@ class Alphabet:
         """Whether a character needs no token of its own: it is no letter, or one with marks that can be left out."""
         if not character.isalpha():
             return True
-        parts = [c for c in _fold(unicodedata.normalize("NFKD", character)) if c.isalpha()]
+        parts = [c for c in unicodedata.normalize("NFKD", character).casefold() if c.isalpha()]
         return parts != [character] and all(part in self.tokens for part in parts)
 
 
@@ -124,5 +125,4 @@ def _sample(letters: set[str]) -> str:
 
 def _fold(text: str) -> str:
     """One case and one form. Which i is the small I depends on the language, so the dotless one counts as the other."""
-    text = unicodedata.normalize("NFC", text).replace("İ", "i").replace("ı", "i")
-    return unicodedata.normalize("NFC", text.casefold())
+    return compose(compose(text).replace("İ", "i").replace("ı", "i").casefold())
