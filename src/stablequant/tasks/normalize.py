@@ -18,7 +18,7 @@ Normalizer = Callable[[str], str]
 
 #: What is typed, or set by software, for an apostrophe: quotes, modifier letters, primes, accents without a letter,
 #: the full-width, the Armenian and the Hebrew one.
-_APOSTROPHES = frozenset("'`´ʹʻʼʽˈ՚׳᾽᾿‘’‛′‵ꞌ＇")
+_APOSTROPHES = frozenset("'`´ʹʻʼʽ՚׳᾽᾿‘’‛′‵ꞌ＇")
 #: What shows nothing, besides all characters of the categories control, format and surrogate: the ignorable marks and
 #: letters of Unicode's DerivedCoreProperties.txt. The Arabic tatweel shows, but only stretches a word.
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0\u0640") | {
@@ -121,7 +121,10 @@ def _spoken(character: str) -> str:
         return character
     if unicodedata.category(character)[0] in "PS":
         return " "
-    if "\u0e00" <= character <= "\u0fff":  # NFKC would take vowels and letters of Thai, Lao and Tibetan apart.
+    # NFKC would take vowels and letters of Thai, Lao and Tibetan apart, and make letters of the small raised ones that
+    # phoneticians write beside a letter to change its sound.
+    raised = unicodedata.category(character) == "Lm" and unicodedata.decomposition(character).startswith("<super>")
+    if raised or "\u0e00" <= character <= "\u0fff":
         return character
     # A number may turn out to hold symbols: "½" is "1⁄2", "⑴" is "(1)".
     plain = unicodedata.normalize("NFKC", character)
