@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from stablequant.errors import DataError
-from stablequant.tasks import normalize
+from stablequant.tasks.rules import AUTO, Rules, Unit, resolve
 from stablequant.tasks.score import Score
 
 _COUNTS = ("words", "substitutions", "deletions", "insertions", "characters", "character_edits")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,13 @@ class EvaluationResult:
         substitutions: Words replaced.
         deletions: Words left out.
         insertions: Words added.
-        characters: Characters in the reference, spaces between words included.
+        characters: Characters in the reference. Spaces between words count if ``unit`` is "word", as in jiwer; if it
+            is "character" they are left out, for the script has none and they come of punctuation alone.
         character_edits: Characters replaced, left out or added.
+        unit: What errors are counted in: "word", or "character" for text without spaces.
 
     Raises:
-        DataError: If the tuples differ in length, or no reference has a word.
+        DataError: If the tuples differ in length, the unit is another, or no reference has a word.
     """
 
     ids: tuple[str, ...]
@@ -48,6 +52,7 @@ class EvaluationResult:
     insertions: tuple[int, ...]
     characters: tuple[int, ...]
     character_edits: tuple[int, ...]
+    unit: Unit = "word"
 
     def __post_init__(self) -> None:
         """Hold that the counts belong together and that error rates exist."""
@@ -56,12 +61,40 @@ class EvaluationResult:
         if len(set(lengths.values())) > 1:
             what = f"The lists differ in length: {lengths}"
             raise DataError(what, expected="one entry an utterance in each")
+        if self.unit not in get_args(Unit):
+            what = f"The unit is {self.unit!r}"
+            raise DataError(what, expected=f"one of {', '.join(get_args(Unit))}")
         if not sum(self.words):
             what = f"None of {len(self.ids)} references has a word after the normaliser {self.normalizer!r}"
             raise DataError(what, expected="transcripts with words")
 
     @property
+    def metric(self) -> str:
+        """Name of the error rate in the unit: "WER" or "CER"."""
+        return "CER" if self.unit == "character" else "WER"
+
+    @property
+    def errors(self) -> tuple[int, ...]:
+        """Errors of each utterance, in the unit."""
+        return self.character_edits if self.unit == "character" else self.word_edits
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """Words, or characters, in each reference."""
+        return self.characters if self.unit == "character" else self.words
+
+    @property
+    def rate(self) -> float:
+        """Error rate in per cent, by the unit: `wer` or `cer`."""
+        return self.cer if self.unit == "character" else self.wer
+
+    @property
     def edits(self) -> tuple[int, ...]:
+        """The same as `errors`."""
+        return self.errors
+
+    @property
+    def word_edits(self) -> tuple[int, ...]:
         """Word errors of each utterance: substitutions + deletions + insertions."""
         return tuple(map(sum, zip(self.substitutions, self.deletions, self.insertions, strict=True)))
 
@@ -84,7 +117,7 @@ class EvaluationResult:
     @property
     def wer(self) -> float:
         """Word error rate in per cent: all edits over all reference words."""
-        return 100 * sum(self.edits) / sum(self.words)
+        return 100 * sum(self.word_edits) / sum(self.words)
 
     @property
     def cer(self) -> float:
@@ -93,13 +126,14 @@ class EvaluationResult:
 
     @property
     def score(self) -> Score:
-        """Word errors, and character errors to decide between equal ones."""
+        """Errors in the unit; where that is the word, character errors decide between equal ones."""
+        finer = self.character_edits if self.unit == "word" else ()
         return Score(
-            "WER",
+            self.metric,
             self.ids,
-            tuple(map(float, self.edits)),
-            tuple(map(float, self.words)),
-            tuple(map(float, self.character_edits)),
+            tuple(map(float, self.errors)),
+            tuple(map(float, self.units)),
+            tuple(map(float, finer)),
         )
 
     @property
@@ -130,35 +164,62 @@ class EvaluationResult:
 
 
 def evaluate(
-    ids: Sequence[str], references: Sequence[str], hypotheses: Sequence[str], normalizer: str = "english"
+    ids: Sequence[str],
+    references: Sequence[str],
+    hypotheses: Sequence[str],
+    normalizer: str | Rules = AUTO,
+    language: str | None = None,
 ) -> EvaluationResult:
     """Count the errors of ``hypotheses`` against ``references`` after normalising both.
 
-    Errors are those of a minimal Levenshtein alignment, from jiwer. Where a reference normalises to nothing,
-    all words of the hypothesis are insertions.
+    Errors are those of a minimal Levenshtein alignment, from jiwer and rapidfuzz. Where a reference normalises to
+    nothing, all words of the hypothesis are insertions.
+
+    Args:
+        ids: Of the utterances.
+        references: What was said.
+        hypotheses: What was recognised.
+        normalizer: Rules of comparison, or the name of a normaliser, or "auto" for the one that suits the language.
+        language: ISO 639 code; None to tell it from ``references``. Without effect where rules are given.
 
     Raises:
-        DataError: If the lists differ in length, or no reference has a word.
-        SettingsError: If there is no such normaliser.
+        DataError: If the lists differ in length, something in them is no text, or no reference has a word.
+        SettingsError: If there is no such normaliser or language.
     """
     import jiwer
+    from rapidfuzz.distance import Levenshtein
 
-    clean = normalize.get(normalizer)
+    for kind, texts in (("reference", references), ("hypothesis", hypotheses)):
+        _check_texts(ids, kind, texts)
+    rules = normalizer if isinstance(normalizer, Rules) else resolve(normalizer, language, references)
     rows = []
-    # Utterance by utterance: jiwer's totals over a list would hide whose errors they are. A length mismatch
-    # is EvaluationResult's to tell, hence not strict.
-    for reference, hypothesis in zip(map(clean, references), map(clean, hypotheses), strict=False):
-        words = jiwer.process_words(reference, hypothesis)
-        letters = jiwer.process_characters(reference, hypothesis)
+    # Utterance by utterance: totals over a list would hide whose errors they are. A length mismatch is
+    # EvaluationResult's to tell, hence not strict.
+    for pair in zip(map(rules.clean, references), map(rules.clean, hypotheses), strict=False):
+        words = jiwer.process_words(*pair)
+        reference, hypothesis = (text.replace(" ", "") for text in pair) if rules.unit == "character" else pair
         rows.append(
             (
                 words.hits + words.substitutions + words.deletions,
                 words.substitutions,
                 words.deletions,
                 words.insertions,
-                letters.hits + letters.substitutions + letters.deletions,
-                letters.substitutions + letters.deletions + letters.insertions,
+                len(reference),
+                Levenshtein.distance(reference, hypothesis),
             )
         )
-    counts: Iterable[tuple[int, ...]] = zip(*rows, strict=True) if rows else [()] * len(_COUNTS)
-    return EvaluationResult(tuple(ids), tuple(references), tuple(hypotheses), normalizer, *counts)
+    counts: Any = zip(*rows, strict=True) if rows else [()] * len(_COUNTS)
+    result = EvaluationResult(tuple(ids), tuple(references), tuple(hypotheses), rules.normalizer, *counts)
+    return dataclasses.replace(result, unit=rules.unit)
+
+
+def _check_texts(ids: Sequence[str], kind: str, texts: Sequence[str]) -> None:
+    """Hold that all are strings of whole characters, which can be compared and written to a file."""
+    for number, text in enumerate(texts):
+        name = ids[number] if number < len(ids) else f"number {number}"
+        if not isinstance(text, str):
+            what = f"The {kind} of {name} is {text!r}, which is no text"
+            raise DataError(what, expected="a string", fix="leave the utterance out, or write what is said in it")
+        if surrogate := _SURROGATE.search(text):
+            what = f"The {kind} of {name} holds {surrogate[0]!r}, half of a character in UTF-16"
+            raise DataError(what, expected="whole characters", fix="write the text again as UTF-8")
