@@ -37,6 +37,7 @@ class SpeechModel:
         graphs: In the order data flows.
         fingerprint: SHA-256 over its weight files and config.json.
         float_bytes: What its parameters take in float32.
+        notes: What was found beside the checkpoint and left out, in sentences for the user.
     """
 
     family: str
@@ -45,6 +46,7 @@ class SpeechModel:
     graphs: tuple[Graph, ...]
     fingerprint: str
     float_bytes: int
+    notes: tuple[str, ...] = ()
 
     def graph(self, name: str) -> Graph:
         """The graph called ``name``."""
