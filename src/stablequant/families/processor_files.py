@@ -72,13 +72,29 @@ def _loading(folder: Path) -> Iterator[None]:
         for name in PROCESSOR_FILES:
             if name.endswith(".json"):
                 read_object_if_there(folder / name)
-        reason = str(error).strip() or type(error).__name__
-        what = f"the processor in {folder} cannot be loaded ({reason if len(reason) <= 300 else reason[:297] + '...'})"
+        _check_config(folder)
+        what = f"the processor in {folder} cannot be loaded ({_reason(error)})"
         raise ModelError(
             what,
             expected="preprocessor_config.json and tokenizer files beside config.json",
             fix="copy them from the model's page",
         ) from error
+
+
+def _check_config(folder: Path) -> None:
+    """The tokenizer's class may be looked up by config.json, of which transformers checks every field it knows."""
+    from transformers import AutoConfig
+
+    try:
+        AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # as open-ended as the other files'
+        what = f"{folder / 'config.json'} cannot be loaded ({_reason(error)})"
+        raise ModelError(what, expected="the config.json that belongs to the weights", fix="copy it again") from error
+
+
+def _reason(error: BaseException) -> str:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return reason if len(reason) <= 300 else reason[:297] + "..."
 
 
 def _check_extractor(extractor: Any, feature_size: int, folder: Path) -> None:

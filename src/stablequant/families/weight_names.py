@@ -63,7 +63,7 @@ def fit(
     _refuse_quantised({own[key]: weights[own[key]] for key in needed if key in own}, origin)
     _refuse_leftovers({key: own[key] for key in own if key not in needed}, origin)
     if missing := [key for key in needed if key not in own]:
-        what = f"the checkpoint lacks {len(missing)} of the weights its config.json calls for: {', '.join(missing)}"
+        what = f"the checkpoint lacks {len(missing)} of the weights its config.json calls for: {listed(missing, 40)}"
         raise ModelError(what, expected="a complete checkpoint", fix="download or save the model again")
     _check_shapes({own[key]: weights[own[key]] for key in needed}, {own[key]: needed[key] for key in needed}, origin)
     floats = {key: _as_float32(own[key], weights[own[key]], origin[own[key]]) for key in needed}
