@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,6 +31,9 @@ DECODER_FILES = (
     "preprocessor_config.json",
     "tokenizer.json",
 )
+#: A decoder's tokenizer takes longer to load.
+EXAMPLES = {"ctc": 150, "decoder": 100}
+EVERY = list(HealthCheck)
 SOUND = np.random.default_rng(0).normal(0, 0.1, 6000).astype(np.float32)
 
 NESTED: Any = []
@@ -40,6 +44,8 @@ for _ in range(200):
 VALUES: list[Any] = [None, True, False, 0, 1, -1, 2, 3, 7, 31, 32, 10**9, 10**30, -(10**30), 0.0, 0.5, -1.5, 1e300]
 VALUES += ["", "0", "false", "gelu", "<pad>", "|", "\0", "x" * 10_000, "\ud800", float("nan"), float("inf"), NESTED]
 VALUES += [[], [0], [1, 2], [None], ["a"], {}, {"a": 1}, {"content": "x"}, {"": {}}, [[1]], {"0": {"content": "E"}}]
+#: What one character of a file is replaced with.
+SCRAPS = ["", "}", "[" * 2000, "9" * 5000, "\ufeff", "\0", '"a":1,', "-"]
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +56,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]
     transformers.WavLMForCTC(config).save_pretrained(ctc)
     for name in CTC_FILES[1:]:
         shutil.copy(GRAFT / name, ctc)
-    config = transformers.MoonshineConfig(**OTHER | {"vocab_size": 300})
-    transformers.MoonshineForConditionalGeneration(config).save_pretrained(decoder)
+    other = transformers.MoonshineConfig(**OTHER | {"vocab_size": 300})
+    transformers.MoonshineForConditionalGeneration(other).save_pretrained(decoder)
     for name in DECODER_FILES[1:]:
         shutil.copy(MOONSHINE / name, decoder)
     shorten(decoder / "tokenizer.json", 300)
@@ -83,11 +89,7 @@ def damage(draw: st.DrawFn, text: str) -> str:
     """The text of a JSON file with values changed, added or gone; or cut or flipped anywhere."""
     if draw(st.integers(0, 4)) == 0:
         at = draw(st.integers(0, len(text)))
-        return (
-            text[:at]
-            + draw(st.sampled_from(["", "}", "[" * 2000, "9" * 5000, "\ufeff", "\0", '"a":1,', "-"]))
-            + text[at + 1 :]
-        )
+        return text[:at] + draw(st.sampled_from(SCRAPS)) + text[at + 1 :]
     value = json.loads(text)
     for _ in range(draw(st.integers(1, 2))):
         # An index, not the holder itself: what hypothesis draws must print shortly.
@@ -98,7 +100,7 @@ def damage(draw: st.DrawFn, text: str) -> str:
         if draw(st.integers(0, 5)) == 0:
             del holder[key]
         else:
-            holder[key] = draw(st.sampled_from(VALUES))
+            holder[key] = deepcopy(draw(st.sampled_from(VALUES)))
     return json.dumps(value)
 
 
@@ -108,14 +110,7 @@ def test_what_loads_transcribes_and_what_does_not_is_told(
 ) -> None:
     original = {name: (models[kind] / name).read_text() for name in files}
 
-    @settings(
-        max_examples=150,
-        derandomize=True,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-        print_blob=False,
-    )
+    @settings(max_examples=EXAMPLES[kind], derandomize=True, deadline=None, database=None, suppress_health_check=EVERY)
     @given(st.data())
     def check(data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(files))
