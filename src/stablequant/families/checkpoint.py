@@ -110,10 +110,11 @@ def _family(config: Mapping[str, Any], folder: Path) -> Family:
     names = config.get("architectures") or ["(none named)"]
     if names[0] in FAMILIES:
         return FAMILIES[names[0]]
+    name = names[0] if len(names[0]) <= 100 else names[0][:97] + "..."
     fix = "use a checkpoint fine-tuned for speech recognition"
     if config["model_type"] in ("wav2vec2", "hubert", "wavlm"):
-        fix = f"{names[0]} has no CTC head: {fix}, with a class that ends in ForCTC"
-    what = f"{folder / 'config.json'} names the class {names[0]}"
+        fix = f"{name} has no CTC head: {fix}, with a class that ends in ForCTC"
+    what = f"{folder / 'config.json'} names the class {name}"
     raise ModelError(what, expected=f"one of {', '.join(FAMILIES)}", fix=fix)
 
 

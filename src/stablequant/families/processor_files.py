@@ -146,7 +146,8 @@ def _check_gaps(vocabulary: Mapping[str, int], tokenizer: Any, folder: Path) -> 
 
 
 def _try(tokenizer: Any) -> None:
-    """Write a few tokens: some settings of the wrong type are met only then."""
+    """Look up the special tokens and write a few others: some settings that cannot be are met only then."""
+    _ = tokenizer.all_special_ids, tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id
     ids = sorted(tokenizer.get_vocab().values())[:TRIED]
     for skip in (False, True):
         text = tokenizer.decode(ids, skip_special_tokens=skip)
