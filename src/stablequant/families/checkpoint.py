@@ -7,54 +7,27 @@ before it is checked.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from stablequant.errors import ModelError
-from stablequant.families import moonshine, wav2vec2
+from stablequant.families import moonshine, wav2vec2  # noqa: F401 - they register themselves
 from stablequant.families.config_file import checked, read_config
+from stablequant.families.family import FAMILIES, Family
 from stablequant.families.folder import PROCESSOR_FILES, model_folder
 from stablequant.families.frontend import Frontend
 from stablequant.families.model import SpeechModel
 from stablequant.families.processor_files import load_processor
-from stablequant.families.special_ids import ctc_ids, decoder_ids
+from stablequant.families.special_ids import IDS
 from stablequant.families.weight_files import read_weights, refuse_adapter, stray_files, weight_files
-from stablequant.families.weight_names import fit
+from stablequant.families.weight_names import fit, widened
 from stablequant.families.weight_shapes import LAYOUTS
-from stablequant.network.graph import Graph, receptive_field
 
-__all__ = ["CTC", "FAMILIES", "PROCESSOR_FILES", "Family", "fingerprint", "load", "load_frontend", "read_config"]
-
-
-@dataclass(frozen=True)
-class Family:
-    """What is known of a class of models.
-
-    Attributes:
-        shape: "ctc" or "seq2seq", as in `Frontend`.
-        build: From config.json and weights to graphs.
-        convolutions: From config.json to kernel and stride of the convolutions on the waveform.
-    """
-
-    shape: str
-    build: Callable[[dict[str, Any], dict[str, Tensor]], tuple[Graph, ...]]
-    convolutions: Callable[[Mapping[str, Any]], Sequence[tuple[int, int]]]
-
-
-CTC = Family("ctc", wav2vec2.build, wav2vec2.convolutions)
-
-#: By the class that config.json names.
-FAMILIES: dict[str, Family] = {
-    "MoonshineForConditionalGeneration": Family("seq2seq", moonshine.build, moonshine.convolutions),
-    "Wav2Vec2ForCTC": CTC,
-    "HubertForCTC": CTC,
-    "WavLMForCTC": CTC,
-}
+__all__ = ["PROCESSOR_FILES", "fingerprint", "load", "load_frontend", "processor_fingerprint", "read_config"]
 
 
 def load(model: str | Path) -> SpeechModel:
@@ -78,6 +51,7 @@ def load(model: str | Path) -> SpeechModel:
         frontend=_frontend(folder, config, family),
         graphs=graphs,
         fingerprint=fingerprint(folder),
+        processor_fingerprint=processor_fingerprint(folder),
         float_bytes=sum(4 * w.numel() for w in weights.values()),
         notes=_notes(folder),
     )
@@ -97,6 +71,16 @@ def fingerprint(folder: Path) -> str:
             while block := file.read(1 << 22):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def processor_fingerprint(folder: Path) -> str:
+    """SHA-256 over the files that say what audio becomes before the model, and what its ids mean after it."""
+    hashed = hashlib.sha256()
+    for name in PROCESSOR_FILES:
+        if name not in ("config.json", "LICENSE") and (folder / name).is_file():
+            content = (folder / name).read_bytes()
+            hashed.update(f"{name}:{len(content)}:".encode() + content)
+    return hashed.hexdigest()
 
 
 def _config(folder: Path) -> tuple[dict[str, Any], Family]:
@@ -119,19 +103,20 @@ def _family(config: Mapping[str, Any], folder: Path) -> Family:
 
 
 def _weights(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
-    layout = LAYOUTS[config["model_type"]]
-    tied = layout.tied if config.get("tie_word_embeddings", True) else {}
     weights, origin = read_weights(folder)
+    layout = LAYOUTS.get(config["model_type"])
+    if layout is None:  # a family from elsewhere, whose `build` compares names and shapes itself
+        return {name: widened(name, weight, origin[name]) for name, weight in weights.items()}
+    tied = layout.tied if config.get("tie_word_embeddings", True) else {}
     return fit(weights, origin, layout.shapes(config), base=layout.base, tied=tied)
 
 
 def _frontend(folder: Path, config: Mapping[str, Any], family: Family) -> Frontend:
     processor = load_processor(folder)
+    found = IDS.get(config["model_type"])
+    config = dict(config) if found is None else found(config, processor.tokenizer, folder).into(config)
     with _naming(folder):
-        _check_vocabulary(processor.tokenizer, config["vocab_size"], family.shape)
-    ids = (ctc_ids if family.shape == "ctc" else decoder_ids)(config, processor.tokenizer, folder)
-    shortest = receptive_field(family.convolutions(config))
-    return Frontend(family.shape, ids.into(config), processor, shortest)
+        return Frontend(family, config, processor, family.head(config, processor))
 
 
 def _notes(folder: Path) -> tuple[str, ...]:
@@ -139,9 +124,8 @@ def _notes(folder: Path) -> tuple[str, ...]:
     if not stray:
         return ()
     used = ", ".join(path.name for path in weight_files(folder))
-    return (
-        f"{folder} holds weights that are no part of the checkpoint and were not read: {', '.join(stray)} (read: {used})",
-    )
+    left = ", ".join(stray)
+    return (f"{folder} holds weights that are no part of the checkpoint and were not read: {left} (read: {used})",)
 
 
 @contextmanager
@@ -154,17 +138,6 @@ def _naming(folder: Path) -> Iterator[None]:
             raise
         what = f"{folder}: {error.what}"
         raise ModelError(what, expected=error.expected, fix=error.fix) from error
-
-
-def _check_vocabulary(tokenizer: Any, size: int, shape: str) -> None:
-    """A tokenizer of another model writes nonsense without failing, so its size is compared with the head's."""
-    special = set(tokenizer.all_special_ids)
-    largest = max((i for i in tokenizer.get_vocab().values() if i not in special), default=-1)
-    # A CTC head has an output for each character and a few special tokens; a seq2seq head may be padded.
-    if largest >= size or (shape == "ctc" and len(tokenizer) < size - len(special)):
-        what = f"the tokenizer has {len(tokenizer)} tokens up to id {largest}, the model's head has {size}"
-        raise ModelError(
-            what,
-            expected="the tokenizer the model was trained with",
-            fix="copy the tokenizer files of this very model",
-        )
+    except KeyError as error:
+        what = f"{folder / 'config.json'} has no {error.args[0]}"
+        raise ModelError(what, expected="the config.json that belongs to the weights", fix="copy it again") from error

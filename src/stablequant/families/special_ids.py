@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,3 +107,10 @@ def _within(value: int, role: str, config: Mapping[str, Any], folder: Path) -> i
             fix="copy the tokenizer files of this very model",
         )
     return value
+
+
+#: By ``model_type``; the head of a family without an entry here finds its own.
+IDS: Mapping[str, Callable[[Mapping[str, Any], Any, Path], SpecialIds]] = {
+    **dict.fromkeys(("wav2vec2", "hubert", "wavlm"), ctc_ids),
+    "moonshine": decoder_ids,
+}

@@ -66,7 +66,7 @@ def fit(
         what = f"the checkpoint lacks {len(missing)} of the weights its config.json calls for: {listed(missing, 40)}"
         raise ModelError(what, expected="a complete checkpoint", fix="download or save the model again")
     _check_shapes({own[key]: weights[own[key]] for key in needed}, {own[key]: needed[key] for key in needed}, origin)
-    floats = {key: _as_float32(own[key], weights[own[key]], origin[own[key]]) for key in needed}
+    floats = {key: widened(own[key], weights[own[key]], origin[own[key]]) for key in needed}
     for name, other in (tied or {}).items():
         if name in floats and floats[name].equal(floats[other]):
             del floats[name]
@@ -139,14 +139,20 @@ def _check_shapes(
         )
 
 
-def _as_float32(name: str, weight: Tensor, path: Path) -> Tensor:
-    widened = weight.float()
+def widened(name: str, weight: Tensor, path: Path) -> Tensor:
+    """The tensor called ``name`` in ``path`` as float32.
+
+    Raises:
+        ModelError: It is of another type than a float's, or holds NaN or infinite values.
+    """
+    _refuse_quantised({name: weight}, {name: path})
+    floats = weight.float()
     # A sum is finite unless a part of it is not, or it overflows: it is read faster than each value is looked at.
-    if not widened.sum().isfinite() and not widened.isfinite().all():
+    if not floats.sum().isfinite() and not floats.isfinite().all():
         what = f"{path} holds NaN or infinite values in {name}"
         raise ModelError(
             what,
             expected="finite weights",
             fix="use an earlier checkpoint of the training, or save it in float32: float16 may have overflowed",
         )
-    return widened
+    return floats
