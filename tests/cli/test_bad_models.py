@@ -8,7 +8,10 @@ import shutil
 import pytest
 from commands import MODEL, rows
 from run_folders import list_anew
+from safetensors.torch import load_file, save_file
 
+#: Stands for the manifest that a fixture writes.
+MANIFEST = object()
 CLASSES = "Expected one of MoonshineForConditionalGeneration, Wav2Vec2ForCTC, HubertForCTC, WavLMForCTC."
 
 
@@ -92,7 +95,68 @@ def test_a_missing_processor_file_is_told(cli, changed_model, gone):
     assert "Fix: copy them from the model's page." in message
 
 
-@pytest.mark.parametrize("name", ["nowhere", "/no/where", "no/where"])
+COMMANDS = (
+    ("inspect",),
+    ("transcribe", rows("test", 1)[0]["audio"]),
+    ("evaluate", "--data", MANIFEST),
+    ("quantize", "--data", MANIFEST, "--out", "out"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=[command[0] for command in COMMANDS])
+def test_weights_that_are_no_numbers_are_told_by_every_command(
+    cli, changed_model, manifest, tmp_path, monkeypatch, command
+):
+    folder = changed_model()
+    weights = {key: value.clone() for key, value in load_file(folder / "model.safetensors").items()}
+    name = "wavlm.encoder.layers.3.feed_forward.output_dense.weight"
+    weights[name][0, 0] = float("nan")
+    save_file(weights, folder / "model.safetensors")
+    monkeypatch.chdir(tmp_path)
+    arguments = [manifest if part is MANIFEST else part for part in command[1:]]
+    message = failure(cli(command[0], folder, *arguments))
+    assert f"{folder / 'model.safetensors'} holds NaN or infinite values in {name}. Expected finite weights." in message
+
+
+def test_an_adapter_is_to_be_merged_first(cli, changed_model):
+    folder = changed_model()
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    message = failure(cli("inspect", folder))
+    assert f"{folder / 'adapter_config.json'} is an adapter (LoRA) for the weights." in message
+    assert "Fix: merge it first with peft: model.merge_and_unload().save_pretrained(folder)." in message
+
+
+def test_weights_that_are_quantised_already_are_told(cli, changed_model):
+    message = failure(cli("inspect", changed_model(quantization_config={"quant_method": "bitsandbytes"})))
+    assert "has a quantization_config: these weights are quantised already. Expected float32, float16 or" in message
+
+
+def test_a_value_that_cannot_be_is_told_with_its_field(cli, changed_model):
+    folder = changed_model(num_hidden_layers=10**9)
+    message = failure(cli("inspect", folder))
+    assert (
+        f"{folder / 'config.json'} has the num_hidden_layers 1000000000. Expected a whole number from 1 to 1,024."
+        in message
+    )
+
+
+def test_two_ids_for_the_blank_are_told(cli, changed_model):
+    folder = changed_model(pad_token_id=5)
+    message = failure(cli("inspect", folder))
+    assert (
+        "config.json has the pad_token_id 5, the tokenizer's pad token <pad> has the id 0. Expected one id" in message
+    )
+    assert "Fix: if the tokenizer is this model's, set pad_token_id to 0 in config.json; else copy its own." in message
+
+
+def test_a_model_without_an_id_for_the_blank_transcribes(cli, changed_model):
+    audio = rows("test", 1)[0]["audio"]
+    ran = cli("transcribe", changed_model(pad_token_id=None), audio)
+    assert ran.code == 0, ran.err
+    assert ran.out == cli("transcribe", MODEL, audio).out
+
+
+@pytest.mark.parametrize("name", ["nowhere", "/no/where", "no/where", "my models/x", "models/typo", "~/no/where"])
 def test_a_model_that_is_nowhere_is_told(cli, name):
     message = failure(cli("inspect", name))
     assert f"error: {name} is no" in message

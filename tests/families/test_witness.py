@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stablequant.families.checkpoint import FAMILIES
+from stablequant.families.family import FAMILIES
 from stablequant.network.graph import Graph, Node
 
 #: PyTorch's own, about how it copies what it exports.

@@ -1,10 +1,13 @@
-"""Load a checkpoint: a local folder in Hugging Face form, or a hub id. Safetensors only, and no remote code."""
+"""Load a checkpoint: a local folder in Hugging Face form, or a hub id. Safetensors only, and no remote code.
+
+It is read as transformers reads it, or refused: every tensor is used once or named, and no field of a file is trusted
+before it is checked.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,24 +16,18 @@ from torch import Tensor
 
 from stablequant.errors import ModelError
 from stablequant.families import moonshine, wav2vec2  # noqa: F401 - they register themselves
+from stablequant.families.config_file import checked, read_config
 from stablequant.families.family import FAMILIES, Family
+from stablequant.families.folder import PROCESSOR_FILES, model_folder
 from stablequant.families.frontend import Frontend
 from stablequant.families.model import SpeechModel
+from stablequant.families.processor_files import load_processor
+from stablequant.families.special_ids import IDS
+from stablequant.families.weight_files import read_weights, refuse_adapter, stray_files, weight_files
+from stablequant.families.weight_names import fit, widened
+from stablequant.families.weight_shapes import LAYOUTS
 
-#: Small files that make a folder self-contained beside its weights.
-PROCESSOR_FILES = (
-    "config.json",
-    "generation_config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "LICENSE",
-)
+__all__ = ["PROCESSOR_FILES", "fingerprint", "load", "load_frontend", "processor_fingerprint", "read_config"]
 
 
 def load(model: str | Path) -> SpeechModel:
@@ -42,11 +39,11 @@ def load(model: str | Path) -> SpeechModel:
     Raises:
         ModelError: The folder, its class, its weights or its tokenizer are not what is needed; says which and the fix.
     """
-    folder = _folder(model)
-    config = read_config(folder)
-    family = _family(config, folder)
-    weights = _weights(folder)
+    folder = model_folder(model)
+    refuse_adapter(folder)
+    config, family = _config(folder)
     with _naming(folder):
+        weights = _weights(folder, config)
         graphs = family.build(config, weights)
     return SpeechModel(
         family=config["model_type"],
@@ -56,100 +53,14 @@ def load(model: str | Path) -> SpeechModel:
         fingerprint=fingerprint(folder),
         processor_fingerprint=processor_fingerprint(folder),
         float_bytes=sum(4 * w.numel() for w in weights.values()),
+        notes=_notes(folder),
     )
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The parsed config.json of ``folder``."""
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        what = f"{folder} has no config.json"
-        raise ModelError(what, expected="a folder in Hugging Face form") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        what = f"{path} is not valid JSON ({error})"
-        raise ModelError(what, fix="download the file again") from error
-    if not isinstance(config, dict) or "model_type" not in config:
-        what = f"{path} has no model_type"
-        raise ModelError(what, expected="the config.json of a transformers model")
-    return config
-
-
-@contextmanager
-def _naming(folder: Path) -> Iterator[None]:
-    """Name the checkpoint in errors of what knows its contents alone."""
-    try:
-        yield
-    except ModelError as error:
-        what = f"{folder}: {error.what}"
-        raise ModelError(what, expected=error.expected, fix=error.fix) from error
-    except KeyError as error:
-        what = f"{folder / 'config.json'} has no {error.args[0]}"
-        raise ModelError(what, expected="the config.json that belongs to the weights", fix="copy it again") from error
-
-
-def _family(config: dict[str, Any], folder: Path) -> Family:
-    names = config.get("architectures") or ["(none named)"]
-    if names[0] in FAMILIES:
-        return FAMILIES[names[0]]
-    fix = "use a checkpoint fine-tuned for speech recognition"
-    if config["model_type"] in ("wav2vec2", "hubert", "wavlm"):
-        fix = f"{names[0]} has no CTC head: {fix}, with a class that ends in ForCTC"
-    what = f"{folder / 'config.json'} names the class {names[0]}"
-    raise ModelError(what, expected=f"one of {', '.join(FAMILIES)}", fix=fix)
-
-
-def _folder(model: str | Path) -> Path:
-    folder = Path(model)
-    if folder.is_dir():
-        return folder
-    if folder.exists() or folder.is_absolute() or str(model).startswith(".") or str(model).count("/") != 1:
-        what = f"{model} is not a folder"
-        raise ModelError(what, expected="a model folder or a hub id such as facebook/hubert-large-ls960-ft")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(
-            snapshot_download(
-                str(model), allow_patterns=["*.safetensors", "*.safetensors.index.json", *PROCESSOR_FILES]
-            )
-        )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        what = f"{model} is no folder here and could not be fetched from the hub ({error})"
-        raise ModelError(
-            what,
-            expected="a model folder or a hub id",
-            fix="check the spelling and the network, or download the model and give its folder",
-        ) from error
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The checkpoint's safetensors files, sorted by name."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        others = [p.name for p in (*folder.glob("*.bin"), *folder.glob("*.pt"))]
-        raise ModelError(
-            f"{folder} has no *.safetensors" + (f", only {', '.join(others)}" if others else ""),
-            expected="weights as safetensors (pickled weights are never opened: they can run code)",
-            fix="convert them with transformers: model.save_pretrained(folder)",
-        )
-    return files
-
-
-def _weights(folder: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    weights: dict[str, Tensor] = {}
-    for path in weight_files(folder):
-        try:
-            weights.update({key: value.float() for key, value in load_file(path).items()})
-        except (SafetensorError, OSError) as error:
-            what = f"{path} cannot be read ({error})"
-            raise ModelError(what, fix="download the file again") from error
-    return weights
+def load_frontend(folder: Path) -> Frontend:
+    """Processor and configuration of an exported or a float model, without its weights."""
+    config, family = _config(folder)
+    return _frontend(folder, config, family)
 
 
 def fingerprint(folder: Path) -> str:
@@ -172,32 +83,61 @@ def processor_fingerprint(folder: Path) -> str:
     return hashed.hexdigest()
 
 
-def load_processor(folder: Path) -> Any:
-    """Feature extractor and tokenizer."""
-    from transformers import AutoProcessor
-
-    try:
-        processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        what = f"the processor in {folder} cannot be loaded ({error})"
-        raise ModelError(
-            what,
-            expected="preprocessor_config.json and tokenizer files beside config.json",
-            fix="copy them from the model's page",
-        ) from error
-    if not hasattr(processor, "tokenizer") or not hasattr(processor, "feature_extractor"):
-        what = f"{folder} has no tokenizer beside its feature extractor"
-        raise ModelError(what, fix="copy the tokenizer files")
-    return processor
-
-
-def load_frontend(folder: Path) -> Frontend:
-    """Processor and configuration of an exported or a float model, without its weights."""
+def _config(folder: Path) -> tuple[dict[str, Any], Family]:
+    """The checked configuration, and the family of the class that it names."""
     config = read_config(folder)
-    return _frontend(folder, config, _family(config, folder))
+    family = _family(config, folder)
+    return checked(config, folder / "config.json"), family
 
 
-def _frontend(folder: Path, config: dict[str, Any], family: Family) -> Frontend:
+def _family(config: Mapping[str, Any], folder: Path) -> Family:
+    names = config.get("architectures") or ["(none named)"]
+    if names[0] in FAMILIES:
+        return FAMILIES[names[0]]
+    name = names[0] if len(names[0]) <= 100 else names[0][:97] + "..."
+    fix = "use a checkpoint fine-tuned for speech recognition"
+    if config["model_type"] in ("wav2vec2", "hubert", "wavlm"):
+        fix = f"{name} has no CTC head: {fix}, with a class that ends in ForCTC"
+    what = f"{folder / 'config.json'} names the class {name}"
+    raise ModelError(what, expected=f"one of {', '.join(FAMILIES)}", fix=fix)
+
+
+def _weights(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
+    weights, origin = read_weights(folder)
+    layout = LAYOUTS.get(config["model_type"])
+    if layout is None:  # a family from elsewhere, whose `build` compares names and shapes itself
+        return {name: widened(name, weight, origin[name]) for name, weight in weights.items()}
+    tied = layout.tied if config.get("tie_word_embeddings", True) else {}
+    return fit(weights, origin, layout.shapes(config), base=layout.base, tied=tied)
+
+
+def _frontend(folder: Path, config: Mapping[str, Any], family: Family) -> Frontend:
     processor = load_processor(folder)
+    found = IDS.get(config["model_type"])
+    config = dict(config) if found is None else found(config, processor.tokenizer, folder).into(config)
     with _naming(folder):
         return Frontend(family, config, processor, family.head(config, processor))
+
+
+def _notes(folder: Path) -> tuple[str, ...]:
+    stray = stray_files(folder)
+    if not stray:
+        return ()
+    used = ", ".join(path.name for path in weight_files(folder))
+    left = ", ".join(stray)
+    return (f"{folder} holds weights that are no part of the checkpoint and were not read: {left} (read: {used})",)
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Name the checkpoint in errors of what knows its contents alone."""
+    try:
+        yield
+    except ModelError as error:
+        if str(folder) in error.what:
+            raise
+        what = f"{folder}: {error.what}"
+        raise ModelError(what, expected=error.expected, fix=error.fix) from error
+    except KeyError as error:
+        what = f"{folder / 'config.json'} has no {error.args[0]}"
+        raise ModelError(what, expected="the config.json that belongs to the weights", fix="copy it again") from error

@@ -38,6 +38,7 @@ class SpeechModel:
         fingerprint: SHA-256 over its weight files and config.json.
         processor_fingerprint: SHA-256 over its processor, tokenizer and generation files.
         float_bytes: What its parameters take in float32.
+        notes: What was found beside the checkpoint and left out, in sentences for the user.
     """
 
     family: str
@@ -47,6 +48,7 @@ class SpeechModel:
     fingerprint: str
     processor_fingerprint: str
     float_bytes: int
+    notes: tuple[str, ...] = ()
 
     def graph(self, name: str) -> Graph:
         """The graph called ``name``."""

@@ -124,6 +124,10 @@ def _decoder(config: Mapping[str, Any], weights: dict[str, Tensor]) -> Graph:
     bias = bool(config.get("attention_bias", False))
     layers = range(config["decoder_num_hidden_layers"])
     embedding = {"weight": "model.decoder.embed_tokens.weight"}
+    # A head of its own is there only where the two are not tied.
+    own_head = "proj_out.weight" in weights
+    head = {"weight": "proj_out.weight"} if own_head else embedding
+    shares = "" if own_head else "proj_out"
 
     ids = g.input("input_ids", "int64", ("batch", "tokens"))
     frames = g.input("encoder_lengths", "int64", ("batch",))
@@ -132,7 +136,7 @@ def _decoder(config: Mapping[str, Any], weights: dict[str, Tensor]) -> Graph:
     shape = ("batch", heads, "past", head_size)
     past = [[g.input(f"past_{r}_{i}", "float32", shape) for r in ("key", "value")] for i in layers]
 
-    x = g.add("embedding", ids, name="model.decoder.embed_tokens", weights=embedding, shares="proj_out")
+    x = g.add("embedding", ids, name="model.decoder.embed_tokens", weights=embedding, shares=shares)
     cos, sin = g.add_many("rotary_tables", x, past[0][0], count=2, weights={"frequencies": "rotary.frequencies"})
     for i in layers:
         layer = f"model.decoder.layers.{i}"
@@ -154,7 +158,7 @@ def _decoder(config: Mapping[str, Any], weights: dict[str, Tensor]) -> Graph:
         h = g.add("mul", g.add("activation", gate, function=config["decoder_hidden_act"]), value)
         x = g.add("add", x, g.linear(h, f"{layer}.mlp.fc2"))
     x = g.layer_norm(x, "model.decoder.norm", bias=False)
-    g.output(g.add("linear", x, name="proj_out", weights=embedding), "logits", ("batch", "tokens", "vocabulary"))
+    g.output(g.add("linear", x, name="proj_out", weights=head), "logits", ("batch", "tokens", "vocabulary"))
     return g
 
 

@@ -1,0 +1,173 @@
+"""What each field of a family's config.json may be: its kind, its limits, and its value where the file says nothing.
+
+The defaults are those of transformers' configuration classes. The limits are far above any real model and low enough
+that no value in a file can make the program build or allocate without end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from stablequant.network.kernels import ACTIVATIONS
+
+#: Default of a field that config.json must have.
+REQUIRED: Final = object()
+
+#: Most channels of a layer, samples of a kernel, or steps of a stride.
+MOST_CHANNELS = 65_536
+MOST_LAYERS = 1_024
+MOST_TOKENS = 10_000_000
+#: Most convolutions on the waveform.
+MOST_CONVOLUTIONS = 64
+
+
+@dataclass(frozen=True)
+class Count:
+    """A whole number from 1 to ``most``."""
+
+    most: int
+    default: Any = REQUIRED
+    optional: bool = False
+
+    def accepts(self, value: object) -> bool:
+        """Whether ``value`` can be used. ``true`` is no number, though Python counts it as one."""
+        return type(value) is int and 1 <= value <= self.most
+
+    @property
+    def expected(self) -> str:
+        """What would be accepted, in words."""
+        return f"a whole number from 1 to {self.most:,}" + (", or null" if self.optional else "")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """A list of whole numbers from 1 to ``most``, neither empty nor endless."""
+
+    most: int
+    default: Any = REQUIRED
+    optional: bool = False
+
+    def accepts(self, value: object) -> bool:
+        """Whether ``value`` can be used."""
+        if not isinstance(value, list | tuple) or not 1 <= len(value) <= MOST_CONVOLUTIONS:
+            return False
+        return all(Count(self.most).accepts(item) for item in value)
+
+    @property
+    def expected(self) -> str:
+        """What would be accepted, in words."""
+        return f"a list of 1 to {MOST_CONVOLUTIONS} whole numbers from 1 to {self.most:,}"
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number above 0 and at most ``most``."""
+
+    most: float
+    default: Any = REQUIRED
+    optional: bool = False
+
+    def accepts(self, value: object) -> bool:
+        """Whether ``value`` can be used."""
+        if type(value) is int:
+            return 0 < value <= self.most
+        return isinstance(value, float) and math.isfinite(value) and 0 < value <= self.most
+
+    @property
+    def expected(self) -> str:
+        """What would be accepted, in words."""
+        return f"a number above 0 and at most {self.most:,}"
+
+
+@dataclass(frozen=True)
+class Flag:
+    """``true`` or ``false``."""
+
+    default: Any = REQUIRED
+    optional: bool = False
+
+    def accepts(self, value: object) -> bool:
+        """Whether ``value`` can be used."""
+        return isinstance(value, bool)
+
+    @property
+    def expected(self) -> str:
+        """What would be accepted, in words."""
+        return "true or false"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few strings."""
+
+    among: Collection[str]
+    default: Any = REQUIRED
+    optional: bool = False
+
+    def accepts(self, value: object) -> bool:
+        """Whether ``value`` can be used."""
+        return isinstance(value, str) and value in self.among
+
+    @property
+    def expected(self) -> str:
+        """What would be accepted, in words."""
+        return f"one of {', '.join(self.among)}"
+
+
+Field = Count | Counts | Number | Flag | Choice
+
+_WAV2VEC2: Mapping[str, Field] = {
+    "vocab_size": Count(MOST_TOKENS),
+    "hidden_size": Count(MOST_CHANNELS, 768),
+    "num_hidden_layers": Count(MOST_LAYERS, 12),
+    "num_attention_heads": Count(MOST_CHANNELS, 12),
+    "intermediate_size": Count(MOST_CHANNELS, 3072),
+    "hidden_act": Choice(ACTIVATIONS, "gelu"),
+    "layer_norm_eps": Number(1.0, 1e-5),
+    "feat_extract_norm": Choice(("group", "layer"), "group"),
+    "feat_extract_activation": Choice(ACTIVATIONS, "gelu"),
+    "conv_dim": Counts(MOST_CHANNELS, (512,) * 7),
+    "conv_stride": Counts(MOST_CHANNELS, (5, 2, 2, 2, 2, 2, 2)),
+    "conv_kernel": Counts(MOST_CHANNELS, (10, 3, 3, 3, 3, 2, 2)),
+    "conv_bias": Flag(False),
+    "num_conv_pos_embeddings": Count(MOST_CHANNELS, 128),
+    "num_conv_pos_embedding_groups": Count(MOST_CHANNELS, 16),
+    "do_stable_layer_norm": Flag(False),
+}
+
+#: Fields of config.json by ``model_type``; a family without a table here checks its own.
+FIELDS: Mapping[str, Mapping[str, Field]] = {
+    "wav2vec2": _WAV2VEC2,
+    "hubert": {**_WAV2VEC2, "feat_proj_layer_norm": Flag(True)},
+    "wavlm": {
+        **_WAV2VEC2,
+        "num_buckets": Count(MOST_CHANNELS, 320),
+        "max_bucket_distance": Count(MOST_CHANNELS, 800),
+    },
+    "moonshine": {
+        "vocab_size": Count(MOST_TOKENS),
+        "hidden_size": Count(MOST_CHANNELS, 288),
+        "intermediate_size": Count(MOST_CHANNELS, 1152),
+        "encoder_num_hidden_layers": Count(MOST_LAYERS, 6),
+        "decoder_num_hidden_layers": Count(MOST_LAYERS, 6),
+        "encoder_num_attention_heads": Count(MOST_CHANNELS, 8),
+        "decoder_num_attention_heads": Count(MOST_CHANNELS, 8),
+        "encoder_num_key_value_heads": Count(MOST_CHANNELS, None, optional=True),
+        "decoder_num_key_value_heads": Count(MOST_CHANNELS, None, optional=True),
+        "head_dim": Count(MOST_CHANNELS, None, optional=True),
+        "encoder_hidden_act": Choice(ACTIVATIONS, "gelu"),
+        "decoder_hidden_act": Choice(ACTIVATIONS, "silu"),
+        "attention_bias": Flag(False),
+        "tie_word_embeddings": Flag(True),
+    },
+}
+
+#: The same for the rotary embedding's own table.
+ROPE_FIELDS: Mapping[str, Field] = {
+    "rope_type": Choice(("default",), "default"),
+    "rope_theta": Number(1e12, 10_000.0),
+    "partial_rotary_factor": Number(1.0, 0.9),
+}

@@ -1,0 +1,121 @@
+"""The parameters that a configuration calls for, by name and shape, as transformers' own module has them.
+
+A checkpoint is compared with this before a graph is built: what is missing, left over or of another shape has a name then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Shapes = dict[str, tuple[int, ...]]
+
+#: What a weight-normed convolution's magnitude and direction are called today; older files say weight_g and weight_v.
+MAGNITUDE, DIRECTION = "parametrizations.weight.original0", "parametrizations.weight.original1"
+
+
+def wav2vec2_shapes(config: Mapping[str, Any]) -> Shapes:
+    """Of ``Wav2Vec2ForCTC``, ``HubertForCTC`` or ``WavLMForCTC``; ``config`` as `config_file.checked` returns it."""
+    kind, hidden, heads = config["model_type"], config["hidden_size"], config["num_attention_heads"]
+    shapes: Shapes = {}
+    channels = 1
+    for i, (out, kernel) in enumerate(zip(config["conv_dim"], config["conv_kernel"], strict=True)):
+        layer = f"{kind}.feature_extractor.conv_layers.{i}"
+        shapes[f"{layer}.conv.weight"] = (out, channels, kernel)
+        if config["conv_bias"]:
+            shapes[f"{layer}.conv.bias"] = (out,)
+        if config["feat_extract_norm"] == "layer" or i == 0:
+            shapes |= _norm(f"{layer}.layer_norm", out)
+        channels = out
+    if config.get("feat_proj_layer_norm", True):
+        shapes |= _norm(f"{kind}.feature_projection.layer_norm", channels)
+    shapes |= _linear(f"{kind}.feature_projection.projection", channels, hidden)
+    conv, kernel = f"{kind}.encoder.pos_conv_embed.conv", config["num_conv_pos_embeddings"]
+    shapes[f"{conv}.{MAGNITUDE}"] = (1, 1, kernel)
+    shapes[f"{conv}.{DIRECTION}"] = (hidden, hidden // config["num_conv_pos_embedding_groups"], kernel)
+    shapes[f"{conv}.bias"] = (hidden,)
+    shapes |= _norm(f"{kind}.encoder.layer_norm", hidden)
+    for i in range(config["num_hidden_layers"]):
+        layer = f"{kind}.encoder.layers.{i}"
+        for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            shapes |= _linear(f"{layer}.attention.{part}", hidden, hidden)
+        if kind == "wavlm":
+            shapes[f"{layer}.attention.gru_rel_pos_const"] = (1, heads, 1, 1)
+            shapes |= _linear(f"{layer}.attention.gru_rel_pos_linear", hidden // heads, 8)
+            if i == 0:
+                shapes[f"{layer}.attention.rel_attn_embed.weight"] = (config["num_buckets"], heads)
+        shapes |= _norm(f"{layer}.layer_norm", hidden)
+        shapes |= _linear(f"{layer}.feed_forward.intermediate_dense", hidden, config["intermediate_size"])
+        shapes |= _linear(f"{layer}.feed_forward.output_dense", config["intermediate_size"], hidden)
+        shapes |= _norm(f"{layer}.final_layer_norm", hidden)
+    return shapes | _linear("lm_head", hidden, config["vocab_size"])
+
+
+def moonshine_shapes(config: Mapping[str, Any]) -> Shapes:
+    """Of ``MoonshineForConditionalGeneration``; ``config`` as `config_file.checked` returns it."""
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    head_size = config["head_dim"] or hidden // config["decoder_num_attention_heads"]
+    shapes: Shapes = {
+        "model.encoder.conv1.weight": (hidden, 1, 127),
+        "model.encoder.conv2.weight": (2 * hidden, hidden, 7),
+        "model.encoder.conv2.bias": (2 * hidden,),
+        "model.encoder.conv3.weight": (hidden, 2 * hidden, 3),
+        "model.encoder.conv3.bias": (hidden,),
+        "model.encoder.layer_norm.weight": (hidden,),
+        "model.decoder.norm.weight": (hidden,),
+        "model.decoder.embed_tokens.weight": (config["vocab_size"], hidden),
+        "proj_out.weight": (config["vocab_size"], hidden),
+        **_norm("model.encoder.groupnorm", hidden),
+    }
+
+    def attention(name: str, half: str) -> Shapes:
+        width, bias = config[f"{half}_num_attention_heads"] * head_size, config["attention_bias"]
+        parts = [_linear(f"{name}.{part}_proj", hidden, width, bias=bias) for part in "qkv"]
+        return {**parts[0], **parts[1], **parts[2], **_linear(f"{name}.o_proj", width, hidden, bias=False)}
+
+    for half, widening, norms in (
+        ("encoder", 1, ("input_layernorm", "post_attention_layernorm")),
+        ("decoder", 2, ("input_layernorm", "post_attention_layernorm", "final_layernorm")),
+    ):
+        for i in range(config[f"{half}_num_hidden_layers"]):
+            layer = f"model.{half}.layers.{i}"
+            shapes |= attention(f"{layer}.self_attn", half)
+            if half == "decoder":
+                shapes |= attention(f"{layer}.encoder_attn", half)
+            shapes |= {f"{layer}.{norm}.weight": (hidden,) for norm in norms}
+            # The decoder's first projection makes the value and its gate at once.
+            shapes |= _linear(f"{layer}.mlp.fc1", hidden, widening * inner)
+            shapes |= _linear(f"{layer}.mlp.fc2", inner, hidden)
+    return shapes
+
+
+def _linear(name: str, inputs: int, outputs: int, *, bias: bool = True) -> Shapes:
+    weight: Shapes = {f"{name}.weight": (outputs, inputs)}
+    return {**weight, f"{name}.bias": (outputs,)} if bias else weight
+
+
+def _norm(name: str, channels: int) -> Shapes:
+    return {f"{name}.weight": (channels,), f"{name}.bias": (channels,)}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The parameters of a kind of model.
+
+    Attributes:
+        shapes: From a checked configuration to name and shape of each.
+        base: Prefix of the body's parameters, which files may lack or have in excess (``base_model_prefix``).
+        tied: Parameter -> the one that it is the same as, where config.json sets ``tie_word_embeddings``.
+    """
+
+    shapes: Callable[[Mapping[str, Any]], Shapes]
+    base: str
+    tied: Mapping[str, str] = field(default_factory=dict)
+
+
+#: By ``model_type``.
+LAYOUTS: Mapping[str, Layout] = {
+    **{kind: Layout(wav2vec2_shapes, kind) for kind in ("wav2vec2", "hubert", "wavlm")},
+    "moonshine": Layout(moonshine_shapes, "model", {"proj_out.weight": "model.decoder.embed_tokens.weight"}),
+}
