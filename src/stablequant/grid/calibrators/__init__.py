@@ -1,4 +1,4 @@
-"""Calibration: from a histogram of activations, or from weights, to a grid. Pure functions, one a file.
+"""Calibration: from a histogram of activations to a grid. Pure functions, one a file.
 
 A calibrator takes a histogram, ``bits``, ``symmetric`` and options of its own, and returns a `Range`. To add
 one, write its file and name it in `CALIBRATORS`.
@@ -16,8 +16,6 @@ from stablequant.grid.calibrators.entropy import entropy_range
 from stablequant.grid.calibrators.max import max_range
 from stablequant.grid.calibrators.mse import mse_range
 from stablequant.grid.calibrators.percentile import percentile_range
-from stablequant.grid.error import quantization_error
-from stablequant.grid.weights import fake_quantize_weight, quantize_weight, weight_scales
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,14 +31,7 @@ CALIBRATORS: Mapping[str, Callable[..., Range]] = {
     "clipped_mse": clipped_mse_range,
 }
 
-__all__ = [
-    "CALIBRATORS",
-    "calibrate",
-    "fake_quantize_weight",
-    "quantization_error",
-    "quantize_weight",
-    "weight_scales",
-]
+__all__ = ["CALIBRATORS", "calibrate"]
 
 
 def calibrate(name: str, histogram: Histogram, bits: int = 8, symmetric: bool = True, **options: Any) -> QuantParams:
