@@ -1,19 +1,17 @@
 """What a quantisation will take, found out by doing a small one: the whole job on the longest batch of each split.
 
-It runs in a process of its own, whose peak memory is that of the real run: no batch needs more than the longest, and
-model, export and check are the real ones. Stage 1 is left out; its trials are the same operations as those of stage 2.
+It runs in a process of its own, which loads model and speech as the real run does and whose peak memory is the same: no
+batch needs more than the longest, and model, export and check are the real ones. Stage 1 is left out; its trials are
+the same operations as those of stage 2.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import resource
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,8 @@ from stablequant.errors import ResourceError
 from stablequant.families.checkpoint import load
 from stablequant.families.model import SpeechModel
 from stablequant.jobs.quantize import RIVALS, Clock, Names, read_speech, require_kernels, run
+from stablequant.measure.memory import peak
+from stablequant.processes import Process
 from stablequant.quantize.simulate import Simulator
 from stablequant.search.journal import Journal
 from stablequant.search.pools import LocalPool
@@ -29,6 +29,9 @@ from stablequant.search.remaining_work import shares
 from stablequant.search.stage1 import Sensitivity
 from stablequant.search.trials import Candidate, Progress, Trials
 from stablequant.settings import Settings
+
+#: Of the progress.
+TITLE = "dry run on the longest batches"
 
 #: A run of hours leaves its heap less tidy than one of seconds.
 UNTIDY = 1.1
@@ -71,14 +74,38 @@ def estimate(
 
     Raises:
         ResourceError: The small job failed, as the whole one would: memory ran out.
-        StablequantError: As of `pipeline.quantize`.
+        StablequantError: As of `jobs.quantize.quantize`.
     """
     require_kernels(settings)
-    model = load(model_name)
+    progress(TITLE, 0, 1)
+    # The folder is made here and removed on either side: each may be killed.
+    with tempfile.TemporaryDirectory(prefix="stablequant-", ignore_cleanup_errors=True) as folder, Process() as process:
+        process.start(_in_the_process, model_name, tuple(data), settings, workers, folder)
+        kind, content = process.receive()
+    if kind == "died":
+        what = f"the dry run died ({content})"
+        raise ResourceError(what, fix="it may have run out of memory: use smaller batches")
+    if kind == "error":
+        raise content
+    progress(TITLE, 1, 1)
+    found: Estimate = content
+    return found
+
+
+def _in_the_process(
+    model_name: str, data: Sequence[str], settings: Settings, workers: int, folder: str
+) -> Iterator[Estimate]:
+    try:
+        found = _scaled(load(model_name), data, settings, workers, Path(folder))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    yield found
+
+
+def _scaled(model: SpeechModel, data: Sequence[str], settings: Settings, workers: int, folder: Path) -> Estimate:
+    """What was measured on the longest batches, taken to the whole."""
     speech = read_speech(model.frontend, data, settings)
-    progress("dry run on the longest batches", 0, 1)
-    found = _in_a_process(model, speech, settings)
-    progress("dry run on the longest batches", 1, 1)
+    found = _measure(model, {name: _longest(s) for name, s in speech.items()}, settings, folder)
 
     ops = model.ops(matmuls=settings.attention_matmuls)
     values = len(settings.candidates())
@@ -115,51 +142,16 @@ def _longest(speech: Speech) -> Speech:
     )
 
 
-def _in_a_process(model: SpeechModel, speech: Mapping[str, Speech], settings: Settings) -> dict[str, Any]:
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe()
-    folder = Path(tempfile.mkdtemp(prefix="stablequant-"))
-    process = context.Process(target=_small, args=(model, speech, settings, folder, theirs), daemon=True)
-    try:
-        process.start()
-        theirs.close()
-        kind, content = ours.recv()
-    except EOFError as error:
-        process.join()
-        what = f"the dry run died (exit code {process.exitcode})"
-        raise ResourceError(what, fix="it may have run out of memory: use smaller batches") from error
-    finally:
-        process.join()
-        shutil.rmtree(folder, ignore_errors=True)
-    if kind == "error":
-        raise content
-    found: dict[str, Any] = content
-    # Of a child that has been waited for; it is the only one so far that ran a model.
-    found["peak_bytes"] = max(found["peak_bytes"], resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
-    return found
-
-
-def _small(
-    model: SpeechModel, speech: Mapping[str, Speech], settings: Settings, folder: Path, pipe: Connection
-) -> None:
-    """In the child: the job on the longest batches, and what it took."""
-    try:
-        pipe.send(("found", _measure(model, {n: _longest(s) for n, s in speech.items()}, settings, folder)))
-    except Exception as error:
-        pipe.send(("error", error))
-
-
 def _measure(model: SpeechModel, speech: Mapping[str, Speech], settings: Settings, folder: Path) -> dict[str, Any]:
     # One p, every layer flagged: the most work and memory that a trial can take.
     one = settings.model_copy(update={"p_max": 0.0, "search": "exact", "max_drop": None, "tolerance": 100.0})
     flagged = [Sensitivity(op.name, 0.0, 0.0, True) for op in model.ops(matmuls=settings.attention_matmuls)]
-    idle = _resident()
     share = shares(model, speech["dev"], settings)
     with Journal(None) as journal:
         trials = Trials(Simulator.under(model, settings), speech["dev"], settings, journal)
         trials.run([Candidate("float", {})], "float")
         float_seconds = trials.cost.seconds
-    trial_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    trial_peak = peak()
     clock = Clock()
     evidence = run(
         model, speech, folder, one, Names("", "", ""), clock, flagged, LocalPool(), wait=False, progress=_silent
@@ -174,17 +166,11 @@ def _measure(model: SpeechModel, speech: Mapping[str, Speech], settings: Setting
         "verify_seconds": seconds["verify"],
         "observe_seconds": seconds["observe"],
         "fixed_seconds": seconds["export"] + seconds["speed"],
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "worker_bytes": max(0, trial_peak - idle),
+        "peak_bytes": peak(),
+        "worker_bytes": trial_peak,
         "file_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) - journal_bytes,
         "row_bytes": len(json.dumps([t.tokens for t in evidence.search.reference.transcripts])) * 1.5,
     }
-
-
-def _resident() -> int:
-    """Bytes of this process in memory now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
 
 
 def _silent(title: str, done: int, total: int) -> None:

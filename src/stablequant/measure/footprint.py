@@ -19,6 +19,7 @@ import numpy as np
 from stablequant.errors import ResourceError
 from stablequant.families.frontend import TOKENS_A_SECOND, Frontend
 from stablequant.heads.greedy import greedy
+from stablequant.measure.memory import peak
 from stablequant.runtime.registry import RUNTIMES
 
 
@@ -68,7 +69,7 @@ def measure(
 def _measure_here(task: Mapping[str, Any]) -> Footprint:
     backend_of = RUNTIMES[task["runtime"]]
     backend_of({}, threads=task["threads"])  # brings the library in
-    idle = _peak()
+    idle = peak()
     began = time.perf_counter()
     backend = backend_of({name: Path(path) for name, path in task["files"].items()}, threads=task["threads"])
     loaded = time.perf_counter() - began
@@ -79,19 +80,7 @@ def _measure_here(task: Mapping[str, Any]) -> Footprint:
     else:
         settings = Frontend(task["shape"], task["config"], None).greedy
         greedy(backend, backend.run("encoder", feeds), [task["limit"]], settings)
-    return Footprint(loaded, idle, _peak())
-
-
-def _peak() -> int:
-    """The most memory that this process has had resident, in bytes."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    import resource
-
-    # Elsewhere than on Linux this is in bytes; there it would include the process that started this one.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return Footprint(loaded, idle, peak())
 
 
 if __name__ == "__main__":
