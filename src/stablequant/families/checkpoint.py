@@ -44,6 +44,22 @@ FAMILIES: dict[str, Family] = {
     "WavLMForCTC": CTC,
 }
 
+
+@dataclass(frozen=True)
+class Processor:
+    """What is used of the processor that transformers loads, whose own class brings all of transformers' modelling code.
+
+    Without that, a worker process that is handed a model starts in a third of the time.
+
+    Attributes:
+        feature_extractor: From waveforms to model inputs.
+        tokenizer: From token ids to text.
+    """
+
+    feature_extractor: Any
+    tokenizer: Any
+
+
 #: Small files that make a folder self-contained beside its weights.
 PROCESSOR_FILES = (
     "config.json",
@@ -188,7 +204,7 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def load_processor(folder: Path, config: dict[str, Any], shape: str) -> Any:
+def load_processor(folder: Path, config: dict[str, Any], shape: str) -> Processor:
     """Feature extractor and tokenizer, checked against the model's vocabulary."""
     from transformers import AutoProcessor
 
@@ -206,7 +222,7 @@ def load_processor(folder: Path, config: dict[str, Any], shape: str) -> Any:
         raise ModelError(what, fix="copy the tokenizer files")
     with _naming(folder):
         _check_vocabulary(processor.tokenizer, int(config["vocab_size"]), shape)
-    return processor
+    return Processor(processor.feature_extractor, processor.tokenizer)
 
 
 def _check_vocabulary(tokenizer: Any, size: int, shape: str) -> None:

@@ -94,7 +94,7 @@ def quantize(
     *,
     command: str = "",
     sensitivities: Sequence[Sensitivity] | None = None,
-    pool: Pool = LocalPool(),  # noqa: B008 - frozen
+    pool: Pool = LocalPool(),  # noqa: B008 - of one process, it holds nothing
     wait: bool = False,
     progress: Progress = lambda title, done, total: None,
 ) -> Evidence:
@@ -180,6 +180,7 @@ def run(
 
         with clock.stage("test"):
             outcomes = _test(trials("test"), histograms, found, settings)
+            pool.close()  # the memory of the workers is for what follows
     with clock.stage("export"):
         aside = out / "unverified"
         files = package.write_graphs(model, plan, aside)
