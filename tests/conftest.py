@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from support import small_manifest
 
-from stablequant.jobs.quantize import Evidence, quantize
+from stablequant.jobs.evidence import Evidence
+from stablequant.jobs.quantize import quantize
 from stablequant.settings import Settings
 
 ROOT = Path(__file__).parent.parent

@@ -19,16 +19,19 @@ from stablequant.data.speech import Speech
 from stablequant.errors import ResourceError
 from stablequant.families.checkpoint import load
 from stablequant.families.model import SpeechModel
-from stablequant.jobs.quantize import RIVALS, Clock, Names, read_speech, require_kernels, run
+from stablequant.jobs.evidence import BASELINES, Job
+from stablequant.jobs.open import simulator
+from stablequant.jobs.quantize import require_kernels, run
+from stablequant.jobs.speech import read_splits
 from stablequant.measure.memory import peak
 from stablequant.processes import Process
-from stablequant.quantize.simulate import Simulator
-from stablequant.search.journal import Journal
-from stablequant.search.pools import LocalPool
-from stablequant.search.remaining_work import shares
+from stablequant.progress import Progress, silent
+from stablequant.search.objective import TaskError
+from stablequant.search.remaining_work import remaining_work
 from stablequant.search.stage1 import Sensitivity
-from stablequant.search.trials import Candidate, Progress, Trials
+from stablequant.search.trials import Candidate, Trials
 from stablequant.settings import Settings
+from stablequant.tasks.task import task_of
 
 #: Of the progress.
 TITLE = "dry run on the longest batches"
@@ -63,12 +66,12 @@ class Estimate:
 
 
 def estimate(
-    model_name: str,
-    data: Sequence[str],
+    model: str,
+    sources: Sequence[str],
     settings: Settings,
     *,
     workers: int = 1,
-    progress: Progress = lambda title, done, total: None,
+    progress: Progress = silent,
 ) -> Estimate:
     """Try the job on the longest batches and scale up.
 
@@ -80,7 +83,7 @@ def estimate(
     progress(TITLE, 0, 1)
     # The folder is made here and removed on either side: each may be killed.
     with tempfile.TemporaryDirectory(prefix="stablequant-", ignore_cleanup_errors=True) as folder, Process() as process:
-        process.start(_in_the_process, model_name, tuple(data), settings, workers, folder)
+        process.start(_in_the_process, model, tuple(sources), settings, workers, folder)
         kind, content = process.receive()
     if kind == "died":
         what = f"the dry run died ({content})"
@@ -93,32 +96,33 @@ def estimate(
 
 
 def _in_the_process(
-    model_name: str, data: Sequence[str], settings: Settings, workers: int, folder: str
+    model: str, sources: Sequence[str], settings: Settings, workers: int, folder: str
 ) -> Iterator[Estimate]:
     try:
-        found = _scaled(load(model_name), data, settings, workers, Path(folder))
+        found = _scaled(model, sources, settings, workers, Path(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     yield found
 
 
-def _scaled(model: SpeechModel, data: Sequence[str], settings: Settings, workers: int, folder: Path) -> Estimate:
+def _scaled(model: str, sources: Sequence[str], settings: Settings, workers: int, folder: Path) -> Estimate:
     """What was measured on the longest batches, taken to the whole."""
-    speech = read_speech(model.frontend, data, settings)
-    found = _measure(model, {name: _longest(s) for name, s in speech.items()}, settings, folder)
+    task, loaded = task_of(settings.data), load(model)
+    speech = read_splits(loaded.frontend, task, sources, settings)
+    found = _measure(loaded, {name: _longest(s) for name, s in speech.items()}, settings, folder)
 
-    ops = model.ops(matmuls=settings.attention_matmuls)
-    values = len(settings.candidates())
-    dev, shard = speech["dev"], _longest(speech["dev"])
-    scale = dev.seconds / shard.seconds
+    ops = loaded.ops(matmuls=settings.activations.attention_matmuls)
+    values = len(settings.search.candidates())
+    dev, batch = speech["dev"], _longest(speech["dev"])
+    scale = dev.seconds / batch.seconds
     # Float; what all trials share, up to the last layer; each layer and what follows it.
-    stage_1 = 2 - min(found["shares"].values()) + sum(found["shares"].values())
+    stage_1 = 2 - min(found["work"].values()) + sum(found["work"].values())
     trial, reference = found["trial_seconds"] * scale, found["float_seconds"] * scale
     in_test = speech["test"].seconds / _longest(speech["test"]).seconds
     in_calibration = speech["calibration"].seconds / _longest(speech["calibration"]).seconds
     trials = reference + (stage_1 - 1 + values) * trial + in_test * found["test_seconds"]
     rest = found["verify_seconds"] * in_test + found["observe_seconds"] * in_calibration + found["fixed_seconds"]
-    rows = (1 + len(ops) + values) * len(dev.shards) + (2 + len(RIVALS)) * len(speech["test"].shards)
+    rows = (1 + len(ops) + values) * len(dev.batches) + (2 + len(BASELINES)) * len(speech["test"].batches)
     return Estimate(
         layers=len(ops),
         values=values,
@@ -133,33 +137,32 @@ def _scaled(model: SpeechModel, data: Sequence[str], settings: Settings, workers
 
 def _longest(speech: Speech) -> Speech:
     """The batch that takes most memory, as speech of its own."""
-    shard = max(speech.shards, key=lambda s: len(s) * max(len(speech.waveforms[i]) for i in s))
+    batch = max(speech.batches, key=lambda s: len(s) * max(len(speech.waveforms[i]) for i in s))
     return replace(
         speech,
-        utterances=tuple(speech.utterances[i] for i in shard),
-        waveforms=tuple(speech.waveforms[i] for i in shard),
-        shards=(tuple(range(len(shard))),),
+        utterances=tuple(speech.utterances[i] for i in batch),
+        waveforms=tuple(speech.waveforms[i] for i in batch),
+        batches=(tuple(range(len(batch))),),
     )
 
 
 def _measure(model: SpeechModel, speech: Mapping[str, Speech], settings: Settings, folder: Path) -> dict[str, Any]:
     # One p, every layer flagged: the most work and memory that a trial can take.
-    one = settings.model_copy(update={"p_max": 0.0, "search": "exact", "max_drop": None, "tolerance": 100.0})
-    flagged = [Sensitivity(op.name, 0.0, 0.0, True) for op in model.ops(matmuls=settings.attention_matmuls)]
-    share = shares(model, speech["dev"], settings)
-    with Journal(None) as journal:
-        trials = Trials(Simulator.under(model, settings), speech["dev"], settings, journal)
-        trials.run([Candidate("float", {})], "float")
-        float_seconds = trials.cost.seconds
+    one = settings.updated(p_max=0.0, strategy="exact", max_drop=None, tolerance=100.0)
+    layers = model.ops(matmuls=settings.activations.attention_matmuls)
+    flagged = [Sensitivity(op.name, 0.0, 0.0, True) for op in layers]
+    task = task_of(settings.data)
+    work = remaining_work(model, speech["dev"], settings)
+    trials = Trials(simulator(model, settings), speech["dev"], settings, TaskError(task))
+    trials.run([Candidate("float", {})], "float")
+    float_seconds = trials.cost.seconds
     trial_peak = peak()
-    clock = Clock()
-    evidence = run(
-        model, speech, folder, one, Names("", "", ""), clock, flagged, LocalPool(), wait=False, progress=_silent
-    )
+    job = Job(model, speech, task, folder, one, known=flagged)
+    evidence = run(job)
     journal_bytes = (folder / "trials.sqlite").stat().st_size
-    seconds = clock.seconds
+    seconds = job.clock.seconds
     return {
-        "shares": share,
+        "work": work,
         "float_seconds": float_seconds,
         "trial_seconds": max(0.0, evidence.search.spent.seconds - float_seconds),
         "test_seconds": seconds["test"],
@@ -169,9 +172,5 @@ def _measure(model: SpeechModel, speech: Mapping[str, Speech], settings: Setting
         "peak_bytes": peak(),
         "worker_bytes": trial_peak,
         "file_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) - journal_bytes,
-        "row_bytes": len(json.dumps([t.tokens for t in evidence.search.reference.transcripts])) * 1.5,
+        "row_bytes": len(json.dumps([a.tokens for a in evidence.search.reference.readings])) * 1.5,
     }
-
-
-def _silent(title: str, done: int, total: int) -> None:
-    pass
