@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,11 +69,11 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": source, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
 
-def start(command: list[str]) -> subprocess.Popen[str]:
-    """A process of its own, from the repository's root."""
+def start(command: list[str], **variables: str) -> subprocess.Popen[str]:
+    """A process of its own, from the repository's root, with further environment ``variables``."""
     return subprocess.Popen(
         command,
-        env=environment(),
+        env=environment() | variables,
         cwd=ROOT,
         text=True,
         stdout=subprocess.PIPE,
@@ -82,7 +83,31 @@ def start(command: list[str]) -> subprocess.Popen[str]:
     )
 
 
-def finish(process: subprocess.Popen[str]) -> Ran:
-    """Wait for it and return what it left behind."""
-    out, err = process.communicate()
+def finish(process: subprocess.Popen[str], seconds: float | None = None) -> Ran:
+    """Wait for it and return what it left behind; kill it and fail if that takes longer than ``seconds``."""
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
     return Ran(process.returncode, out, err)
+
+
+def children(process: int) -> list[int]:
+    """Processes that ``process`` started, theirs too."""
+    found: list[int] = []
+    for path in Path(f"/proc/{process}/task").glob("*/children"):
+        for child in map(int, path.read_text().split()):
+            found += [child, *children(child)]
+    return found
+
+
+def all_gone(processes: Iterable[int], seconds: float = 10.0) -> bool:
+    """Whether none of them is there any more, within ``seconds``."""
+    end = time.monotonic() + seconds
+    left = set(processes)
+    while left and time.monotonic() < end:
+        left = {number for number in left if Path(f"/proc/{number}").exists()}
+        time.sleep(0.05)
+    return not left

@@ -24,11 +24,12 @@ def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
 
     def run(*args: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["stablequant", *map(str, args)])
-        handler = signal.getsignal(signal.SIGTERM)
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
         capfd.readouterr()
         with pytest.raises(SystemExit) as left:
             main()
-        signal.signal(signal.SIGTERM, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         return Ran(int(left.value.code or 0), *capfd.readouterr())
 
     return run

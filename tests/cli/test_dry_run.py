@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
-from commands import MODEL, environment, finish, rows, start, write_manifest
+import pytest
+from commands import MODEL, all_gone, children, environment, finish, rows, start, write_manifest
 
 from stablequant.settings import Settings
 
@@ -47,3 +51,67 @@ def test_memory_is_held_within_a_fifth_of_what_was_told(tmp_path):
     size = sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert abs(expected["disk_bytes"] / size - 1) < 0.2
     assert expected["seconds"] > 0
+
+
+def dry_run(manifest, tmp_path, *options, model=MODEL):
+    """With two threads, as on a machine of two cores, and a folder of its own for temporary files."""
+    (tmp_path / "tmp").mkdir(exist_ok=True)
+    arguments = ["--data", str(manifest), "--out", str(tmp_path / "out"), "--p-max", "0.1", "--p-step", "0.1"]
+    command = [sys.executable, "-m", "stablequant.cli.main", "quantize", str(model), *arguments, "--dry-run", *options]
+    return start(command, OMP_NUM_THREADS="2", TMPDIR=str(tmp_path / "tmp"))
+
+
+def test_it_ends_where_there_are_two_threads(manifest, tmp_path):
+    ran = finish(dry_run(manifest, tmp_path, "--json"), seconds=240)
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["layers"] == 48
+    lines = ran.err.splitlines()
+    assert lines[0] == "dry run on the longest batches  0 %"
+    assert lines[1].startswith("dry run on the longest batches  100 %")
+    assert len(lines) == 2
+    assert not list((tmp_path / "tmp").glob("stablequant-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_it_ends_when_it_is_told_to_and_leaves_nothing(number, manifest, tmp_path):
+    process = dry_run(manifest, tmp_path)
+    # In the middle: the small job has written its first files.
+    while process.poll() is None and not list((tmp_path / "tmp").glob("stablequant-*/*")):
+        time.sleep(0.02)
+    started = children(process.pid)
+    assert started
+    began = time.monotonic()
+    process.send_signal(number)
+    ran = finish(process, seconds=60)
+    assert all_gone(started)
+    assert time.monotonic() - began < 15
+    if number == signal.SIGKILL:
+        assert ran.code == -signal.SIGKILL
+    else:
+        assert ran.code == 2
+        assert ran.err.splitlines()[-1].startswith("error: the run was interrupted. Fix: run the same command again")
+    assert not list((tmp_path / "tmp").glob("stablequant-*"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_goes_wrong_in_it_is_told_as_by_the_run_itself(manifest, tmp_path):
+    (tmp_path / "model").mkdir()
+    ran = finish(dry_run(manifest, tmp_path, model=tmp_path / "model"), seconds=240)
+    assert ran.code == 2
+    message = f"error: {tmp_path / 'model'} has no config.json. Expected a folder in Hugging Face form."
+    assert ran.err.splitlines()[-1] == message
+    assert "Traceback" not in ran.err
+
+
+def test_a_dry_run_that_dies_says_so(manifest, tmp_path):
+    process = dry_run(manifest, tmp_path)
+    while process.poll() is None and not list((tmp_path / "tmp").glob("stablequant-*/*")):
+        time.sleep(0.02)
+    (child,) = children(process.pid)
+    os.kill(child, signal.SIGKILL)
+    ran = finish(process, seconds=60)
+    assert ran.code == 2
+    assert ran.err.splitlines()[-1] == (
+        "error: the dry run died (exit code -9). Fix: it may have run out of memory: use smaller batches."
+    )
+    assert not list((tmp_path / "tmp").glob("stablequant-*"))

@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from commands import MODEL, finish, start, trials
+from commands import MODEL, all_gone, children, finish, start, trials
 
 
 def test_ctrl_c_is_one_message_and_exit_code_2(interrupted):
@@ -54,3 +54,36 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_plan_to_the_byte(
     assert before.items() <= trials(killed / "trials.sqlite").items()
     assert trials(killed / "trials.sqlite").keys() == trials(whole / "trials.sqlite").keys()
     assert (killed / "plan.json").read_bytes() == (whole / "plan.json").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_the_run_however_it_ends(manifest, tmp_path, number):
+    options = ["--data", str(manifest), "--out", str(tmp_path / "out"), "--gamma", "0", "--workers", "2"]
+    options += ["--set", "batch_size=1", "--p-step", "0.05"]
+    process = start([sys.executable, "-m", "stablequant.cli.main", "quantize", str(MODEL), *options])
+    while process.poll() is None and len(trials(tmp_path / "out" / "trials.sqlite")) < 10:
+        time.sleep(0.02)
+    workers = children(process.pid)
+    assert len(workers) == 2
+    process.send_signal(number)
+    ran = finish(process, seconds=60)
+    assert all_gone(workers)
+    if number == signal.SIGKILL:
+        assert ran.code == -signal.SIGKILL
+        return
+    assert ran.code == 2
+    assert ran.err.splitlines()[-1] == (
+        "error: the run was interrupted. Fix: run the same command again: it goes on where it was."
+    )
+    assert "Traceback" not in ran.err
+
+
+def test_a_closed_terminal_does_not_end_a_run_under_nohup(manifest, tmp_path):
+    options = ["--data", str(manifest), "--out", str(tmp_path / "out"), "--gamma", "0", "--p-step", "0.25"]
+    command = ["nohup", sys.executable, "-m", "stablequant.cli.main", "quantize", str(MODEL), *options, "--json"]
+    process = start(command)
+    while process.poll() is None and len(trials(tmp_path / "out" / "trials.sqlite")) < 10:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGHUP)
+    ran = finish(process, seconds=240)
+    assert ran.code == 0, ran.err

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import support
+import torch
 
 from stablequant.errors import DataError, ResourceError
 from stablequant.grid.affine import QuantParams
@@ -19,8 +20,6 @@ from stablequant.search.pools import TRIES, LocalPool
 from stablequant.search.trials import Candidate, Trials
 from stablequant.settings import Settings
 
-PARENT = os.getpid()
-
 
 def spread(
     work: Callable[[Any, Any], Iterable[Any]], tasks: Sequence[Any], workers: int, shared: Any = None
@@ -28,53 +27,114 @@ def spread(
     return [(tasks[index], piece) for index, piece in LocalPool(workers).run(work, shared, tasks)]
 
 
-def squares(shared: None, task: int) -> Iterator[tuple[int, bool]]:
+def squares(shared: None, task: int) -> Iterator[tuple[int, int]]:
     for piece in range(3):
-        yield task * 10 + piece, os.getpid() != PARENT
+        yield task * 10 + piece, os.getpid()
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_every_piece_of_every_task_comes_from_a_worker_where_there_are_several(workers: int) -> None:
     found = spread(squares, [4, 2, 7], workers)
     assert sorted((task, piece) for task, (piece, _) in found) == [(t, t * 10 + p) for t in (2, 4, 7) for p in range(3)]
-    assert {elsewhere for _, (_, elsewhere) in found} == {workers > 1}
+    if workers == 1:
+        assert {process for _, (_, process) in found} == {os.getpid()}
+    else:
+        assert os.getpid() not in {process for _, (_, process) in found}
+
+
+def test_workers_stay_for_later_tasks_until_they_are_let_go() -> None:
+    pool = LocalPool(2)
+
+    def workers(tasks: Sequence[int]) -> set[int]:
+        return {process for _, (_, process) in pool.run(squares, None, tasks)}
+
+    first = workers(range(6))
+    assert len(first) == 2
+    assert workers(range(6)) == first
+    pool.close()
+    assert not any(Path(f"/proc/{process}").exists() for process in first)
+    others = workers(range(6))
+    assert not others & first
+    pool.close()
+
+
+def test_workers_end_with_the_pool() -> None:
+    found = spread(squares, [1, 2], 2)
+    assert not any(Path(f"/proc/{process}").exists() for _, (_, process) in found)
+
+
+def sums(shared: dict[str, torch.Tensor], task: str) -> Iterator[tuple[float, int]]:
+    yield float(shared[task].sum()), torch.get_num_threads()
+    shared[task].zero_()  # seen by this worker alone
+
+
+def test_what_is_shared_is_that_of_the_run_and_stays_as_it_is_here() -> None:
+    pool = LocalPool(2)
+    for factor in (1.0, 2.0):
+        shared = {name: torch.full((3, 4), factor * value) for name, value in (("a", 1.0), ("b", 2.0))}
+        found = dict(pool.run(sums, shared, ["a", "b"]))
+        assert found == {0: (12 * factor, 1), 1: (24 * factor, 1)}
+        assert float(shared["a"].sum()) == 12 * factor
+    pool.close()
+
+
+def dying_once(folder: Path, task: int) -> Iterator[int]:
+    yield task
+    with (folder / f"tries-{task}").open("a") as file:
+        file.write("x")
+    if task == 2 and (folder / "tries-2").read_text() == "x":
+        os.kill(os.getpid(), signal.SIGKILL)
+    yield -task
 
 
 def test_a_task_whose_worker_is_killed_is_done_again(tmp_path: Path) -> None:
-    def work(shared: None, task: int) -> Iterator[int]:
-        yield task
-        if task == 2 and not (tmp_path / "died").exists():
-            (tmp_path / "died").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        yield -task
-
-    found = spread(work, [1, 2, 3], 2)
-    assert (tmp_path / "died").exists()
+    found = spread(dying_once, [1, 2, 3], 2, tmp_path)
     assert {piece for _, piece in found} == {1, -1, 2, -2, 3, -3}
+    assert {task: (tmp_path / f"tries-{task}").read_text() for task in (1, 2, 3)} == {1: "x", 2: "xx", 3: "x"}
+
+
+def dying(folder: Path, task: int) -> Iterator[int]:
+    with (folder / "tries").open("a") as file:
+        file.write(str(task))
+    if task == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    yield task
 
 
 def test_workers_that_keep_dying_at_one_task_end_the_run(tmp_path: Path) -> None:
-    def work(shared: None, task: int) -> Iterator[int]:
-        with (tmp_path / "tries").open("a") as file:
-            file.write(str(task))
-        if task == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-        yield task
-
-    with pytest.raises(ResourceError, match="died 3 times at the same work .*--workers 1"):
-        spread(work, [1, 2, 3], 2)
+    with pytest.raises(ResourceError, match=r"died 3 times at the same work \(exit code -9\).*--workers 1"):
+        spread(dying, [1, 2, 3], 2, tmp_path)
     assert (tmp_path / "tries").read_text().count("2") == TRIES
 
 
-def test_what_goes_wrong_in_a_worker_is_raised_here() -> None:
-    def work(shared: None, task: int) -> Iterator[int]:
-        if task == 3:
-            what = "no such thing"
-            raise DataError(what, fix="fix it")
-        yield task
+def failing(shared: None, task: int) -> Iterator[int]:
+    if task == 3:
+        what = "no such thing"
+        raise DataError(what, fix="fix it")
+    yield task
 
-    with pytest.raises(DataError, match="no such thing. Fix: fix it."):
-        spread(work, [1, 2, 3], 2)
+
+def test_what_goes_wrong_in_a_worker_is_raised_here() -> None:
+    with pytest.raises(DataError, match=r"no such thing. Fix: fix it\."):
+        spread(failing, [1, 2, 3], 2)
+
+
+def exponentials(shared: torch.Tensor, task: float) -> Iterator[float]:
+    torch.set_num_threads(2)
+    yield float((task * shared).exp().sum())
+
+
+def test_threads_of_this_process_hold_no_worker_up() -> None:
+    """A copy of this process would wait for threads that it does not have."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        zeros = torch.zeros(1 << 20)
+        assert float(zeros.exp().sum()) == 1 << 20
+        found = spread(exponentials, [1.0, 2.0], 2, zeros)
+    finally:
+        torch.set_num_threads(before)
+    assert sorted(found) == [(1.0, 1 << 20), (2.0, 1 << 20)]
 
 
 @pytest.mark.parametrize("name", support.MODELS)

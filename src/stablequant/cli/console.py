@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from stablequant.errors import Interrupted, ResourceError, StablequantError, memory_ran_out
@@ -80,6 +80,7 @@ def plain_errors(*, resumes: bool = False) -> Iterator[None]:
 
 
 def _give_up(error: StablequantError) -> NoReturn:
-    # A progress line may stand there unfinished.
-    sys.stderr.write("\n" * sys.stderr.isatty() + f"error: {error}\n")
+    with suppress(OSError):  # a terminal that was closed takes no message
+        # A progress line may stand there unfinished.
+        sys.stderr.write("\n" * sys.stderr.isatty() + f"error: {error}\n")
     raise SystemExit(error.exit_code) from error

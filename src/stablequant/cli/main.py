@@ -308,8 +308,10 @@ def main() -> None:
     # Threads that spin while they wait for one another cost up to eight times the time on a machine with other work to
     # do, and gain nothing on an idle one.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # A batch system that ends a run gets what Ctrl-C gets: one message, and nothing lost.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A batch system that ends a run and a terminal that is closed get what Ctrl-C gets: one message, and nothing lost.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, signal.default_int_handler)
     app()
 
 

@@ -1,19 +1,17 @@
 """What a quantisation will take, found out by doing a small one: the whole job on the longest batch of each split.
 
-It runs in a process of its own, whose peak memory is that of the real run: no batch needs more than the longest, and
-model, export and check are the real ones. Stage 1 is left out; its trials are the same operations as those of stage 2.
+It runs in a process of its own, which loads model and speech as the real run does and whose peak memory is the same: no
+batch needs more than the longest, and model, export and check are the real ones. Stage 1 is left out; its trials are
+the same operations as those of stage 2.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import resource
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,8 @@ from stablequant.jobs.evidence import BASELINES, Job
 from stablequant.jobs.open import simulator
 from stablequant.jobs.quantize import require_kernels, run
 from stablequant.jobs.speech import read_splits
+from stablequant.measure.memory import peak
+from stablequant.processes import Process
 from stablequant.progress import Progress, silent
 from stablequant.search.objective import TaskError
 from stablequant.search.remaining_work import remaining_work
@@ -32,6 +32,9 @@ from stablequant.search.stage1 import Sensitivity
 from stablequant.search.trials import Candidate, Trials
 from stablequant.settings import Settings
 from stablequant.tasks.task import task_of
+
+#: Of the progress.
+TITLE = "dry run on the longest batches"
 
 #: A run of hours leaves its heap less tidy than one of seconds.
 UNTIDY = 1.1
@@ -77,11 +80,36 @@ def estimate(
         StablequantError: As of `jobs.quantize.quantize`.
     """
     require_kernels(settings)
+    progress(TITLE, 0, 1)
+    # The folder is made here and removed on either side: each may be killed.
+    with tempfile.TemporaryDirectory(prefix="stablequant-", ignore_cleanup_errors=True) as folder, Process() as process:
+        process.start(_in_the_process, model, tuple(sources), settings, workers, folder)
+        kind, content = process.receive()
+    if kind == "died":
+        what = f"the dry run died ({content})"
+        raise ResourceError(what, fix="it may have run out of memory: use smaller batches")
+    if kind == "error":
+        raise content
+    progress(TITLE, 1, 1)
+    found: Estimate = content
+    return found
+
+
+def _in_the_process(
+    model: str, sources: Sequence[str], settings: Settings, workers: int, folder: str
+) -> Iterator[Estimate]:
+    try:
+        found = _scaled(model, sources, settings, workers, Path(folder))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    yield found
+
+
+def _scaled(model: str, sources: Sequence[str], settings: Settings, workers: int, folder: Path) -> Estimate:
+    """What was measured on the longest batches, taken to the whole."""
     task, loaded = task_of(settings.data), load(model)
     speech = read_splits(loaded.frontend, task, sources, settings)
-    progress("dry run on the longest batches", 0, 1)
-    found = _in_a_process(loaded, speech, settings)
-    progress("dry run on the longest batches", 1, 1)
+    found = _measure(loaded, {name: _longest(s) for name, s in speech.items()}, settings, folder)
 
     ops = loaded.ops(matmuls=settings.activations.attention_matmuls)
     values = len(settings.search.candidates())
@@ -118,52 +146,17 @@ def _longest(speech: Speech) -> Speech:
     )
 
 
-def _in_a_process(model: SpeechModel, speech: Mapping[str, Speech], settings: Settings) -> dict[str, Any]:
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe()
-    folder = Path(tempfile.mkdtemp(prefix="stablequant-"))
-    process = context.Process(target=_small, args=(model, speech, settings, folder, theirs), daemon=True)
-    try:
-        process.start()
-        theirs.close()
-        kind, content = ours.recv()
-    except EOFError as error:
-        process.join()
-        what = f"the dry run died (exit code {process.exitcode})"
-        raise ResourceError(what, fix="it may have run out of memory: use smaller batches") from error
-    finally:
-        process.join()
-        shutil.rmtree(folder, ignore_errors=True)
-    if kind == "error":
-        raise content
-    found: dict[str, Any] = content
-    # Of a child that has been waited for; it is the only one so far that ran a model.
-    found["peak_bytes"] = max(found["peak_bytes"], resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
-    return found
-
-
-def _small(
-    model: SpeechModel, speech: Mapping[str, Speech], settings: Settings, folder: Path, pipe: Connection
-) -> None:
-    """In the child: the job on the longest batches, and what it took."""
-    try:
-        pipe.send(("found", _measure(model, {n: _longest(s) for n, s in speech.items()}, settings, folder)))
-    except Exception as error:
-        pipe.send(("error", error))
-
-
 def _measure(model: SpeechModel, speech: Mapping[str, Speech], settings: Settings, folder: Path) -> dict[str, Any]:
     # One p, every layer flagged: the most work and memory that a trial can take.
     one = settings.updated(p_max=0.0, strategy="exact", max_drop=None, tolerance=100.0)
     layers = model.ops(matmuls=settings.activations.attention_matmuls)
     flagged = [Sensitivity(op.name, 0.0, 0.0, True) for op in layers]
     task = task_of(settings.data)
-    idle = _resident()
     work = remaining_work(model, speech["dev"], settings)
     trials = Trials(simulator(model, settings), speech["dev"], settings, TaskError(task))
     trials.run([Candidate("float", {})], "float")
     float_seconds = trials.cost.seconds
-    trial_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    trial_peak = peak()
     job = Job(model, speech, task, folder, one, known=flagged)
     evidence = run(job)
     journal_bytes = (folder / "trials.sqlite").stat().st_size
@@ -176,14 +169,8 @@ def _measure(model: SpeechModel, speech: Mapping[str, Speech], settings: Setting
         "verify_seconds": seconds["verify"],
         "observe_seconds": seconds["observe"],
         "fixed_seconds": seconds["export"] + seconds["speed"],
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "worker_bytes": max(0, trial_peak - idle),
+        "peak_bytes": peak(),
+        "worker_bytes": trial_peak,
         "file_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) - journal_bytes,
         "row_bytes": len(json.dumps([a.tokens for a in evidence.search.reference.readings])) * 1.5,
     }
-
-
-def _resident() -> int:
-    """Bytes of this process in memory now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()

@@ -49,7 +49,7 @@ def quantize(
     *,
     command: str = "",
     known: Sequence[Sensitivity] | None = None,
-    pool: Pool = LocalPool(),  # noqa: B008 - frozen
+    pool: Pool = LocalPool(),  # noqa: B008 - of one process, it holds nothing
     wait: bool = False,
     force: bool = False,
     report: Callable[[Evidence, Path], object] | None = None,
@@ -141,6 +141,7 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
             resolved = resolution(found.layers)
         with clock.stage("test"):
             test = _test(job, trials("test"), histograms, found)
+            job.pool.close()  # the memory of the workers is for what follows
     plan = compose(job.model, job.name, _identities(job), settings, histograms, found)
     with clock.stage("export"):
         plan.save(folder.aside / "plan.json")

@@ -20,6 +20,7 @@ import numpy as np
 
 from stablequant.errors import ResourceError
 from stablequant.heads.head import Head
+from stablequant.measure.memory import peak
 from stablequant.runtime.registry import RUNTIMES
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _in_a_process(task: Mapping[str, Any]) -> Footprint:
 def _measure_here(task: Mapping[str, Any]) -> Footprint:
     backend_of = RUNTIMES[task["runtime"]]
     backend_of({}, threads=task["threads"])  # brings the library in
-    idle = _peak()
+    idle = peak()
     began = time.perf_counter()
     backend = backend_of({name: Path(path) for name, path in task["files"].items()}, threads=task["threads"])
     loaded = time.perf_counter() - began
@@ -88,19 +89,7 @@ def _measure_here(task: Mapping[str, Any]) -> Footprint:
     with np.load(task["feeds"], allow_pickle=False) as feeds:
         outputs = backend.run(head.graphs[0], dict(feeds))
     head.run_for(backend, outputs, [task["steps"]])
-    return Footprint(loaded, idle, _peak())
-
-
-def _peak() -> int:
-    """The most memory that this process has had resident, in bytes."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    import resource
-
-    # Elsewhere than on Linux this is in bytes; there it would include the process that started this one.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return Footprint(loaded, idle, peak())
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ of ``graph``: sequences ``[B, T, C]``, attention ``[B, H, T, d]``, lengths ``[B]
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -32,6 +33,7 @@ def kernel(kind: str) -> Callable[[Callable[..., Tensor | tuple[Tensor, ...]]], 
     """Register a function of ``(node, weights, *inputs)`` as the kernel of ``kind``."""
 
     def register(function: Callable[..., Tensor | tuple[Tensor, ...]]) -> Kernel:
+        @functools.wraps(function)  # under its own name a kernel can be pickled, as part of what worker processes get
         def call(node: Node, inputs: Sequence[Tensor], weights: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
             result = function(node, weights, *inputs)
             return result if isinstance(result, tuple) else (result,)

@@ -6,14 +6,14 @@ parent alone writes the journal. A worker that dies costs the task it was at, wh
 
 from __future__ import annotations
 
-import multiprocessing
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from functools import cache
 from typing import Any, Protocol
 
 from stablequant.errors import ResourceError
+from stablequant.processes import Process, ready
+from stablequant.search.handover import HandedOver, take
 
 #: How often a task is tried before its worker's death is taken for its own fault.
 TRIES = 3
@@ -36,20 +36,27 @@ class Pool(Protocol):
 
         Args:
             work: A function of a module.
-            shared: What every task needs; large.
+            shared: What every task needs; large. It is handed over once, as it is at its first use.
             tasks: What to do, the longest first; small.
         """
 
+    def close(self) -> None:
+        """Give back what the workers hold; a later `run` starts others."""
 
-@dataclass(frozen=True)
+
 class LocalPool:
-    """Processes forked from this one, so that what they share is there without being copied.
+    """Processes on this machine. They stay from one `run` to the next and share one copy of what they work with.
 
     Attributes:
         workers: Processes at most. One, or one task: the work is done here, with all threads.
     """
 
-    workers: int = 1
+    def __init__(self, workers: int = 1) -> None:
+        """Start nothing yet."""
+        self.workers = workers
+        self._idle: list[Process] = []
+        self._shared: Any = None
+        self._handed_over: HandedOver | None = None
 
     @property
     def size(self) -> int:
@@ -60,7 +67,7 @@ class LocalPool:
         """Yield ``(index of the task, piece)``, see `Pool`.
 
         Raises:
-            ResourceError: Workers keep dying on a task.
+            ResourceError: Workers keep dying on a task, or there is no room to hand ``shared`` over.
             Exception: Whatever ``work`` raises.
         """
         if self.workers == 1 or len(tasks) < 2:
@@ -68,46 +75,49 @@ class LocalPool:
                 for piece in work(shared, task):
                     yield index, piece
             return
-        context = multiprocessing.get_context("fork")
-        waiting, tries = list(range(len(tasks))), [0] * len(tasks)
-        running: dict[Connection, tuple[BaseProcess, int]] = {}
-
-        def start() -> None:
-            index = waiting.pop(0)
-            tries[index] += 1
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(work, shared, tasks[index], theirs), daemon=True)
-            process.start()
-            theirs.close()
-            running[ours] = process, index
-
+        given = self._hand_over(shared)
+        waiting, tries = deque(range(len(tasks))), [0] * len(tasks)
+        running: dict[Process, int] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < self.workers:
-                    start()
-                for pipe in wait(list(running)):
-                    assert isinstance(pipe, Connection)
-                    process, index = running[pipe]
-                    try:
-                        kind, content = pipe.recv()
-                    except (EOFError, ConnectionError):
-                        del running[pipe]
-                        process.join()
-                        if tries[index] == TRIES:
-                            code = f"exit code {process.exitcode}"
-                            raise died(code, "--workers 1") from None
-                        waiting.insert(0, index)
-                        continue
+                    index = waiting.popleft()
+                    tries[index] += 1
+                    process = self._idle.pop() if self._idle else _worker(given)
+                    running[process] = index
+                    process.start(_do, given.descriptor, given.start, work, tasks[index])
+                for process in ready(running):
+                    index = running[process]
+                    kind, content = process.receive()
                     if kind == "piece":
                         yield index, content
                         continue
-                    del running[pipe]
-                    process.join()
+                    del running[process]
+                    if kind == "died":
+                        if tries[index] == TRIES:
+                            raise died(content, "--workers 1")
+                        waiting.appendleft(index)
+                        continue
+                    self._idle.append(process)
                     if kind == "error":
                         raise content
         finally:
-            for process, _ in running.values():
-                process.kill()
+            for process in running:
+                process.end()
+
+    def close(self) -> None:
+        """End the processes and free their memory; a later `run` starts others."""
+        while self._idle:
+            self._idle.pop().end()
+        if self._handed_over is not None:
+            self._handed_over.close()
+        self._shared = self._handed_over = None
+
+    def _hand_over(self, shared: Any) -> HandedOver:
+        if self._handed_over is None or self._shared is not shared:
+            self.close()
+            self._shared, self._handed_over = shared, HandedOver(shared)
+        return self._handed_over
 
 
 def died(how: str, fewer: str) -> ResourceError:
@@ -116,18 +126,20 @@ def died(how: str, fewer: str) -> ResourceError:
     return ResourceError(what, fix=f"it may have run out of memory: use {fewer} or smaller batches")
 
 
-def _serve(work: Work, shared: Any, task: Any, pipe: Connection) -> None:
-    """In the worker: do the task, then say so."""
-    import signal
+def _worker(given: HandedOver) -> Process:
+    # The variable is for libraries that start their threads when they are imported.
+    return Process(inherit=(given.descriptor,), environment={"OMP_NUM_THREADS": "1"})
 
+
+def _do(descriptor: int, start: int, work: Work, task: Any) -> Iterable[Any]:
+    """In the worker: one task."""
+    return work(_taken(descriptor, start), task)
+
+
+@cache
+def _taken(descriptor: int, start: int) -> Any:
+    """In the worker: what all tasks share."""
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers it, and ends the workers
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
-    try:
-        for piece in work(shared, task):
-            pipe.send(("piece", piece))
-        pipe.send(("done", None))
-    except Exception as error:
-        pipe.send(("error", error))
+    return take(descriptor, start)

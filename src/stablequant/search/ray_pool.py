@@ -56,7 +56,7 @@ class RayPool:
         return max(1, int(found.get("GPU") or found.get("CPU", 1)))
 
     def run(self, work: Work, shared: Any, tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        """Yield ``(index of the task, piece)``, see `search.workers.Pool`.
+        """Yield ``(index of the task, piece)``, see `search.pools.Pool`.
 
         Raises:
             ResourceError: Workers keep dying on a task.
@@ -96,6 +96,10 @@ class RayPool:
         finally:
             for pieces in running:
                 ray.cancel(pieces, force=True)
+
+    def close(self) -> None:
+        """Let go of what lies in the cluster's object store."""
+        self._shared = None, None
 
 
 def _knock(address: str) -> None:
