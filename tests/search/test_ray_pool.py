@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import support
 
 from stablequant.errors import DataError, ResourceError, SettingsError
@@ -18,8 +19,6 @@ from stablequant.jobs.quantize import quantize
 from stablequant.search.pools import TRIES, LocalPool, Pool
 from stablequant.search.ray_pool import RayPool
 from stablequant.settings import Settings
-
-ray = pytest.importorskip("ray")
 
 
 @pytest.fixture(scope="module", autouse=True)
