@@ -59,7 +59,7 @@ def main() -> None:
     flagged = Plan.load(arguments.run / "plan.json").flagged
     model = load(arguments.model)
     speech = quantize.read_speech(model.frontend, arguments.data, Settings())
-    histograms = observe(model, [speech["calibration"].batch(s) for s in speech["calibration"].shards], matmuls=True)
+    histograms = observe(model, [speech["calibration"].waveforms_of(s) for s in speech["calibration"].batches], matmuls=True)
     plain = Trials(Simulator(model), speech["dev"], Settings(), Journal(None), ProgressLine(), pool)
     (reference,) = plain.run([Candidate("float", {})], "float")
     rows = []

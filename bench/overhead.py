@@ -111,7 +111,7 @@ def main() -> None:
                     "runtime": backend.name,
                     "recordings": len(together.utterances),
                     "audio_seconds": round(together.seconds, 2),
-                    "batches": len(together.shards),
+                    "batches": len(together.batches),
                     "runtime_seconds": round(raw, 4),
                     "transcribe_seconds": round(whole, 4),
                     "overhead": round((whole - raw) / raw, 5),

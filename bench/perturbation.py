@@ -102,8 +102,8 @@ def compare(
     graph = "encoder" if frontend.shape == "seq2seq" else "model"
     texts: list[dict[int, Any]] = [{}, {}]
     changed = energy = 0.0
-    for shard in speech.shards:
-        sounds = speech.batch(shard)
+    for batch in speech.batches:
+        sounds = speech.waveforms_of(batch)
         outputs = []
         for backend, found in zip(backends, texts, strict=True):
             heard = sounds
@@ -112,7 +112,7 @@ def compare(
             feeds = {k: backend.put(v) for k, v in frontend.features(heard).items()}
             out = backend.run(graph, feeds)
             outputs.append(within(backend, out))
-            found.update(zip(shard, frontend.recognize(backend, heard), strict=True))
+            found.update(zip(batch, frontend.recognize(backend, heard), strict=True))
         changed += float(((outputs[0] - outputs[1]) ** 2).sum())
         energy += float((outputs[0] ** 2).sum())
     before, after = (score(speech, [found[i] for i in range(len(speech.utterances))], "english") for found in texts)

@@ -58,7 +58,7 @@ def main() -> None:
     paths = manifests(ROOT / "build" / "bench" / "manifests", arguments.speech)
     speech = quantize.read_speech(model.frontend, paths, Settings())
     calibration = speech["calibration"]
-    histograms = observe(model, [calibration.batch(s) for s in calibration.shards])
+    histograms = observe(model, [calibration.waveforms_of(s) for s in calibration.batches])
     pool, simulator = LocalPool(arguments.workers), Simulator(model)
     work = ROOT / "build" / "bench" / "search_cost" / arguments.model
     rows = []

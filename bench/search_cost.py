@@ -64,7 +64,7 @@ def main() -> None:
         model.frontend, manifests(ROOT / "build" / "bench" / "manifests", arguments.speech), settings
     )
     calibration, dev = speech["calibration"], speech["dev"]
-    histograms = observe(model, [calibration.batch(s) for s in calibration.shards], matmuls=settings.attention_matmuls)
+    histograms = observe(model, [calibration.waveforms_of(s) for s in calibration.batches], matmuls=settings.attention_matmuls)
     pool = LocalPool(arguments.workers)
     results = json.loads(RESULT.read_text()) if RESULT.is_file() else {"models": {}}
     result: dict[str, Any] = results["models"].setdefault(arguments.model, {})

@@ -8,7 +8,8 @@ import pytest
 from skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 (hooks)
 from support import small_manifest
 
-from stablequant.jobs.quantize import Evidence, quantize
+from stablequant.jobs.evidence import Evidence
+from stablequant.jobs.quantize import quantize
 from stablequant.settings import Settings
 
 ROOT = Path(__file__).parent.parent

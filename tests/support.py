@@ -22,7 +22,7 @@ from stablequant.families.checkpoint import load
 from stablequant.families.model import SpeechModel
 from stablequant.observe.collect import Histograms, observe
 from stablequant.quantize import calibrated
-from stablequant.quantize.plan import LayerQuant
+from stablequant.quantize.scheme import LayerScheme
 from stablequant.settings import Settings
 
 # The models are tiny: a second thread hardly helps, and on a busy machine the two wait for each other a hundred times
@@ -73,7 +73,7 @@ def speech(names: Sequence[str] = SHORT, *, batch_size: int = 2) -> Speech:
 
 
 def feeds(model: SpeechModel, sounds: Sequence[NDArray[np.float32]]) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(value) for name, value in model.frontend.features(sounds).items()}
+    return {name: torch.from_numpy(value) for name, value in model.frontend.features(sounds).feeds.items()}
 
 
 @cache
@@ -82,7 +82,7 @@ def histograms(name: str) -> Histograms:
     return observe(MODELS[name](), [waveforms(CALIBRATION)], matmuls=True)
 
 
-def scheme(name: str, calibrator: str = "mse", *, matmuls: bool = False, **settings: Any) -> dict[str, LayerQuant]:
+def scheme(name: str, calibrator: str = "mse", *, matmuls: bool = False, **settings: Any) -> dict[str, LayerScheme]:
     """Every operation of the model called ``name`` quantised by ``calibrator``."""
     found = calibrated.uniform(histograms(name), calibrator, Settings(**settings))
     return {op.name: found[op.name] for op in MODELS[name]().ops(matmuls=matmuls)}
@@ -93,7 +93,7 @@ def empty_past(model: SpeechModel, batch: int) -> dict[str, Tensor]:
     return {
         spec.name: torch.zeros(batch, int(spec.shape[1]), 0, int(spec.shape[3]))
         for spec in model.graph("decoder").inputs
-        if spec.name.startswith("past_")
+        if "past" in spec.shape
     }
 
 

@@ -1,12 +1,15 @@
-"""Write files all or nothing, and say plainly when there is no room for them."""
+"""Write files all or nothing, say plainly when there is no room for them, and hash what results depend on."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from stablequant.errors import ResourceError
 
@@ -50,3 +53,14 @@ def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path``, all or nothing."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value, independent of key order and spacing."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

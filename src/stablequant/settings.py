@@ -1,100 +1,194 @@
-"""Settings of a quantisation: frozen, validated, written into the plan as they were used."""
+"""Settings of a quantisation: frozen, validated, in the groups that rooms read, written into the plan as they were used.
+
+Each setting has one default, here. On the command line and in Python a setting may be named with its group
+(``search.gamma``) or without; a name without its group sets it in every group that has one of that name (``bits``).
+"""
 
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stablequant.errors import SettingsError
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-CalibratorName = Literal["max", "percentile", "mse", "entropy"]
+
+#: What settings were called before they had groups; plans of that time are still read.
+RENAMED = {
+    "base_calibrator": "activations.calibrator",
+    "grid": "search.p_spacing",
+    "search": "search.strategy",
+    "weight_granularity": "weights.granularity",
+    "weight_method": "weights.range",
+}
 
 
-class Settings(BaseModel):
-    """How to quantise. Every default is the paper's where the paper says; docs/performance.md tells which others are measured."""
-
+class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    bits: Annotated[int, Field(ge=2, le=8)] = 8
-    """Of weights and activations alike; files can be exported at 8."""
-    symmetric: bool = True
-    """Activations with zero point 0 (the paper's); False gives each its own zero point."""
-    attention_matmuls: bool = False
-    """Also quantise attention's two products of activations."""
-    weight_granularity: Literal["channel", "tensor"] = "channel"
-    weight_method: Literal["max", "mse"] = "max"
 
-    gamma: Annotated[float, Field(ge=0)] = 0.25
-    """Stage 1 flags a layer that alone costs more than this, in points of WER."""
-    beyond_chance: bool = False
-    """Flag a layer only if the 95 % interval of its cost lies above 0 as well; a thousand words err by more than gamma."""
-    search: Literal["exact", "racing"] = "exact"
-    """Whether every trial hears all dev speech, or only as much as settles it; see docs/search.md."""
-    stage1_calibrator: Literal["max", "percentile"] = "max"
-    percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
-    """Of the calibrator "percentile", as naive method and in stage 1."""
-    base_calibrator: CalibratorName = "mse"
-    """For layers that are not flagged."""
-    p_max: Annotated[float, Field(ge=0, lt=50)] = 0.5
-    p_step: Annotated[float, Field(gt=0)] = 0.01
-    """Stage 2 tries p = 0, step, 2 step ... p_max, in per cent of an activation's mass."""
-    grid: Literal["paper", "scale"] = "paper"
-    """Even steps of p, or as many between the same ends that are even in the scale they lead to."""
-    p_per_layer: bool = False
-    """After the global p, refine one p a flagged layer (coordinate descent, most sensitive first)."""
-    removed: Literal["drop", "fold"] = "drop"
-    """What becomes of the mass beyond the cut-off: left out of the error, or piled up on the cut-off."""
-    planes: Annotated[int, Field(ge=1, le=2)] = 1
-    """Codes that carry an activation of a flagged layer; of two, the second holds the first one's remainder."""
-    max_drop: Annotated[float, Field(ge=0)] | None = None
-    """If the plan costs more than this on the dev speech, in points of WER, layers are left in float until it does not."""
-    max_drop_by: Literal["bytes", "work"] = "bytes"
-    """What is spared in choosing those layers: bytes, or multiplications in float, which stand for time."""
+class DataSettings(_Group):
+    """How speech is read, divided and compared."""
 
+    task: str = "recognition"
+    """What answers are scored for: a registered task."""
     normalizer: Literal["english", "basic", "none"] = "english"
+    """What counts as the same word."""
     seed: int = 0
+    """Of the division into splits, of the draw of calibration speech, and of the races."""
     max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Share of recordings that may be unusable and are skipped."""
     batch_size: Annotated[int, Field(ge=1)] = 16
+    """Most utterances in one batch."""
     batch_seconds: Annotated[float, Field(gt=0)] = 40.0
     """Most padded audio in one batch."""
     calibration_utterances: Annotated[int, Field(ge=1)] = 256
     """At most this many, drawn with the seed."""
-    tolerance: Annotated[float, Field(ge=0)] = 0.1
-    """Most WER, in points, that the exported file may differ from the simulation; never less than two words."""
+
+
+class ActivationSettings(_Group):
+    """The grids of activations."""
+
+    bits: Annotated[int, Field(ge=2, le=8)] = 8
+    """Of a code; files can be exported at 8."""
+    symmetric: bool = True
+    """Zero point 0 (the paper's); false gives each activation its own zero point."""
+    calibrator: str = "mse"
+    """For layers that are not flagged."""
+    percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
+    """Of the calibrator "percentile", as a baseline and in stage 1."""
+    removed: Literal["drop", "fold"] = "drop"
+    """What becomes of the mass beyond the cut-off: left out of the error, or piled up on the cut-off."""
+    planes: Annotated[int, Field(ge=1, le=2)] = 1
+    """Codes that carry an activation of a flagged layer; of two, the second is a residual code: what the first leaves over."""
+    attention_matmuls: bool = False
+    """Quantise attention's two products of activations as well."""
+
+
+class WeightSettings(_Group):
+    """The grids of weights."""
+
+    bits: Annotated[int, Field(ge=2, le=8)] = 8
+    """Of a code; files can be exported at 8."""
+    granularity: Literal["channel", "tensor"] = "channel"
+    """One scale an output channel, or one a tensor."""
+    range: Literal["max", "mse"] = "max"
+    """The scale covers the largest magnitude, or has the least squared error."""
+
+
+class SearchSettings(_Group):
+    """Stage 1, stage 2, and layers left in float."""
+
+    gamma: Annotated[float, Field(ge=0)] = 0.25
+    """Stage 1 flags a layer that alone costs more than this, in points."""
+    beyond_chance: bool = False
+    """Flag a layer only if the 95 % interval of its cost lies above 0 as well; a thousand words err by more than gamma."""
+    strategy: Literal["exact", "racing"] = "exact"
+    """Whether every trial is evaluated on all dev speech, or only on as much as settles it; see docs/search.md."""
+    stage1_calibrator: Literal["max", "percentile"] = "max"
+    p_max: Annotated[float, Field(ge=0, lt=50)] = 0.5
+    p_step: Annotated[float, Field(gt=0)] = 0.01
+    """Stage 2 tries p = 0, step, 2 step ... p_max, in per cent of an activation's mass."""
+    p_spacing: Literal["paper", "scale"] = "paper"
+    """Even steps of p, or as many between the same ends that are even in the scale they lead to."""
+    p_per_layer: bool = False
+    """After the global p, refine one p a flagged layer (coordinate descent, most sensitive first)."""
+    max_drop: Annotated[float, Field(ge=0)] | None = None
+    """If the plan costs more than this on the dev speech, in points, layers are left in float until it does not."""
+    max_drop_by: Literal["bytes", "multiplications"] = "bytes"
+    """What is spared in choosing those layers: bytes, or multiplications in float, which stand for time."""
 
     def candidates(self) -> tuple[float, ...]:
         """The values of p that stage 2 tries, ascending from 0, rounded to six decimals."""
         count = int(self.p_max / self.p_step + 1e-9)
         return tuple(round(i * self.p_step, 6) for i in range(count + 1))
 
-    def fingerprint(self) -> str:
-        """A stable hash of all settings."""
-        return digest(self.model_dump(mode="json"))
+
+class CheckSettings(_Group):
+    """What an exported file must keep to."""
+
+    tolerance: Annotated[float, Field(ge=0)] = 0.1
+    """Points by which the file's error rate may differ from the simulation's; never less than two errors."""
+
+
+class Settings(_Group):
+    """How to quantise. Every default is the paper's where the paper says; docs/settings.md tells which others are measured.
+
+    ``Settings(gamma=0.5, planes=2)`` and ``Settings(search=SearchSettings(gamma=0.5))`` both work.
+    """
+
+    data: DataSettings = DataSettings()
+    activations: ActivationSettings = ActivationSettings()
+    weights: WeightSettings = WeightSettings()
+    search: SearchSettings = SearchSettings()
+    check: CheckSettings = CheckSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _into_groups(cls, values: Any) -> Any:
+        """Put settings that are named without their group where they belong."""
+        return grouped(values) if isinstance(values, Mapping) else values
 
     @classmethod
-    def parse(cls, values: dict[str, Any]) -> Settings:
-        """Validate ``values``; SettingsError names every setting that is wrong, and what it may be."""
+    def parse(cls, values: Mapping[str, Any]) -> Settings:
+        """Validate ``values``, with or without groups; SettingsError names every setting that is wrong, and what it may be."""
         try:
-            return cls.model_validate(values)
+            return cls.model_validate(dict(values))
         except ValidationError as error:
-            wrong = [cls._complaint(str(e["loc"][0]), e) for e in error.errors()]
+            wrong = [_complaint(e) for e in error.errors()]
             raise SettingsError("; ".join(wrong), fix="docs/settings.md lists the settings and their values") from error
 
-    @classmethod
-    def _complaint(cls, name: str, error: ErrorDetails) -> str:
-        if name not in cls.model_fields:
-            near = difflib.get_close_matches(name, cls.model_fields, 1)
-            return f"there is no setting {name}" + (f" (did you mean {near[0]}?)" if near else "")
-        return f"setting {name} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    def flat(self) -> dict[str, Any]:
+        """Every setting's value by its name with group, ``search.gamma``."""
+        return {name: getattr(getattr(self, name.split(".")[0]), name.split(".")[1]) for name in NAMES}
+
+    def updated(self, **values: Any) -> Settings:
+        """The same with other ``values``, named with or without their group."""
+        return Settings.parse({**self.flat(), **{key: v for k, v in values.items() for key in resolve(k)}})
 
 
-def digest(value: Any) -> str:
-    """SHA-256 of a JSON value, independent of key order and spacing."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+def _groups() -> dict[str, type[_Group]]:
+    return {name: field.annotation for name, field in Settings.model_fields.items()}  # type: ignore[misc]
+
+
+#: Every setting, named with its group.
+NAMES = tuple(f"{group}.{name}" for group, kind in _groups().items() for name in kind.model_fields)
+
+
+def resolve(name: str) -> tuple[str, ...]:
+    """The settings that ``name`` stands for, with their groups; ``name`` itself where it stands for none."""
+    name = RENAMED.get(name, name)
+    return tuple(n for n in NAMES if n == name or n.partition(".")[2] == name) or (name,)
+
+
+def grouped(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings in groups from names with or without them; a value that is a group already stays one."""
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in Settings.model_fields and isinstance(value, Mapping | _Group):
+            inner = value.model_dump() if isinstance(value, _Group) else value
+            result[name] = {**inner, **result.get(name, {})} if isinstance(result.get(name), dict) else dict(inner)
+            continue
+        for full in resolve(name):
+            group, found, setting = full.partition(".")
+            if not found:
+                result[name] = value
+            else:
+                # The unit of this choice was once called "work".
+                result.setdefault(group, {})[setting] = (
+                    "multiplications" if (setting, value) == ("max_drop_by", "work") else value
+                )
+    return result
+
+
+def _complaint(error: ErrorDetails) -> str:
+    name = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, [*NAMES, *(n.partition(".")[2] for n in NAMES), *RENAMED], 1)
+        return f"there is no setting {name}" + (f" (did you mean {near[0]}?)" if near else "")
+    return f"setting {name} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"

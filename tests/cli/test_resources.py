@@ -37,7 +37,7 @@ from pathlib import Path
 from stablequant.errors import ResourceError
 from stablequant.models.frontend import Transcript
 from stablequant.search.journal import Journal
-from stablequant.search.shard import Piece
+from stablequant.search.batch import Piece
 count = 0
 with Journal(Path(sys.argv[1])) as journal:
     try:
@@ -209,8 +209,8 @@ def test_trials_are_shown_while_a_run_goes_on(cli, tmp_path):
         shown = json.loads(cli("trials", tmp_path, "--json").out)
         text = cli("trials", tmp_path).out
     assert shown["trials"] == [
-        {"label": "conv2", "shards": 1, "utterances": 1, "seconds": 9.0},
-        {"label": "conv1", "shards": 2, "utterances": 3, "seconds": 3.5},
+        {"label": "conv2", "batches": 1, "utterances": 1, "seconds": 9.0},
+        {"label": "conv1", "batches": 2, "utterances": 3, "seconds": 3.5},
     ]
     assert "2 trials, 12.5 seconds" in text
     assert cli("trials", tmp_path / "nowhere").code == 2

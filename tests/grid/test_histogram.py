@@ -50,12 +50,12 @@ def test_every_value_is_in_its_bin(values: list[float]) -> None:
 
 @given(st.lists(VALUES, min_size=2, max_size=4))
 @settings(max_examples=30)
-def test_merge_is_one_pass_in_any_order(shards: list[list[float]]) -> None:
-    whole = observed(torch.tensor(list(itertools.chain(*shards))))
-    for order in itertools.permutations(shards):
+def test_merge_is_one_pass_in_any_order(batches: list[list[float]]) -> None:
+    whole = observed(torch.tensor(list(itertools.chain(*batches))))
+    for order in itertools.permutations(batches):
         merged = Histogram("layer")
-        for shard in order:
-            merged.merge(observed(torch.tensor(shard)))
+        for batch in order:
+            merged.merge(observed(torch.tensor(batch)))
         assert same(merged, whole)
 
 

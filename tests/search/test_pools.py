@@ -89,7 +89,7 @@ def test_trials_come_out_alike_with_any_number_of_workers(name: str) -> None:
             speech = support.speech(batch_size=1)
             trials = Trials(Simulator(model), speech, Settings(), journal, pool=LocalPool(workers))
             outcomes.append(trials.run(candidates, "layers"))
-            assert len(journal) == len(candidates) * len(speech.shards)
+            assert len(journal) == len(candidates) * len(speech.batches)
             assert trials.run(candidates, "again") == outcomes[-1]
-            assert len(journal) == len(candidates) * len(speech.shards)
+            assert len(journal) == len(candidates) * len(speech.batches)
     assert outcomes[0] == outcomes[1]

@@ -47,7 +47,7 @@ def run(settings: Settings, flagged: tuple[str, ...]) -> tuple[PercentileSearch,
         trials = Trials(simulator(), speech(), settings, journal)
         (reference,) = trials.run([Candidate("float", {})], "float")
         found = search(Exact(trials, reference, settings), histograms(), flagged, settings)  # type: ignore[arg-type]
-        return found, len(journal) - len(speech().shards)
+        return found, len(journal) - len(speech().batches)
 
 
 @cache
@@ -65,7 +65,7 @@ def test_without_a_flagged_layer_nothing_is_tried() -> None:
 def test_one_p_for_all_is_tried_over_the_whole_range() -> None:
     found, evaluations = run(SETTINGS, FLAGGED)
     assert [dict(t.p) for t in found.trials] == [dict.fromkeys(FLAGGED, p) for p in (0.0, 0.2, 0.4)]
-    assert evaluations == 3 * len(speech().shards)
+    assert evaluations == 3 * len(speech().batches)
     assert len({(t.wer, t.cer) for t in found.trials}) > 1
     best = min(found.trials, key=lambda t: (t.wer, t.cer, t.p[FLAGGED[0]]))
     assert found.p == best.p

@@ -46,12 +46,12 @@ def trials(name: str, journal: Journal) -> Trials:
 
 
 def directly(name: str, scheme: Scheme) -> list[Transcript]:
-    """The long way: every shard from its waveform, without a draft."""
+    """The long way: every batch from its waveform, without a draft."""
     found: dict[int, Transcript] = {}
     backend = simulator(name).backend(scheme)
-    for shard in speech().shards:
-        transcripts = simulator(name).model.frontend.recognize(backend, speech().batch(shard))
-        found.update(zip(shard, transcripts, strict=True))
+    for batch in speech().batches:
+        transcripts = simulator(name).model.frontend.recognize(backend, speech().waveforms_of(batch))
+        found.update(zip(batch, transcripts, strict=True))
     return [found[i] for i in range(len(found))]
 
 
@@ -128,12 +128,12 @@ def test_candidates_whose_grids_coincide_are_evaluated_once() -> None:
     turned = Candidate("in another order", {other: (QuantParams(0.5),), layer: (QuantParams(0.5),)})
     with Journal(None) as journal:
         outcomes = trials("graft", journal).run([*same, apart, both, turned], "some")
-        assert len(journal) == 3 * len(speech().shards)
+        assert len(journal) == 3 * len(speech().batches)
         assert len(outcomes) == 7
         assert len({o.transcripts for o in outcomes[:4]}) == 1
         assert [o.candidate.label for o in outcomes[:4]] == ["p 0", "p 1", "p 2", "p 3"]
         trials("graft", journal).run([apart, *same], "once more")
-        assert len(journal) == 3 * len(speech().shards)
+        assert len(journal) == 3 * len(speech().batches)
 
 
 def test_progress_ends_where_it_said_it_would_and_counts_what_is_known() -> None:
@@ -163,7 +163,7 @@ def test_what_a_result_depends_on_is_part_of_its_key(change: str, monkeypatch) -
             monkeypatch.setattr("stablequant.search.trials.DECODING", 0)
         other = Simulator.under(support.graft(), settings)
         Trials(other, sounds, settings, journal).run([candidate], "changed")
-        assert len(journal) == known + len(sounds.shards)
+        assert len(journal) == known + len(sounds.batches)
 
 
 def test_a_file_that_is_no_journal_is_told(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_killed_run_goes_on_and_repeats_at_most_the_evaluation_in_flight(tmp_p
     )
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()
     before = rows(path)
-    total = 12 * len(speech().shards)
+    total = 12 * len(speech().batches)
     assert FINISHED <= len(before) < total
 
     with Journal(path) as journal:

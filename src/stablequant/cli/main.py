@@ -14,7 +14,7 @@ import typer
 
 from stablequant import __version__
 from stablequant.cli.console import ProgressLine, plain_errors, print_json
-from stablequant.cli.options import Checkpoint, Data, Json, Model, Runtime, Set
+from stablequant.cli.options import Checkpoint, Data, Json, Model, Runtime, Set, Wait, number, pairs
 
 app = typer.Typer(
     help="Make speech models small and fast in int8 without making them worse, and prove it.",
@@ -45,18 +45,32 @@ def quantize(
         bool,
         typer.Option("--dry-run", help="Say what the run will take in passes, time, memory and disk; write nothing."),
     ] = False,
-    gamma: Annotated[float, typer.Option(help="Stage 1 flags a layer that costs more, in points of WER.")] = 0.25,
-    p_step: Annotated[float, typer.Option(help="Step of the search for p, in per cent of the mass.")] = 0.01,
-    p_max: Annotated[float, typer.Option(help="Largest p tried.")] = 0.5,
-    grid: Annotated[str, typer.Option(help="Values of p: even steps of p (paper), or of the scale.")] = "paper",
+    gamma: Annotated[
+        float | None, typer.Option(help="Stage 1 flags a layer that costs more, in points.", show_default=False)
+    ] = None,
+    p_step: Annotated[
+        float | None, typer.Option(help="Step of the search for p, in per cent of the mass.", show_default=False)
+    ] = None,
+    p_max: Annotated[float | None, typer.Option(help="Largest p tried.", show_default=False)] = None,
+    p_spacing: Annotated[
+        str | None, typer.Option(help="paper: even steps of p; scale: of the scale.", show_default=False)
+    ] = None,
     search: Annotated[
-        str, typer.Option(help="exact: every trial hears all dev speech; racing: as much as settles it.")
-    ] = "exact",
+        str | None,
+        typer.Option(
+            help="exact: every trial on all dev speech; racing: on as much as settles it.", show_default=False
+        ),
+    ] = None,
     max_drop: Annotated[
         float | None,
-        typer.Option(help="If the plan costs more points of WER, leave layers in float until it does not."),
+        typer.Option(
+            help="If the plan costs more points, leave layers in float until it does not.", show_default=False
+        ),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="If another run holds the folder, wait for it.")] = False,
+    wait: Wait = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on although the model does not work in float on the dev speech.")
+    ] = False,
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that share the trials, one thread each; memory grows with them.")
     ] = 1,
@@ -70,11 +84,13 @@ def quantize(
     """Observe, search, export to int8, verify, and report WER before and after on held-out speech."""
     from stablequant.jobs.quantize import quantize as run
     from stablequant.report.tables import methods
-    from stablequant.report.write import write_reports
+    from stablequant.report.write import read_summary, write_reports
     from stablequant.runtime.registry import advice
+    from stablequant.settings import Settings
 
-    given = {"gamma": gamma, "p_step": p_step, "p_max": p_max, "grid": grid, "search": search, "max_drop": max_drop}
-    chosen = _settings(settings, given)
+    options = {"gamma": gamma, "p_step": p_step, "p_max": p_max, "p_spacing": p_spacing, "max_drop": max_drop}
+    given = {name: value for name, value in {**options, "strategy": search}.items() if value is not None}
+    chosen = Settings.parse(given | pairs(settings))
     if dry_run:
         from stablequant.jobs.estimate import estimate
         from stablequant.report.tables import dry_run as show
@@ -83,10 +99,21 @@ def quantize(
         print_json(dataclasses.asdict(expected)) if json else print(show(expected, chosen))
         return
     pool, progress = _pool(executor, workers, address), ProgressLine()
-    evidence = run(model, data, out, chosen, command=_command(), pool=pool, wait=wait, progress=progress)
-    summary = write_reports(evidence, out)
+    evidence = run(
+        model,
+        data,
+        out,
+        chosen,
+        command=_command(),
+        pool=pool,
+        wait=wait,
+        force=force,
+        report=write_reports,
+        progress=progress,
+    )
+    summary = read_summary(out)
     print_json(summary) if json else print(methods(summary))
-    if told := advice(out, evidence.model.frontend.shape):
+    if told := advice(out, evidence.model.frontend.head.graphs):
         print(told, file=sys.stderr)
 
 
@@ -114,13 +141,14 @@ def export(
         list[str],
         typer.Option(help="Speech to check the files on; default: what quantize had.", show_default=False),
     ] = [],  # noqa: B006
+    wait: Wait = False,
     json: Json = False,
 ) -> None:
     """Write a folder's plan as int8 files for another runtime, checked against the simulation."""
-    from stablequant.jobs.serve import export as run
+    from stablequant.jobs.export import export as run
     from stablequant.report.tables import exported
 
-    result = run(folder, target, checkpoint=checkpoint, data=data)
+    result = run(folder, target, checkpoint=checkpoint, sources=data, wait=wait)
     print_json(result) if json else print(exported(result))
 
 
@@ -140,15 +168,15 @@ def evaluate(
     settings: Set = [],  # noqa: B006
     json: Json = False,
 ) -> None:
-    """Measure WER and CER of a float checkpoint, an int8 file, or a simulated plan."""
-    from stablequant.jobs.serve import evaluate as run
+    """Measure the error rate of a float checkpoint, an int8 file, or a simulated plan."""
+    from stablequant.jobs.evaluate import evaluate as run
     from stablequant.report.tables import evaluation
 
     result = run(
         model,
         data,
         split,
-        _settings(settings, {}),
+        pairs(settings),
         simulate=simulate,
         checkpoint=checkpoint,
         runtime=runtime,
@@ -171,15 +199,25 @@ def transcribe(
     json: Json = False,
 ) -> None:
     """Transcribe recordings."""
-    from stablequant.jobs.serve import transcribe as run
+    from stablequant.jobs.transcribe import transcribe as run
+    from stablequant.report.tables import transcribed
+    from stablequant.settings import Settings
 
-    result = run(model, files, _settings(settings, {}), runtime=runtime, checkpoint=checkpoint, threads=threads or None)
+    chosen = Settings.parse(pairs(settings))
+    result = run(
+        model,
+        files,
+        chosen,
+        runtime=runtime,
+        checkpoint=checkpoint,
+        threads=threads or None,
+        progress=ProgressLine(),
+    )
     if json:
         print_json(result)
         return
-    print(f"runtime: {result['runtime']}", file=sys.stderr)
-    if skipped := result["skipped"]:
-        print(f"{len(skipped)} recordings skipped: {'; '.join(skipped.values())}", file=sys.stderr)
+    for line in transcribed(result):
+        print(line, file=sys.stderr)
     for row in result["transcripts"]:
         print(f"{row['file']}\t{row['text']}" if len(result["transcripts"]) > 1 else row["text"])
 
@@ -216,44 +254,16 @@ def benchmark(
     result = run(
         folders,
         against=against,
-        data=data,
-        seconds=[REAL if part == REAL else _number("seconds", part, float) for part in seconds.split(",")],
-        batch=[_number("batch", part, int) for part in batch.split(",")],
-        threads=[_number("threads", part, int) for part in threads.split(",")],
+        sources=data,
+        seconds=[REAL if part == REAL else number("seconds", part, float) for part in seconds.split(",")],
+        batch=[number("batch", part, int) for part in batch.split(",")],
+        threads=[number("threads", part, int) for part in threads.split(",")],
         rounds=rounds,
         progress=ProgressLine(),
     )
     if plot is not None:
         write_text(plot, speeds(result))
     print_json(result) if json else print(benchmarked(result))
-
-
-def _number(option: str, text: str, kind: type[Any]) -> Any:
-    """One of an option's numbers; a SettingsError if it is none, or not above 0."""
-    from stablequant.errors import SettingsError
-
-    try:
-        value = kind(text)
-    except ValueError:
-        value = 0
-    if not 0 < value < float("inf"):
-        what = f"--{option} {text}"
-        raise SettingsError(what, expected=f"{'whole numbers' if kind is int else 'numbers'} above 0, split by commas")
-    return value
-
-
-def _settings(pairs: list[str], given: dict[str, Any]) -> Any:
-    from stablequant.errors import SettingsError
-    from stablequant.settings import Settings
-
-    values = dict(given)
-    for pair in pairs:
-        name, found, value = pair.partition("=")
-        if not found:
-            what = f"--set {pair}"
-            raise SettingsError(what, expected="NAME=VALUE", fix="for example --set p_step=0.05")
-        values[name] = value
-    return Settings.parse(values)
 
 
 def _pool(executor: str, workers: int, address: str) -> Any:

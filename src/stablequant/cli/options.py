@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +20,7 @@ Set = Annotated[
     list[str],
     typer.Option("--set", metavar="NAME=VALUE", help="Any setting of docs/settings.md, such as p_step=0.05."),
 ]
+Wait = Annotated[bool, typer.Option("--wait", help="If another run holds the folder, wait for it.")]
 Checkpoint = Annotated[
     str,
     typer.Option(help="Where the float checkpoint of the plan is now; default: where it was.", show_default=False),
@@ -32,3 +33,31 @@ Runtime = Annotated[
         show_default=False,
     ),
 ]
+
+
+def number(option: str, text: str, kind: type[Any]) -> Any:
+    """One of an option's numbers; a SettingsError if it is none, or not above 0."""
+    from stablequant.errors import SettingsError
+
+    try:
+        value = kind(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        what = f"--{option} {text}"
+        raise SettingsError(what, expected=f"{'whole numbers' if kind is int else 'numbers'} above 0, split by commas")
+    return value
+
+
+def pairs(settings: list[str]) -> dict[str, str]:
+    """The settings given with --set, by name; a SettingsError if one is no NAME=VALUE."""
+    from stablequant.errors import SettingsError
+
+    values = {}
+    for pair in settings:
+        name, found, value = pair.partition("=")
+        if not found:
+            what = f"--set {pair}"
+            raise SettingsError(what, expected="NAME=VALUE", fix="for example --set p_step=0.05")
+        values[name] = value
+    return values

@@ -1,4 +1,4 @@
-"""Utterances with their audio in memory, in shards that are decoded as one batch."""
+"""Utterances with their audio in memory, in batches of similar length."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from stablequant.data.audio import read_many
-from stablequant.data.batching import batches
+from stablequant.data import batching
+from stablequant.data.audio import LONGEST_SECONDS, read_many
+from stablequant.data.pieces import cut
 from stablequant.data.splits import fingerprint
 from stablequant.data.utterance import Utterance
 
-#: Shortest to longest in the shards of a part, see `batches`: without, a block of thirty utterances is a quarter padding.
+#: Shortest to longest in the batches of a part: without, a block of thirty utterances is a quarter padding.
 ALIKE = 0.8
 
 
@@ -27,15 +28,17 @@ class Speech:
         utterances: What was said, in the order of ``waveforms``.
         waveforms: Mono float32 ``[T]`` each.
         sampling_rate: Hertz.
-        shards: Indices of utterances of similar length, each index once.
+        batches: Indices of utterances of similar length, each index once.
         skipped: Id and reason of each recording that could not be used.
+        notes: Id and note of each recording that is used and odd.
     """
 
     utterances: tuple[Utterance, ...]
     waveforms: tuple[NDArray[np.float32], ...]
     sampling_rate: int
-    shards: tuple[tuple[int, ...], ...]
+    batches: tuple[tuple[int, ...], ...]
     skipped: tuple[tuple[str, str], ...]
+    notes: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def read(
@@ -47,22 +50,39 @@ class Speech:
         batch_size: int,
         batch_seconds: float,
         shortest: int = 1,
+        longest: float | None = LONGEST_SECONDS,
         refused: Mapping[str, str] | None = None,
     ) -> Speech:
-        """Decode, resample and sort into shards of at most ``batch_size`` and ``batch_seconds`` with padding.
+        """Decode, resample and sort into batches of at most ``batch_size`` and ``batch_seconds`` with padding.
 
         What cannot be used is skipped as `read_many` says.
         """
-        kept, skipped = read_many(utterances, sampling_rate, max_bad_fraction, shortest=shortest, refused=refused)
+        kept, skipped, notes = read_many(
+            utterances, sampling_rate, max_bad_fraction, shortest=shortest, longest=longest, refused=refused
+        )
         waveforms = tuple(w for _, w in kept)
-        shards = _shards(waveforms, sampling_rate, batch_size, batch_seconds)
-        return cls(tuple(u for u, _ in kept), waveforms, sampling_rate, shards, tuple(skipped))
+        batches = _batches(waveforms, sampling_rate, batch_size, batch_seconds)
+        return cls(tuple(u for u, _ in kept), waveforms, sampling_rate, batches, tuple(skipped), tuple(notes))
+
+    def in_pieces(self, longest: float, batch_size: int, batch_seconds: float) -> tuple[Speech, tuple[int, ...]]:
+        """Recordings of more than ``longest`` seconds cut into pieces, and for each piece the index of its utterance."""
+        cuts = [cut(w, self.sampling_rate, longest) for w in self.waveforms]
+        owners = tuple(i for i, pieces in enumerate(cuts) for _ in pieces)
+        waveforms = tuple(piece for pieces in cuts for piece in pieces)
+        batches = _batches(waveforms, self.sampling_rate, batch_size, batch_seconds)
+        return Speech(tuple(self.utterances[i] for i in owners), waveforms, self.sampling_rate, batches, ()), owners
+
+    def first(self, count: int) -> Speech:
+        """The first ``count`` utterances, in batches as large as these."""
+        size = max(map(len, self.batches))
+        padded = max(len(b) * max(len(self.waveforms[i]) for i in b) for b in self.batches) / self.sampling_rate
+        return self.part(range(min(count, len(self.utterances))), size, padded)
 
     def part(self, indices: Sequence[int], batch_size: int, batch_seconds: float) -> Speech:
-        """The utterances ``indices``, in shards of their own."""
+        """The utterances ``indices``, in batches of their own."""
         waveforms = tuple(self.waveforms[i] for i in indices)
-        shards = _shards(waveforms, self.sampling_rate, batch_size, batch_seconds, alike=ALIKE)
-        return Speech(tuple(self.utterances[i] for i in indices), waveforms, self.sampling_rate, shards, ())
+        batches = _batches(waveforms, self.sampling_rate, batch_size, batch_seconds, alike=ALIKE)
+        return Speech(tuple(self.utterances[i] for i in indices), waveforms, self.sampling_rate, batches, ())
 
     @property
     def seconds(self) -> float:
@@ -80,19 +100,19 @@ class Speech:
         count = min(count, len(by_length))
         return [by_length[int((i + 0.5) * len(by_length) / count)] for i in range(count)]
 
-    def batch(self, shard: Sequence[int]) -> list[NDArray[np.float32]]:
-        """Waveforms of one shard."""
-        return [self.waveforms[i] for i in shard]
+    def waveforms_of(self, batch: Sequence[int]) -> list[NDArray[np.float32]]:
+        """Waveforms of the utterances in one batch."""
+        return [self.waveforms[i] for i in batch]
 
-    def shard_key(self, shard: Sequence[int]) -> str:
-        """SHA-256 of a shard's audio, in its order: a batch's results belong to the batch."""
+    def batch_key(self, batch: Sequence[int]) -> str:
+        """SHA-256 of a batch's audio, in its order: its results belong to the batch."""
         hasher = hashlib.sha256()
-        for i in shard:
+        for i in batch:
             hasher.update(np.ascontiguousarray(self.waveforms[i]).tobytes() + b"|")
         return hasher.hexdigest()
 
 
-def _shards(
+def _batches(
     waveforms: Sequence[NDArray[np.float32]],
     sampling_rate: int,
     batch_size: int,
@@ -100,4 +120,6 @@ def _shards(
     alike: float = 0.0,
 ) -> tuple[tuple[int, ...], ...]:
     lengths = [len(w) for w in waveforms]
-    return tuple(map(tuple, batches(lengths, batch_size, max(1, int(batch_seconds * sampling_rate)), alike=alike)))
+    return tuple(
+        map(tuple, batching.batches(lengths, batch_size, max(1, int(batch_seconds * sampling_rate)), alike=alike))
+    )

@@ -8,21 +8,20 @@ from pathlib import Path
 import onnx
 
 from stablequant.errors import ExportError
-from stablequant.export.targets import DEFAULT, Recipe
-from stablequant.export.writer import to_onnx
+from stablequant.export.targets import DEFAULT, Target
+from stablequant.export.translate import to_onnx
 from stablequant.families.checkpoint import PROCESSOR_FILES
 from stablequant.families.model import SpeechModel
 from stablequant.files import disk_errors, replacing
 from stablequant.quantize.plan import Plan
+from stablequant.quantize.weights import WeightStore
 from stablequant.runtime.registry import file_names
 
-#: Width of the integers in an exported file.
-BITS = 8
 #: ONNX files are protobuf messages, which end at 2 GiB; larger weights would have to stand beside them.
 LARGEST = 2**31 - 1
 
 
-def write_graphs(model: SpeechModel, plan: Plan | None, folder: Path, recipe: Recipe = DEFAULT) -> dict[str, Path]:
+def write_graphs(model: SpeechModel, plan: Plan | None, folder: Path, target: Target = DEFAULT) -> dict[str, Path]:
     """Write the ONNX files of ``model`` into ``folder``, in int8 where ``plan`` says so (``None``: all in float).
 
     Raises:
@@ -30,23 +29,15 @@ def write_graphs(model: SpeechModel, plan: Plan | None, folder: Path, recipe: Re
             ONNX's own checker refuses it.
         PlanError: The plan was made for another model.
     """
-    settings = None if plan is None else plan.settings
     if plan is not None:
         plan.check(model.fingerprint, (op.name for op in model.ops(matmuls=True)))
-        if plan.settings.bits != BITS:
-            what = f"the plan has {plan.settings.bits} bits"
-            raise ExportError(what, expected="8: the width that int8 kernels have", fix="quantize with bits=8")
-        recipe.check(plan)
-    files, names = {}, file_names(model.frontend.shape, recipe.target)
+        target.check(plan)
+    scheme = {} if plan is None else plan.scheme()
+    weights = WeightStore(model.layer_weights())
+    files, names = {}, file_names(model.frontend.head.graphs, target.name)
     for graph in model.graphs:
         path = folder / names[graph.name]
-        proto = to_onnx(
-            graph,
-            {} if plan is None else plan.scheme(),
-            recipe,
-            granularity="channel" if settings is None else settings.weight_granularity,
-            method="max" if settings is None else settings.weight_method,
-        )
+        proto = to_onnx(graph, scheme, weights, target)
         if proto.ByteSize() > LARGEST:
             what = f"{path.name} would take {proto.ByteSize():,} bytes"
             raise ExportError(what, expected="at most 2 GiB, what one ONNX file can hold")

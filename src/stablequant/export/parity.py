@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from stablequant.errors import VerificationError
 from stablequant.families.frontend import Frontend
-from stablequant.heads.greedy import Backend, forced
+from stablequant.heads.head import Answer, Logits
+from stablequant.network.backend import Backend
 
 #: Change of the audio that nobody hears. A tenth of it may turn no sum over, ten times as much turns hardly more.
 NOISE = 1e-5
@@ -31,7 +32,7 @@ class Parity:
 
     Attributes:
         subject: What was run.
-        reference: What it was held against.
+        reference: What it was compared with.
         difference: Root mean square of the difference of their logits, as a share of the reference's.
         limit: The largest that passes.
     """
@@ -47,11 +48,8 @@ class Parity:
         return self.difference <= self.limit
 
 
-Logits = list[NDArray[np.float32]]
-
-
 def logits(
-    frontend: Frontend, backend: Backend, sounds: Sequence[NDArray[np.float32]], tokens: Sequence[Sequence[int]]
+    frontend: Frontend, backend: Backend, sounds: Sequence[NDArray[np.float32]], answers: Sequence[Answer]
 ) -> Logits:
     """Logits ``[steps, V]`` of each utterance, run as one batch, its valid steps alone.
 
@@ -59,16 +57,9 @@ def logits(
         frontend: Of the model.
         backend: Runs its graphs.
         sounds: Mono float32 ``[T]`` each.
-        tokens: Of a seq2seq model, the token ids that its decoder is given.
+        answers: What a decoder is given.
     """
-    feeds = {name: backend.put(value) for name, value in frontend.features(sounds).items()}
-    if frontend.shape == "ctc":
-        out = backend.run("model", feeds)
-        steps = backend.get(out["frames"]).tolist()
-    else:
-        out = forced(backend, backend.run("encoder", feeds), tokens, frontend.greedy)
-        steps = [1 + len(row) for row in tokens]
-    return [np.asarray(row[:n]) for row, n in zip(backend.get(out["logits"]), steps, strict=True)]
+    return frontend.head.logits(backend, frontend.encode(backend, frontend.features(sounds)), answers)
 
 
 def difference(found: Logits, reference: Logits) -> float:
@@ -84,7 +75,7 @@ def compare(
     optimised: tuple[str, Backend] | None,
     sounds: Sequence[NDArray[np.float32]],
 ) -> list[Parity]:
-    """Hold a file against the simulation, and the runtime it is for against the file.
+    """Compare a file with the simulation, and the runtime it is for with the file.
 
     Args:
         frontend: Of the model.
@@ -93,17 +84,17 @@ def compare(
         optimised: Name and backend of the runtime that the file is for; ``None`` where it cannot run here.
         sounds: Real speech, mono float32 ``[T]`` each.
     """
-    tokens = [t.tokens for t in frontend.recognize(simulation, sounds)]
+    answers = frontend.recognize(simulation, sounds)
     random = np.random.default_rng(0)
     noisy = [(w * (1 + NOISE * random.standard_normal(len(w)))).astype(np.float32) for w in sounds]
-    simulated = logits(frontend, simulation, sounds, tokens)
-    limit = max(SMALL, MARGIN * difference(logits(frontend, simulation, noisy, tokens), simulated))
-    plain = logits(frontend, written, sounds, tokens)
+    simulated = logits(frontend, simulation, sounds, answers)
+    limit = max(SMALL, MARGIN * difference(logits(frontend, simulation, noisy, answers), simulated))
+    plain = logits(frontend, written, sounds, answers)
     name = "ONNX Runtime without optimisation"
     found = [Parity(name, "the simulation", difference(plain, simulated), limit)]
     if optimised is not None:
         runtime, backend = optimised
-        found.append(Parity(runtime, name, difference(logits(frontend, backend, sounds, tokens), plain), limit))
+        found.append(Parity(runtime, name, difference(logits(frontend, backend, sounds, answers), plain), limit))
     return found
 
 

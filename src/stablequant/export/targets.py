@@ -9,11 +9,11 @@ from stablequant.quantize.plan import Plan
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Target:
     """How a plan is written for one target.
 
     Attributes:
-        target: The runtime that the file is for.
+        name: The runtime that the file is for.
         signed: Activations are int8 with zero point 0, the only form that TensorRT takes, instead of uint8 moved by 128.
         strict: An int8 tensor is read by DequantizeLinear alone, and a pair stands right in front of its operation.
             Elsewhere a pair stands before a transpose, which then moves a quarter of the bytes, and an embedding that shares
@@ -26,7 +26,7 @@ class Recipe:
             it instead of after it.
     """
 
-    target: str
+    name: str
     signed: bool = False
     strict: bool = False
     move_shared_weights: bool = False
@@ -39,24 +39,36 @@ class Recipe:
         if self.signed and moved:
             what = f"the plan has a zero point other than 0 in {len(moved)} layers, such as {moved[0]}"
             fix = "quantize with --set symmetric=true, or export for openvino or onnxruntime"
-            raise ExportError(what, expected=f"symmetric grids, the only ones that {self.target} takes", fix=fix)
+            raise ExportError(what, expected=f"symmetric grids, the only ones that {self.name} takes", fix=fix)
 
 
-RECIPES = {
-    recipe.target: recipe
-    for recipe in (
-        Recipe("onnxruntime", move_shared_weights=True, windows=(1,), float_convolutions=True),
-        Recipe("openvino", windows=(0, 1, 2)),
-        Recipe("tensorrt", signed=True, strict=True),
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        Target("onnxruntime", move_shared_weights=True, windows=(1,), float_convolutions=True),
+        Target("openvino", windows=(0, 1, 2)),
+        Target("tensorrt", signed=True, strict=True),
     )
 }
 #: What a graph is written for where nothing else is said: its runtime is always installed, and right on every processor.
-DEFAULT = RECIPES["onnxruntime"]
+DEFAULT = TARGETS["onnxruntime"]
 
 
-def recipe_for(target: str) -> Recipe:
-    """The recipe of ``target``; SettingsError if there is none."""
-    if target not in RECIPES:
-        what = f"--target {target}"
-        raise SettingsError(what, expected=f"one of {', '.join(RECIPES)}")
-    return RECIPES[target]
+def target(made: Target) -> Target:
+    """Register a target, so that `stablequant export --target` and `stablequant.export` know it.
+
+    Raises:
+        SettingsError: There is another target of this name.
+    """
+    if TARGETS.setdefault(made.name, made) != made:
+        what = f"there is a target {made.name!r} already"
+        raise SettingsError(what, expected="a new name")
+    return made
+
+
+def require_target(name: str) -> Target:
+    """The target called ``name``; SettingsError if there is none."""
+    if name not in TARGETS:
+        what = f"--target {name}"
+        raise SettingsError(what, expected=f"one of {', '.join(TARGETS)}")
+    return TARGETS[name]

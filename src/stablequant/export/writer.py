@@ -16,11 +16,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from stablequant.export.targets import DEFAULT, Recipe
+from stablequant.export.targets import Target
 from stablequant.grid.affine import QuantParams
-from stablequant.grid.weights import quantize_weight, weight_scales
+from stablequant.grid.weights import QuantizedWeight
 from stablequant.network.graph import Graph, Node
-from stablequant.quantize.plan import Scheme
+from stablequant.quantize.scheme import LayerScheme, Scheme
+from stablequant.quantize.weights import WeightStore
 
 OPSET = 21
 #: How often each step may be copied where a convolution is written in windows.
@@ -31,12 +32,12 @@ _TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
 class Writer:
     """Collects the nodes and initialisers of one ONNX graph; emitters (export/emitters/__init__.py) write through it."""
 
-    def __init__(self, graph: Graph, scheme: Scheme, recipe: Recipe, *, granularity: str, method: str) -> None:
-        """Start an empty ONNX graph for ``graph`` under ``scheme``."""
+    def __init__(self, graph: Graph, scheme: Scheme, target: Target, weights: WeightStore) -> None:
+        """Start an empty ONNX graph for ``graph`` under ``scheme``, with integer weights from ``weights``."""
         self.graph = graph
-        self.recipe = recipe
+        self.target = target
         self._scheme = scheme
-        self._weights = {"granularity": granularity, "method": method}
+        self._weights = weights
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._cache: dict[Any, str] = {}
@@ -90,24 +91,29 @@ class Writer:
         """A float weight as an initialiser."""
         return self.constant(self.float_weight(node, role), np.float32, node.weights[role])
 
-    def quantised(self, name: str) -> tuple[QuantParams, ...] | None:
-        """Grids of a layer's activations; ``None`` if it stays in float."""
-        return self._scheme.get(name)
+    def layer(self, node: Node) -> LayerScheme | None:
+        """How a node's layer is quantised; ``None`` if it stays in float."""
+        return self._scheme.get(node.layer)
+
+    def grids(self, node: Node) -> tuple[QuantParams, ...] | None:
+        """Grids of a node's own activations; ``None`` if they stay in float."""
+        layer = self._scheme.get(node.name)
+        return None if layer is None else layer.activations
 
     def products(self, node: Node) -> int:
         """How many products of a quantised layer's weight are written: one a plane, or one of the planes' sum."""
-        grids = self.quantised(node.attrs.get("tied", node.name))
-        return 1 if grids is None or self._computed_in_float(node) else grids[0].planes
+        layer = self.layer(node)
+        return 1 if layer is None or self._computed_in_float(node) else layer.activations[0].planes
 
     def in_windows(self, node: Node) -> bool:
-        """Whether a convolution is written as a linear layer over the windows that its kernel sees (export/emitters/products.py)."""
-        grids, a = self.quantised(node.name), node.attrs
-        if node.kind != "conv1d" or (0 if grids is None else grids[0].planes) not in self.recipe.windows:
+        """Whether a convolution is written as a linear layer over the windows that its kernel sees."""
+        grids, a = self.grids(node), node.attrs
+        if node.kind != "conv1d" or (0 if grids is None else grids[0].planes) not in self.target.windows:
             return False
         return bool(a["groups"] == 1 and a["padding"] == 0 and a["kernel"] <= MOST_COPIES * a["stride"])
 
     def _computed_in_float(self, node: Node) -> bool:
-        return node.kind == "conv1d" and self.recipe.float_convolutions and not self.in_windows(node)
+        return node.kind == "conv1d" and self.target.float_convolutions and not self.in_windows(node)
 
     def int8_weight(self, node: Node, *, transposed: bool) -> tuple[str, str, str, int]:
         """An 8-bit weight, its scales and zero points as initialisers, and the axis of its output channels.
@@ -119,14 +125,11 @@ class Writer:
         a layer of two products has its weights as uint8 from the start: the same grid, moved by 128, stored once. OpenVINO has
         int8 kernels for int8 weights alone.
         """
-        key = node.weights["weight"]
-        weight = self.graph.weights[key]
-        scales = weight_scales(weight, **self._weights)  # type: ignore[arg-type]
-        q = quantize_weight(weight, scales).numpy()
-        scale = scales.numpy().reshape(-1)
+        key, held = node.weights["weight"], self._codes(node)
+        q, scale = held.codes.numpy(), held.scales.numpy().reshape(-1)
         if transposed:
             q = _turned(q)
-        moved = 128 if self.products(node) == 2 and self.recipe.move_shared_weights else 0
+        moved = 128 if self.products(node) == 2 and self.target.move_shared_weights else 0
         kind = np.uint8 if moved else np.int8
         shape = scale.shape if len(scale) > 1 else ()
         return (
@@ -136,10 +139,15 @@ class Writer:
             int(transposed),
         )
 
+    def _codes(self, node: Node) -> QuantizedWeight:
+        layer = self.layer(node)
+        assert layer is not None and layer.weight is not None
+        return self._weights.codes(node.layer, layer.weight)
+
     def weight(self, node: Node, *, transposed: bool) -> str:
         """The weight of a quantisable node: dequantised from 8 bits where the scheme says so."""
         key = node.weights["weight"]
-        if self.quantised(node.attrs.get("tied", node.name)) is None:
+        if self.layer(node) is None:
             array = self.float_weight(node, "weight")
             return self.constant(_turned(array) if transposed else array, np.float32, key + ".T" if transposed else key)
 
@@ -171,7 +179,7 @@ class Writer:
         return self.op("DequantizeLinear", codes, self.constant(float(params.scale)), self._zero_point(params))
 
     def _zero_point(self, params: QuantParams) -> str:
-        if self.recipe.signed:
+        if self.target.signed:
             return self.constant(np.array(params.zero_point), np.int8)
         return self.constant(np.array(params.zero_point + 128), np.uint8)
 
@@ -199,12 +207,8 @@ class Writer:
 
         self._give_out()
         inputs = [helper.make_tensor_value_info(i.name, _TYPES[i.dtype], list(i.shape)) for i in self.graph.inputs]
-        integer = {"frames", "encoder_lengths"}
         outputs = [
-            helper.make_tensor_value_info(
-                name, TensorProto.INT64 if name in integer else TensorProto.FLOAT, list(shape)
-            )
-            for name, shape in self.graph.outputs.items()
+            helper.make_tensor_value_info(o.name, _TYPES[o.dtype], list(o.shape)) for o in self.graph.outputs.values()
         ]
         graph = helper.make_graph(
             self._nodes, self.graph.name, inputs, outputs, initializer=list(self._initializers.values())
@@ -221,15 +225,3 @@ class Writer:
 def _turned(weight: NDArray[Any]) -> NDArray[Any]:
     """``[out, in]`` as ``[in, out]``; ``[out, in, kernel]`` as ``[kernel * in, out]``."""
     return weight.transpose(*range(weight.ndim)[::-1]).reshape(-1, len(weight))
-
-
-def to_onnx(
-    graph: Graph, scheme: Scheme, recipe: Recipe = DEFAULT, *, granularity: str = "channel", method: str = "max"
-) -> onnx.ModelProto:
-    """Translate ``graph``; the layers ``scheme`` names run in int8, the rest in float."""
-    from stablequant.export.emitters import EMITTERS
-
-    writer = Writer(graph, scheme, recipe, granularity=granularity, method=method)
-    for node in graph.nodes:
-        EMITTERS[node.kind](writer, node)
-    return writer.model()

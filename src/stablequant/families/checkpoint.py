@@ -4,45 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from stablequant.errors import ModelError
-from stablequant.families import moonshine, wav2vec2
+from stablequant.families import moonshine, wav2vec2  # noqa: F401 - they register themselves
+from stablequant.families.family import FAMILIES, Family
 from stablequant.families.frontend import Frontend
 from stablequant.families.model import SpeechModel
-from stablequant.network.graph import Graph, receptive_field
-
-
-@dataclass(frozen=True)
-class Family:
-    """What is known of a class of models.
-
-    Attributes:
-        shape: "ctc" or "seq2seq", as in `Frontend`.
-        build: From config.json and weights to graphs.
-        convolutions: From config.json to kernel and stride of the convolutions on the waveform.
-    """
-
-    shape: str
-    build: Callable[[dict[str, Any], dict[str, Tensor]], tuple[Graph, ...]]
-    convolutions: Callable[[Mapping[str, Any]], Sequence[tuple[int, int]]]
-
-
-CTC = Family("ctc", wav2vec2.build, wav2vec2.convolutions)
-
-#: By the class that config.json names.
-FAMILIES: dict[str, Family] = {
-    "MoonshineForConditionalGeneration": Family("seq2seq", moonshine.build, moonshine.convolutions),
-    "Wav2Vec2ForCTC": CTC,
-    "HubertForCTC": CTC,
-    "WavLMForCTC": CTC,
-}
 
 #: Small files that make a folder self-contained beside its weights.
 PROCESSOR_FILES = (
@@ -81,6 +54,7 @@ def load(model: str | Path) -> SpeechModel:
         frontend=_frontend(folder, config, family),
         graphs=graphs,
         fingerprint=fingerprint(folder),
+        processor_fingerprint=processor_fingerprint(folder),
         float_bytes=sum(4 * w.numel() for w in weights.values()),
     )
 
@@ -188,8 +162,18 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def load_processor(folder: Path, config: dict[str, Any], shape: str) -> Any:
-    """Feature extractor and tokenizer, checked against the model's vocabulary."""
+def processor_fingerprint(folder: Path) -> str:
+    """SHA-256 over the files that say what audio becomes before the model, and what its ids mean after it."""
+    hashed = hashlib.sha256()
+    for name in PROCESSOR_FILES:
+        if name not in ("config.json", "LICENSE") and (folder / name).is_file():
+            content = (folder / name).read_bytes()
+            hashed.update(f"{name}:{len(content)}:".encode() + content)
+    return hashed.hexdigest()
+
+
+def load_processor(folder: Path) -> Any:
+    """Feature extractor and tokenizer."""
     from transformers import AutoProcessor
 
     try:
@@ -204,23 +188,7 @@ def load_processor(folder: Path, config: dict[str, Any], shape: str) -> Any:
     if not hasattr(processor, "tokenizer") or not hasattr(processor, "feature_extractor"):
         what = f"{folder} has no tokenizer beside its feature extractor"
         raise ModelError(what, fix="copy the tokenizer files")
-    with _naming(folder):
-        _check_vocabulary(processor.tokenizer, int(config["vocab_size"]), shape)
     return processor
-
-
-def _check_vocabulary(tokenizer: Any, size: int, shape: str) -> None:
-    """A tokenizer of another model writes nonsense without failing, so its size is compared with the head's."""
-    special = set(tokenizer.all_special_ids)
-    largest = max((i for i in tokenizer.get_vocab().values() if i not in special), default=-1)
-    # A CTC head has an output for each character and a few special tokens; a seq2seq head may be padded.
-    if largest >= size or (shape == "ctc" and len(tokenizer) < size - len(special)):
-        what = f"the tokenizer has {len(tokenizer)} tokens up to id {largest}, the model's head has {size}"
-        raise ModelError(
-            what,
-            expected="the tokenizer the model was trained with",
-            fix="copy the tokenizer files of this very model",
-        )
 
 
 def load_frontend(folder: Path) -> Frontend:
@@ -230,5 +198,6 @@ def load_frontend(folder: Path) -> Frontend:
 
 
 def _frontend(folder: Path, config: dict[str, Any], family: Family) -> Frontend:
-    shortest = receptive_field(family.convolutions(config))
-    return Frontend(family.shape, config, load_processor(folder, config, family.shape), shortest)
+    processor = load_processor(folder)
+    with _naming(folder):
+        return Frontend(family, config, processor, family.head(config, processor))

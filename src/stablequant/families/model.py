@@ -36,6 +36,7 @@ class SpeechModel:
         frontend: Its processor and configuration.
         graphs: In the order data flows.
         fingerprint: SHA-256 over its weight files and config.json.
+        processor_fingerprint: SHA-256 over its processor, tokenizer and generation files.
         float_bytes: What its parameters take in float32.
     """
 
@@ -44,6 +45,7 @@ class SpeechModel:
     frontend: Frontend
     graphs: tuple[Graph, ...]
     fingerprint: str
+    processor_fingerprint: str
     float_bytes: int
 
     def graph(self, name: str) -> Graph:
@@ -58,3 +60,8 @@ class SpeechModel:
         """The float32 weight of ``op``, output channels first; ``None`` for a product of two activations."""
         key = op.node.weights.get("weight")
         return None if key is None else self.graph(op.graph).weights[key]
+
+    def layer_weights(self) -> dict[str, Tensor]:
+        """The float32 weight of every layer that can be quantised, by the layer's name."""
+        weights = ((op.name, self.weight(op)) for op in self.ops())
+        return {name: weight for name, weight in weights if weight is not None}

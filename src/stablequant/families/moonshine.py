@@ -9,36 +9,69 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from stablequant.network.graph import Graph, check_weights
+from stablequant.families.family import Bounds, Features, family, raw_waveforms
+from stablequant.heads.decoder import DecoderSpec
+from stablequant.heads.seq2seq import Seq2SeqHead
+from stablequant.heads.vocabulary import check_vocabulary
+from stablequant.network.graph import Graph, check_weights, receptive_field
 
-
-def build(config: Mapping[str, Any], weights: dict[str, Tensor]) -> tuple[Graph, Graph]:
-    """Encoder and decoder graphs of ``MoonshineForConditionalGeneration``.
-
-    Encoder: ``input_values`` [B, samples], ``input_lengths`` [B] -> ``encoder_lengths`` [B] and for each decoder layer
-    ``cross_key_i``, ``cross_value_i`` [B, H, frames, d].
-    Decoder: ``input_ids`` [B, tokens], ``encoder_lengths``, the cross keys and values, ``past_key_i``, ``past_value_i``
-    [B, H, past, d] -> ``logits`` [B, tokens, V], ``key_i``, ``value_i`` [B, H, past + tokens, d].
-
-    Raises:
-        ModelError: The checkpoint lacks weights; names each.
-    """
-    shared = {**weights, **_rotary_constants(config, _head_size(config))}
-    graphs = _encoder(config, shared), _decoder(config, shared)
-    check_weights(*graphs)
-    return graphs
-
-
-#: Kernel and stride of the three convolutions on the waveform; they are the same in every size.
+#: Kernel and stride of the three convolutions on the waveform; they are the same in every size, and config.json does not
+#: tell them.
 CONVOLUTIONS = ((127, 64), (7, 3), (3, 2))
+#: Moonshine loops on noise unless its output is bounded by the audio: tokens a second, and a few for very short clips.
+TOKENS_A_SECOND, TOKENS_AT_LEAST = 10.0, 5
+#: It was trained on clips of up to 30 seconds (Jeffries et al. 2024, arXiv 2410.15608), and repeats itself on longer ones.
+LONGEST = 30.0
 
 
-def convolutions(config: Mapping[str, Any]) -> Sequence[tuple[int, int]]:
-    """Kernel and stride of the convolutions on the waveform; config.json does not tell them."""
-    return CONVOLUTIONS
+@family
+class Moonshine:
+    """``MoonshineForConditionalGeneration``, every size."""
+
+    architectures = ("MoonshineForConditionalGeneration",)
+
+    def build(self, config: Mapping[str, Any], weights: dict[str, Tensor]) -> tuple[Graph, Graph]:
+        """Encoder and decoder graphs.
+
+        Encoder: ``input_values`` [B, samples], ``input_lengths`` [B] -> ``encoder_lengths`` [B] and for each decoder layer
+        ``cross_key_i``, ``cross_value_i`` [B, H, frames, d].
+        Decoder: ``input_ids`` [B, tokens], ``encoder_lengths``, the cross keys and values, ``past_key_i``, ``past_value_i``
+        [B, H, past, d] -> ``logits`` [B, tokens, V], ``key_i``, ``value_i`` [B, H, past + tokens, d].
+
+        Raises:
+            ModelError: The checkpoint lacks weights; names each.
+        """
+        shared = {**weights, **_rotary_constants(config, _head_size(config))}
+        graphs = _encoder(config, shared), _decoder(config, shared)
+        check_weights(*graphs)
+        return graphs
+
+    def head(self, config: Mapping[str, Any], processor: Any) -> Seq2SeqHead:
+        """Greedy search; see `Family.head`."""
+        check_vocabulary(processor.tokenizer, int(config["vocab_size"]), padded=True)
+        layers = range(config["decoder_num_hidden_layers"])
+        decoder = DecoderSpec(
+            start=config["decoder_start_token_id"],
+            end=config["eos_token_id"],
+            cache=tuple((f"{role}_{i}", f"past_{role}_{i}") for i in layers for role in ("key", "value")),
+            heads=int(config["decoder_num_attention_heads"]),
+            head_size=_head_size(config),
+        )
+        rate = int(processor.feature_extractor.sampling_rate)
+        return Seq2SeqHead(processor.tokenizer, decoder, rate, TOKENS_A_SECOND, TOKENS_AT_LEAST)
+
+    def features(self, processor: Any, waveforms: Sequence[NDArray[np.float32]]) -> Features:
+        """The waveform; see `raw_waveforms`."""
+        return raw_waveforms(processor, waveforms)
+
+    def bounds(self, config: Mapping[str, Any]) -> Bounds:
+        """From the receptive field of the convolutions, and the clips it was trained on."""
+        return Bounds(receptive_field(CONVOLUTIONS), LONGEST)
 
 
 def _encoder(config: Mapping[str, Any], weights: dict[str, Tensor]) -> Graph:
@@ -60,7 +93,7 @@ def _encoder(config: Mapping[str, Any], weights: dict[str, Tensor]) -> Graph:
         x = g.add("activation", x, function="gelu")
 
     heads, bias = int(config["encoder_num_attention_heads"]), bool(config.get("attention_bias", False))
-    cos, sin = g.add("rotary_tables", x, count=2, weights={"frequencies": "rotary.frequencies"})
+    cos, sin = g.add_many("rotary_tables", x, count=2, weights={"frequencies": "rotary.frequencies"})
     for i in range(config["encoder_num_hidden_layers"]):
         layer = f"model.encoder.layers.{i}"
         h = g.layer_norm(x, f"{layer}.input_layernorm", bias=False)
@@ -81,7 +114,7 @@ def _encoder(config: Mapping[str, Any], weights: dict[str, Tensor]) -> Graph:
             name = f"model.decoder.layers.{i}.encoder_attn.{role[0]}_proj"
             projected = g.add("split_heads", g.linear(x, name, lengths, bias=bias), heads=heads)
             g.output(projected, f"cross_{role}_{i}", shape)
-    g.output(lengths, "encoder_lengths", ("batch",))
+    g.output(lengths, "encoder_lengths", ("batch",), dtype="int64")
     return g
 
 
@@ -99,16 +132,16 @@ def _decoder(config: Mapping[str, Any], weights: dict[str, Tensor]) -> Graph:
     shape = ("batch", heads, "past", head_size)
     past = [[g.input(f"past_{r}_{i}", "float32", shape) for r in ("key", "value")] for i in layers]
 
-    x = g.add("embedding", ids, name="model.decoder.embed_tokens", weights=embedding, tied="proj_out")
-    cos, sin = g.add("rotary_tables", x, past[0][0], count=2, weights={"frequencies": "rotary.frequencies"})
+    x = g.add("embedding", ids, name="model.decoder.embed_tokens", weights=embedding, shares="proj_out")
+    cos, sin = g.add_many("rotary_tables", x, past[0][0], count=2, weights={"frequencies": "rotary.frequencies"})
     for i in layers:
         layer = f"model.decoder.layers.{i}"
         h = g.layer_norm(x, f"{layer}.input_layernorm", bias=False)
         q, k, v = _projections(g, h, f"{layer}.self_attn", heads, bias=bias)
         q, k = _rotate(g, q, cos, sin), _rotate(g, k, cos, sin)
         k, v = (g.add("append_steps", old, new) for old, new in zip(past[i], (k, v), strict=True))
-        g.output(k, f"key_{i}", ("batch", heads, "past + tokens", head_size))
-        g.output(v, f"value_{i}", ("batch", heads, "past + tokens", head_size))
+        for role, value in (("key", k), ("value", v)):
+            g.output(value, f"{role}_{i}", ("batch", heads, "past + tokens", head_size), carries=f"past_{role}_{i}")
         h = _attend(g, q, k, v, f"{layer}.self_attn", causal=True)
         x = g.add("add", x, h)
         h = g.layer_norm(x, f"{layer}.post_attention_layernorm", bias=False)
@@ -117,7 +150,7 @@ def _decoder(config: Mapping[str, Any], weights: dict[str, Tensor]) -> Graph:
         h = _attend(g, q, k, v, f"{layer}.encoder_attn", key_lengths=frames)
         x = g.add("add", x, h)
         h = g.linear(g.layer_norm(x, f"{layer}.final_layernorm", bias=False), f"{layer}.mlp.fc1")
-        value, gate = g.add("chunk", h, count=2)
+        value, gate = g.add_many("chunk", h, count=2)
         h = g.add("mul", g.add("activation", gate, function=config["decoder_hidden_act"]), value)
         x = g.add("add", x, g.linear(h, f"{layer}.mlp.fc2"))
     x = g.layer_norm(x, "model.decoder.norm", bias=False)
@@ -130,8 +163,7 @@ def _projections(g: Graph, x: str, name: str, heads: int, lengths: str = "", *, 
 
 
 def _rotate(g: Graph, x: str, cos: str, sin: str) -> str:
-    value: str = g.add("rotary", x, cos, sin, weights={"rotation": "rotary.rotation"})
-    return value
+    return g.add("rotary", x, cos, sin, weights={"rotation": "rotary.rotation"})
 
 
 def _attend(

@@ -7,15 +7,20 @@ normalises, and WavLM's gated relative positions. Padding is left out everywhere
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stablequant.errors import ModelError
+from stablequant.families.family import Bounds, Features, family, raw_waveforms
 from stablequant.families.relative_position import distance_table, sum_fours
-from stablequant.network.graph import Graph, check_weights
+from stablequant.heads.ctc import CtcHead
+from stablequant.heads.vocabulary import check_vocabulary
+from stablequant.network.graph import Graph, check_weights, receptive_field
 from stablequant.network.kernels import ACTIVATIONS
 
 #: ``model_type`` of the configurations that ``build`` understands; also what their weights' names begin with.
@@ -56,38 +61,50 @@ WEIGHT_NORM = (
 )
 
 
-def build(config: Mapping[str, Any], weights: dict[str, Tensor]) -> tuple[Graph]:
-    """The graph "model" of ``Wav2Vec2ForCTC``, ``HubertForCTC`` or ``WavLMForCTC``.
+@family
+class Wav2Vec2:
+    """``Wav2Vec2ForCTC``, ``HubertForCTC`` and ``WavLMForCTC``."""
 
-    ``input_values`` [B, samples], ``input_lengths`` [B] -> ``logits`` [B, frames, V], ``frames`` [B].
+    architectures = ("Wav2Vec2ForCTC", "HubertForCTC", "WavLMForCTC")
 
-    Args:
-        config: The checkpoint's config.json.
-        weights: Its weights, float32, by their names in the checkpoint; left as they are.
+    def build(self, config: Mapping[str, Any], weights: dict[str, Tensor]) -> tuple[Graph]:
+        """The graph "model": ``input_values`` [B, samples], ``input_lengths`` [B] -> ``logits`` [B, frames, V], ``frames`` [B].
 
-    Raises:
-        ModelError: The configuration has a part that is not supported, or the checkpoint lacks weights; names
-            each.
-    """
-    settings = {**DEFAULTS, **config}
-    _check(settings)
-    g = Graph("model", _prepare(settings, weights))
-    samples = g.input("input_values", "float32", ("batch", "samples"))
-    lengths = g.input("input_lengths", "int64", ("batch",))
+        Args:
+            config: The checkpoint's config.json.
+            weights: Its weights, float32, by their names in the checkpoint; left as they are.
 
-    x, frames = _features(g, settings, samples, lengths)
-    x = _project(g, settings, x, frames)
-    x = _encode(g, settings, x, frames)
-    g.output(g.linear(x, "lm_head", frames), "logits", ("batch", "frames", "vocabulary"))
-    g.output(frames, "frames", ("batch",))
-    check_weights(g)
-    return (g,)
+        Raises:
+            ModelError: The configuration has a part that is not supported, or the checkpoint lacks weights; names each.
+        """
+        settings = {**DEFAULTS, **config}
+        _check(settings)
+        g = Graph("model", _prepare(settings, weights))
+        samples = g.input("input_values", "float32", ("batch", "samples"))
+        lengths = g.input("input_lengths", "int64", ("batch",))
 
+        x, frames = _features(g, settings, samples, lengths)
+        x = _project(g, settings, x, frames)
+        x = _encode(g, settings, x, frames)
+        g.output(g.linear(x, "lm_head", frames), "logits", ("batch", "frames", "vocabulary"))
+        g.output(frames, "frames", ("batch",), dtype="int64")
+        check_weights(g)
+        return (g,)
 
-def convolutions(config: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """Kernel and stride of the feature extractor's convolutions."""
-    settings = {**DEFAULTS, **config}
-    return list(zip(settings["conv_kernel"], settings["conv_stride"], strict=True))
+    def head(self, config: Mapping[str, Any], processor: Any) -> CtcHead:
+        """Best path; see `Family.head`."""
+        tokenizer = processor.tokenizer
+        check_vocabulary(tokenizer, int(config["vocab_size"]), padded=False)
+        return CtcHead(tokenizer, int(config["pad_token_id"]), frozenset(tokenizer.get_vocab()))
+
+    def features(self, processor: Any, waveforms: Sequence[NDArray[np.float32]]) -> Features:
+        """The waveform; see `raw_waveforms`."""
+        return raw_waveforms(processor, waveforms)
+
+    def bounds(self, config: Mapping[str, Any]) -> Bounds:
+        """From the receptive field of the convolutions."""
+        settings = {**DEFAULTS, **config}
+        return Bounds(receptive_field(zip(settings["conv_kernel"], settings["conv_stride"], strict=True)))
 
 
 def fold_weight_norm(magnitude: Tensor, direction: Tensor) -> Tensor:
@@ -206,13 +223,13 @@ def _add_positions(g: Graph, settings: Mapping[str, Any], x: str, frames: str) -
     x = g.add("mask", x, frames)
     # An even kernel with half its width of padding on both sides gives one frame too many.
     positions = g.conv1d(x, name, frames, padding=kernel // 2, groups=groups, trim=1 - kernel % 2)
-    return str(g.add("add", x, g.add("activation", positions, function=settings["feat_extract_activation"])))
+    return g.add("add", x, g.add("activation", positions, function=settings["feat_extract_activation"]))
 
 
 def _relative_bias(g: Graph, settings: Mapping[str, Any], x: str) -> str:
     """Bias [H, T, T]: the first layer's table serves them all, each with a gate of its own."""
     table = {"table": f"{_layers(settings)[0]}.attention.rel_attn_embed.weight"}
-    return str(g.add("relative_bias", x, weights=table, reach=settings["max_bucket_distance"]))
+    return g.add("relative_bias", x, weights=table, reach=settings["max_bucket_distance"])
 
 
 def _attend(g: Graph, settings: Mapping[str, Any], x: str, frames: str, name: str, bias: str) -> str:

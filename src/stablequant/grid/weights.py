@@ -1,8 +1,12 @@
-"""Scales of weights, which need no histogram: symmetric, one a tensor or one an output channel."""
+"""Integer weights: symmetric grids, a scale a tensor, an output channel, or a group of inputs of one.
+
+Scales need no histogram. How a weight is to be quantised is a `WeightSpec`; what comes out is a `QuantizedWeight`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from stablequant.errors import ModelError, SettingsError
 from stablequant.grid.affine import SMALLEST_SCALE, ZERO_RANGE_SCALE, code_limits
@@ -12,9 +16,6 @@ from stablequant.grid.histogram import Histogram
 if TYPE_CHECKING:
     import torch
 
-GRANULARITIES = ("channel", "tensor")
-METHODS = ("max", "mse")
-
 # Shrink factors of amax: the least worth trying (3 bits want about a half), the spacing of the first pass
 # and, around its best, of the second.
 _LEAST, _COARSE, _FINE = 0.2, 0.05, 0.01
@@ -22,64 +23,148 @@ _LEAST, _COARSE, _FINE = 0.2, 0.05, 0.01
 _BLOCK = 1 << 17
 
 
-def weight_scales(w: torch.Tensor, *, bits: int = 8, granularity: str = "channel", method: str = "max") -> torch.Tensor:
-    """Return the scales of a weight tensor.
+@dataclass(frozen=True)
+class PerTensor:
+    """One scale for all weights of a layer."""
 
-    Args:
-        w: Weights [out, ...].
-        bits: Width of a code.
-        granularity: "channel" for a scale an output channel, "tensor" for one in all.
-        method: "max" covers the largest magnitude; "mse" takes the amax with the least squared error: for a
-            tensor as `mse_range`, for channels among 1.00, 0.99, ... of the largest magnitude down to a
-            fifth.
 
-    Returns:
-        Scales [out] or [1], float32, on the device of ``w``. An all-zero channel gets `ZERO_RANGE_SCALE`.
+@dataclass(frozen=True)
+class PerChannel:
+    """One scale an output channel."""
+
+
+@dataclass(frozen=True)
+class PerGroup:
+    """One scale for every ``size`` inputs of an output channel, in the order in which they lie; the last group may be smaller.
 
     Raises:
-        SettingsError: ``granularity`` or ``method`` is unknown.
+        SettingsError: ``size`` is below 1.
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        """Hold that there is something in a group."""
+        if self.size < 1:
+            what = f"groups of {self.size} weights"
+            raise SettingsError(what, expected="at least 1 weight in a group")
+
+
+Granularity = PerTensor | PerChannel | PerGroup
+
+
+@dataclass(frozen=True)
+class WeightSpec:
+    """How the weights of a layer become integers.
+
+    Attributes:
+        bits: Width of a code, 2 to 16.
+        per: What has a scale of its own.
+        range: "max" covers the largest magnitude; "mse" takes the amax with the least squared error: for a tensor as
+            `mse_range`, else among 1.00, 0.99, ... of the largest magnitude down to a fifth.
+        rounding: "nearest": to the nearest code, ties to even.
+
+    Raises:
+        SettingsError: ``bits``, ``range`` or ``rounding`` is unknown.
+    """
+
+    bits: int = 8
+    per: Granularity = PerChannel()
+    range: Literal["max", "mse"] = "max"
+    rounding: Literal["nearest"] = "nearest"
+
+    def __post_init__(self) -> None:
+        """Check each choice."""
+        code_limits(self.bits)
+        for name, value, known in (("range", self.range, ("max", "mse")), ("rounding", self.rounding, ("nearest",))):
+            if value not in known:
+                what = f"{name}={value!r} of weights is unknown"
+                raise SettingsError(what, expected=" or ".join(known))
+
+
+@dataclass(frozen=True)
+class QuantizedWeight:
+    """Codes of a weight and what a step of each is worth.
+
+    Attributes:
+        codes: ``[out, ...]`` as the weight; int8, above 8 bits int16.
+        scales: float32: ``[1]`` for a tensor, ``[out]`` for channels, ``[out, groups]`` for groups.
+        spec: How it was made.
+    """
+
+    codes: torch.Tensor
+    scales: torch.Tensor
+    spec: WeightSpec
+
+    def dequantized(self) -> torch.Tensor:
+        """The weights that the codes stand for, float32, in their shape."""
+        rows = self.codes.reshape(len(self.codes), -1).float()
+        return (rows * _stretched(self.scales, rows.shape, self.spec)).reshape(self.codes.shape)
+
+
+def quantize_weight(w: torch.Tensor, spec: WeightSpec) -> QuantizedWeight:
+    """Return weights ``[out, ...]`` as integers.
+
+    Raises:
         ModelError: The weights are not finite.
     """
     import torch
 
-    for option, value, known in (("granularity", granularity, GRANULARITIES), ("method", method, METHODS)):
-        if value not in known:
-            what = f"{option}={value!r} is unknown"
-            raise SettingsError(what, expected=" or ".join(known))
-    qmax = code_limits(bits)[1]
-    rows = w.detach().float().reshape(w.shape[0] if granularity == "channel" else 1, -1)
+    scales = weight_scales(w, spec)
+    rows = w.detach().float().reshape(len(w), -1)
+    qmin, qmax = code_limits(spec.bits)
+    codes = (rows / _stretched(scales, rows.shape, spec)).round_().clamp_(qmin, qmax)
+    return QuantizedWeight(codes.to(torch.int8 if spec.bits <= 8 else torch.int16).reshape(w.shape), scales, spec)
+
+
+def weight_scales(w: torch.Tensor, spec: WeightSpec) -> torch.Tensor:
+    """Return the scales of weights ``[out, ...]``, in the shape that `QuantizedWeight` says, on the device of ``w``.
+
+    Where there is nothing but zero the scale is `ZERO_RANGE_SCALE`.
+
+    Raises:
+        ModelError: The weights are not finite.
+    """
+    import torch
+
+    rows = _rows(w.detach().float(), spec)
+    qmax = code_limits(spec.bits)[1]
     amax = torch.linalg.vector_norm(rows, ord=float("inf"), dim=1)
     if not bool(amax.isfinite().all()):
         what = "the weights hold NaN or infinite values"
         raise ModelError(what, expected="finite weights", fix="check the checkpoint")
     scales = (amax / qmax).clamp_(min=SMALLEST_SCALE)
-    if method == "mse" and granularity == "tensor":
+    if spec.range == "mse" and isinstance(spec.per, PerTensor):
         histogram = Histogram("weight")
         histogram.update(w)
-        scales = torch.full_like(scales, max(mse_range(histogram, bits=bits).amax / qmax, SMALLEST_SCALE))
-    elif method == "mse":
+        scales = torch.full_like(scales, max(mse_range(histogram, bits=spec.bits).amax / qmax, SMALLEST_SCALE))
+    elif spec.range == "mse":
         step = max(1, _BLOCK // max(rows.shape[1], 1))
         parts = zip(torch.split(rows, step), torch.split(scales, step), strict=True)
-        scales = torch.cat([_least_error(part, scale, bits) for part, scale in parts])
-    return torch.where(amax == 0, ZERO_RANGE_SCALE, scales)
+        scales = torch.cat([_least_error(part, scale, spec.bits) for part, scale in parts])
+    scales = torch.where(amax == 0, ZERO_RANGE_SCALE, scales)
+    return scales.reshape(len(w), -1) if isinstance(spec.per, PerGroup) else scales
 
 
-def quantize_weight(w: torch.Tensor, scales: torch.Tensor, *, bits: int = 8) -> torch.Tensor:
-    """Return the codes of weights [out, ...] as int8 (int16 above 8 bits), in their shape."""
-    import torch
+def _rows(w: torch.Tensor, spec: WeightSpec) -> torch.Tensor:
+    """The weights with one row a scale; a last group that is short is filled up with zeros, which change no scale."""
+    from torch.nn.functional import pad
 
-    qmin, qmax = code_limits(bits)
-    codes = (w.detach().float() / _aligned(scales, w)).round_().clamp_(qmin, qmax)
-    return codes.to(torch.int8 if bits <= 8 else torch.int16)
+    match spec.per:
+        case PerTensor():
+            return w.reshape(1, -1)
+        case PerChannel():
+            return w.reshape(len(w), -1)
+        case PerGroup(size):
+            rows = w.reshape(len(w), -1)
+            return pad(rows, (0, -rows.shape[1] % size)).reshape(-1, size)
 
 
-def fake_quantize_weight(w: torch.Tensor, scales: torch.Tensor, *, bits: int = 8) -> torch.Tensor:
-    """Return weights [out, ...] moved onto their grid, float32: ``scales * quantize_weight(w)``."""
-    return quantize_weight(w, scales, bits=bits).float() * _aligned(scales, w)
-
-
-def _aligned(scales: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-    return scales.reshape(-1, *(1,) * (w.dim() - 1))
+def _stretched(scales: torch.Tensor, shape: torch.Size, spec: WeightSpec) -> torch.Tensor:
+    """The scales in a shape that divides rows ``[out, in]``."""
+    if isinstance(spec.per, PerGroup):
+        return scales.repeat_interleave(spec.per.size, 1)[:, : shape[1]]
+    return scales.reshape(-1, 1)
 
 
 def _least_error(rows: torch.Tensor, scales: torch.Tensor, bits: int) -> torch.Tensor:

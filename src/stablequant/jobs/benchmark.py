@@ -19,17 +19,18 @@ from numpy.typing import NDArray
 from stablequant.data.batching import batches
 from stablequant.errors import SettingsError
 from stablequant.export import package
-from stablequant.export.targets import recipe_for
+from stablequant.export.targets import require_target
 from stablequant.families.frontend import Frontend
 from stablequant.families.model import SpeechModel
-from stablequant.heads.greedy import Backend
-from stablequant.jobs.serve import open_plan, speech_of
+from stablequant.jobs.open import open_plan
+from stablequant.jobs.speech import recordings_of
 from stablequant.measure import fixed_steps, footprint
 from stablequant.measure.latency import interleaved
+from stablequant.network.backend import Backend
+from stablequant.progress import Progress, silent
 from stablequant.runtime.processor import machine
 from stablequant.runtime.registry import BFLOAT16, RUNTIMES, file_names, installed, target_of
-from stablequant.search.trials import Progress
-from stablequant.settings import Settings
+from stablequant.settings import DataSettings
 
 #: Recordings that mixed lengths are measured on.
 MIXED = 32
@@ -70,19 +71,19 @@ def benchmark(
     folders: Sequence[Path],
     *,
     against: str = "",
-    data: Sequence[str] = (),
+    sources: Sequence[str] = (),
     seconds: Sequence[float | str] = (2.0, 10.0, 30.0, REAL),
     batch: Sequence[int] = (1, 8),
     threads: Sequence[int] = (1, 2),
     rounds: int = 5,
-    progress: Progress = lambda title, done, total: None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Time the int8 files of ``folders`` in every runtime that they have files for, beside the float model.
 
     Args:
         folders: That quantize wrote, all from one checkpoint.
         against: Where the float checkpoint is now; default: where the plans were made from it.
-        data: Speech to transcribe; default: what the first plan was made with.
+        sources: Speech to transcribe; default: what the first plan was made with.
         seconds: Lengths of audio; "real" takes recordings as they are.
         batch: Recordings at a time.
         threads: Of the runtime.
@@ -98,10 +99,13 @@ def benchmark(
         what = f"{', '.join(map(str, folders))} were made from different checkpoints"
         raise SettingsError(what, expected="folders of one checkpoint", fix="benchmark them one at a time")
     plan, model = plans[0]
-    sounds = speech_of(plan, model.frontend, folders[0], data, MIXED)
+    sounds = recordings_of(plan, model.frontend, sources, MIXED)
     cases = [Case(s, b, t) for t in threads for b in batch for s in seconds]
     with TemporaryDirectory(prefix="stablequant-") as work:
-        systems = [*_float(model, Path(work)), *(s for folder in folders for s in _int8(folder, model.frontend.shape))]
+        systems = [
+            *_float(model, Path(work)),
+            *(s for folder in folders for s in _int8(folder, model.frontend.head.graphs)),
+        ]
         measured = list(_measure(systems, cases, model.frontend, sounds, rounds, progress))
         costs = [footprint.measure(s.files, s.runtime, model.frontend) for s in systems]
         return {
@@ -122,7 +126,7 @@ def _version(runtime: str) -> str:
 
 def _float(model: SpeechModel, work: Path) -> list[System]:
     """The checkpoint in float, in every runtime that is installed, and in bfloat16 where the processor computes in it."""
-    files = {target: package.write_graphs(model, None, work, recipe_for(target)) for target in installed()}
+    files = {target: package.write_graphs(model, None, work, require_target(target)) for target in installed()}
     return [
         System(
             f"{'bfloat16' if runtime.endswith(BFLOAT16) else 'float32'}, {target_of(runtime)}",
@@ -134,11 +138,11 @@ def _float(model: SpeechModel, work: Path) -> list[System]:
     ]
 
 
-def _int8(folder: Path, shape: str) -> list[System]:
+def _int8(folder: Path, graphs: Sequence[str]) -> list[System]:
     """The files of ``folder``, in every runtime that they are for and that is installed."""
     found = []
     for runtime in installed(bfloat16=True):
-        files = {graph: folder / name for graph, name in file_names(shape, runtime).items()}
+        files = {graph: folder / name for graph, name in file_names(graphs, runtime).items()}
         if all(path.is_file() for path in files.values()):
             found.append(System(f"{folder.name}, {runtime}", runtime, True, files))
     return found
@@ -161,7 +165,7 @@ def _measure(
         if case.threads != threads:
             threads = case.threads
             backends = {s.name: RUNTIMES[s.runtime](s.files, threads=threads) for s in systems}
-            recognisers = {n: lambda item, b=b: fixed_steps.transcribe(frontend, b, *item) for n, b in backends.items()}  # type: ignore[misc]
+            recognisers = {n: lambda item, b=b: fixed_steps.run(frontend, b, *item) for n, b in backends.items()}  # type: ignore[misc]
         groups = _inputs(case, sounds, frontend.sampling_rate)
         reference = backends[next(s.name for s in systems if s.is_float32)]
         inputs = [(group, fixed_steps.steps(frontend, reference, group)) for group in groups]
@@ -177,7 +181,7 @@ def _measure(
 def _inputs(case: Case, sounds: Sequence[NDArray[np.float32]], rate: int) -> list[list[NDArray[np.float32]]]:
     """Recordings as they are, in the batches that `transcribe` makes, or one batch of as many seconds as wanted."""
     if case.seconds == REAL:
-        groups = batches([len(w) for w in sounds], case.batch, int(Settings().batch_seconds * rate))
+        groups = batches([len(w) for w in sounds], case.batch, int(DataSettings().batch_seconds * rate))
         return [[sounds[i] for i in group] for group in groups]
     length = int(float(case.seconds) * rate)
     stream = np.concatenate(sounds)

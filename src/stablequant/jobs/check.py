@@ -2,62 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stablequant.data.speech import Speech
 from stablequant.export import agreement, package
-from stablequant.families.frontend import Frontend
-from stablequant.families.model import SpeechModel
+from stablequant.export.agreement import Agreement
+from stablequant.jobs.evaluate import evaluate_on
+from stablequant.jobs.evidence import Job
 from stablequant.measure.latency import interleaved
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
-from stablequant.runtime.transcribe import transcribe
-from stablequant.search.trials import Outcome, Progress
-from stablequant.settings import Settings
-from stablequant.tasks.asr import EvaluationResult
-from stablequant.tasks.score import score
+from stablequant.tasks.task import Evaluation
+
+#: Test utterances that speed is measured on.
+TIMED = 8
 
 
 def check(
-    frontend: Frontend,
-    backend: OnnxRuntimeBackend,
-    files: Mapping[str, Path],
-    speech: Speech,
-    outcomes: Mapping[str, Outcome],
-    settings: Settings,
-    aside: Path,
-    progress: Progress,
-) -> tuple[EvaluationResult, list[agreement.Verification], list[str]]:
-    """The int8 files' result on test, held against the simulation and against the same files run as written.
+    job: Job, files: Mapping[str, Path], backend: OnnxRuntimeBackend, known: Mapping[str, Evaluation]
+) -> tuple[Evaluation, list[Agreement], Sequence[str]]:
+    """The int8 files' result on test, compared with the simulation and with the same files run as written.
 
-    Also what is wrong with it beyond WER when held against float: the plan's doing, not the file's.
+    Also what is wrong with it beyond its score when compared with float: the plan's doing, not the file's.
+
+    Args:
+        job: What is run.
+        files: The int8 files.
+        backend: Runs them.
+        known: What "float" and the simulated "stablequant" said.
+
+    Raises:
+        VerificationError: The file does not say what the simulation says.
     """
-    transcripts = transcribe(frontend, backend, speech, progress, "int8 file on test")
-    result = score(speech, transcripts, settings.normalizer)
-    plain = transcribe(frontend, OnnxRuntimeBackend(files, optimise=False), speech, progress, "int8 file, unoptimised")
-    verifications = [
-        agreement.compare(result, outcomes["stablequant"].result, "the simulation", settings.tolerance),
-        agreement.compare(
-            result, score(speech, plain, settings.normalizer), "ONNX Runtime without optimisation", settings.tolerance
-        ),
+    frontend, speech, tolerance = job.model.frontend, job.speech["test"], job.settings.check.tolerance
+
+    def evaluated(backend: OnnxRuntimeBackend, title: str) -> Evaluation:
+        return evaluate_on(frontend, backend, job.task, speech, job.progress, title)
+
+    result = evaluated(backend, "int8 file on test")
+    plain = evaluated(OnnxRuntimeBackend(files, optimise=False), "int8 file, unoptimised")
+    agreements = [
+        agreement.compare(result, known["stablequant"], "the simulation", tolerance),
+        agreement.compare(result, plain, "ONNX Runtime without optimisation", tolerance),
     ]
-    simulated = outcomes["stablequant"].transcripts
-    agreement.require(verifications, agreement.alarms(transcripts, simulated, "the simulation"), str(aside))
-    return result, verifications, agreement.alarms(transcripts, outcomes["float"].transcripts, "the float model")
+    alarms = job.task.alarms(result.answers, known["stablequant"].answers, "the simulation")
+    agreement.require(agreements, alarms, str(next(iter(files.values())).parent))
+    return result, agreements, job.task.alarms(result.answers, known["float"].answers, "the float model")
 
 
-def measure_speed(
-    model: SpeechModel, backend: OnnxRuntimeBackend, folder: Path, speech: Speech, count: int = 8
-) -> dict[str, list[float]]:
+def measure_speed(job: Job, backend: OnnxRuntimeBackend, folder: Path) -> dict[str, list[float]]:
     """Seconds of the float and the int8 files in the same runtime, on a few test utterances of every length."""
-    paths = package.write_graphs(model, None, folder)
+    frontend = job.model.frontend
+    paths = package.write_graphs(job.model, None, folder)
     reference = OnnxRuntimeBackend(paths)
     recognisers: dict[str, Callable[[Any], object]] = {
-        "float": lambda w: model.frontend.recognize(reference, [w]),
-        "int8": lambda w: model.frontend.recognize(backend, [w]),
+        "float": lambda w: frontend.recognize(reference, [w]),
+        "int8": lambda w: frontend.recognize(backend, [w]),
     }
-    seconds = interleaved(recognisers, speech.sample(count))
+    seconds = interleaved(recognisers, job.speech["test"].sample(TIMED))
     for path in paths.values():
         path.unlink()
     folder.rmdir()

@@ -21,14 +21,17 @@ from stablequant.data.speech import Speech
 from stablequant.errors import ResourceError
 from stablequant.families.checkpoint import load
 from stablequant.families.model import SpeechModel
-from stablequant.jobs.quantize import RIVALS, Clock, Names, read_speech, require_kernels, run
-from stablequant.quantize.simulate import Simulator
-from stablequant.search.journal import Journal
-from stablequant.search.pools import LocalPool
-from stablequant.search.remaining_work import shares
+from stablequant.jobs.evidence import BASELINES, Job
+from stablequant.jobs.open import simulator
+from stablequant.jobs.quantize import require_kernels, run
+from stablequant.jobs.speech import read_splits
+from stablequant.progress import Progress, silent
+from stablequant.search.objective import TaskError
+from stablequant.search.remaining_work import remaining_work
 from stablequant.search.stage1 import Sensitivity
-from stablequant.search.trials import Candidate, Progress, Trials
+from stablequant.search.trials import Candidate, Trials
 from stablequant.settings import Settings
+from stablequant.tasks.task import task_of
 
 #: A run of hours leaves its heap less tidy than one of seconds.
 UNTIDY = 1.1
@@ -60,38 +63,38 @@ class Estimate:
 
 
 def estimate(
-    model_name: str,
-    data: Sequence[str],
+    model: str,
+    sources: Sequence[str],
     settings: Settings,
     *,
     workers: int = 1,
-    progress: Progress = lambda title, done, total: None,
+    progress: Progress = silent,
 ) -> Estimate:
     """Try the job on the longest batches and scale up.
 
     Raises:
         ResourceError: The small job failed, as the whole one would: memory ran out.
-        StablequantError: As of `pipeline.quantize`.
+        StablequantError: As of `jobs.quantize.quantize`.
     """
     require_kernels(settings)
-    model = load(model_name)
-    speech = read_speech(model.frontend, data, settings)
+    task, loaded = task_of(settings.data), load(model)
+    speech = read_splits(loaded.frontend, task, sources, settings)
     progress("dry run on the longest batches", 0, 1)
-    found = _in_a_process(model, speech, settings)
+    found = _in_a_process(loaded, speech, settings)
     progress("dry run on the longest batches", 1, 1)
 
-    ops = model.ops(matmuls=settings.attention_matmuls)
-    values = len(settings.candidates())
-    dev, shard = speech["dev"], _longest(speech["dev"])
-    scale = dev.seconds / shard.seconds
+    ops = loaded.ops(matmuls=settings.activations.attention_matmuls)
+    values = len(settings.search.candidates())
+    dev, batch = speech["dev"], _longest(speech["dev"])
+    scale = dev.seconds / batch.seconds
     # Float; what all trials share, up to the last layer; each layer and what follows it.
-    stage_1 = 2 - min(found["shares"].values()) + sum(found["shares"].values())
+    stage_1 = 2 - min(found["work"].values()) + sum(found["work"].values())
     trial, reference = found["trial_seconds"] * scale, found["float_seconds"] * scale
     in_test = speech["test"].seconds / _longest(speech["test"]).seconds
     in_calibration = speech["calibration"].seconds / _longest(speech["calibration"]).seconds
     trials = reference + (stage_1 - 1 + values) * trial + in_test * found["test_seconds"]
     rest = found["verify_seconds"] * in_test + found["observe_seconds"] * in_calibration + found["fixed_seconds"]
-    rows = (1 + len(ops) + values) * len(dev.shards) + (2 + len(RIVALS)) * len(speech["test"].shards)
+    rows = (1 + len(ops) + values) * len(dev.batches) + (2 + len(BASELINES)) * len(speech["test"].batches)
     return Estimate(
         layers=len(ops),
         values=values,
@@ -106,12 +109,12 @@ def estimate(
 
 def _longest(speech: Speech) -> Speech:
     """The batch that takes most memory, as speech of its own."""
-    shard = max(speech.shards, key=lambda s: len(s) * max(len(speech.waveforms[i]) for i in s))
+    batch = max(speech.batches, key=lambda s: len(s) * max(len(speech.waveforms[i]) for i in s))
     return replace(
         speech,
-        utterances=tuple(speech.utterances[i] for i in shard),
-        waveforms=tuple(speech.waveforms[i] for i in shard),
-        shards=(tuple(range(len(shard))),),
+        utterances=tuple(speech.utterances[i] for i in batch),
+        waveforms=tuple(speech.waveforms[i] for i in batch),
+        batches=(tuple(range(len(batch))),),
     )
 
 
@@ -151,23 +154,22 @@ def _small(
 
 def _measure(model: SpeechModel, speech: Mapping[str, Speech], settings: Settings, folder: Path) -> dict[str, Any]:
     # One p, every layer flagged: the most work and memory that a trial can take.
-    one = settings.model_copy(update={"p_max": 0.0, "search": "exact", "max_drop": None, "tolerance": 100.0})
-    flagged = [Sensitivity(op.name, 0.0, 0.0, True) for op in model.ops(matmuls=settings.attention_matmuls)]
+    one = settings.updated(p_max=0.0, strategy="exact", max_drop=None, tolerance=100.0)
+    layers = model.ops(matmuls=settings.activations.attention_matmuls)
+    flagged = [Sensitivity(op.name, 0.0, 0.0, True) for op in layers]
+    task = task_of(settings.data)
     idle = _resident()
-    share = shares(model, speech["dev"], settings)
-    with Journal(None) as journal:
-        trials = Trials(Simulator.under(model, settings), speech["dev"], settings, journal)
-        trials.run([Candidate("float", {})], "float")
-        float_seconds = trials.cost.seconds
+    work = remaining_work(model, speech["dev"], settings)
+    trials = Trials(simulator(model, settings), speech["dev"], settings, TaskError(task))
+    trials.run([Candidate("float", {})], "float")
+    float_seconds = trials.cost.seconds
     trial_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    clock = Clock()
-    evidence = run(
-        model, speech, folder, one, Names("", "", ""), clock, flagged, LocalPool(), wait=False, progress=_silent
-    )
+    job = Job(model, speech, task, folder, one, known=flagged)
+    evidence = run(job)
     journal_bytes = (folder / "trials.sqlite").stat().st_size
-    seconds = clock.seconds
+    seconds = job.clock.seconds
     return {
-        "shares": share,
+        "work": work,
         "float_seconds": float_seconds,
         "trial_seconds": max(0.0, evidence.search.spent.seconds - float_seconds),
         "test_seconds": seconds["test"],
@@ -177,7 +179,7 @@ def _measure(model: SpeechModel, speech: Mapping[str, Speech], settings: Setting
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "worker_bytes": max(0, trial_peak - idle),
         "file_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) - journal_bytes,
-        "row_bytes": len(json.dumps([t.tokens for t in evidence.search.reference.transcripts])) * 1.5,
+        "row_bytes": len(json.dumps([a.tokens for a in evidence.search.reference.readings])) * 1.5,
     }
 
 
@@ -185,7 +187,3 @@ def _resident() -> int:
     """Bytes of this process in memory now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize()
-
-
-def _silent(title: str, done: int, total: int) -> None:
-    pass

@@ -5,6 +5,7 @@ Memory that was used once stays in a process's peak, so each measurement gets a 
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -12,14 +13,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stablequant.errors import ResourceError
-from stablequant.families.frontend import TOKENS_A_SECOND, Frontend
-from stablequant.heads.greedy import greedy
+from stablequant.heads.head import Head
 from stablequant.runtime.registry import RUNTIMES
+
+if TYPE_CHECKING:
+    from stablequant.families.frontend import Frontend
 
 
 @dataclass(frozen=True)
@@ -45,22 +49,29 @@ def measure(
     Raises:
         ResourceError: The process died; most likely memory ran out.
     """
-    task = {
-        "files": {name: str(path) for name, path in files.items()},
-        "runtime": runtime,
-        "shape": frontend.shape,
-        "config": dict(frontend.config),
-        "samples": int(seconds * frontend.sampling_rate),
-        "limit": int(seconds * TOKENS_A_SECOND),
-        "threads": threads,
-    }
+    samples = int(seconds * frontend.sampling_rate)
+    noise = (0.1 * np.random.default_rng(0).standard_normal(samples)).astype(np.float32)
+    head = frontend.head
+    with TemporaryDirectory(prefix="stablequant-") as folder:
+        feeds = Path(folder) / "feeds.npz"
+        np.savez(feeds, allow_pickle=False, **frontend.features([noise]).feeds)
+        task = {
+            "files": {name: str(path) for name, path in files.items()},
+            "runtime": runtime,
+            "head": [type(head).__module__, type(head).__qualname__, head.constants()],
+            "feeds": str(feeds),
+            "steps": head.most_steps(samples),
+            "threads": threads,
+        }
+        return _in_a_process(task)
+
+
+def _in_a_process(task: Mapping[str, Any]) -> Footprint:
     command = [sys.executable, "-m", "stablequant.measure.footprint"]
     ran = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, check=False)
     if ran.returncode:
         last = (ran.stderr.strip().splitlines() or [""])[-1]
-        what = (
-            f"the process that measured {', '.join(map(str, files.values()))} died (exit code {ran.returncode}) {last}"
-        )
+        what = f"the process that measured {', '.join(task['files'].values())} died (exit code {ran.returncode}) {last}"
         raise ResourceError(what, fix="free some memory, or benchmark fewer models at a time")
     return Footprint(**json.loads(ran.stdout.splitlines()[-1]))
 
@@ -72,13 +83,11 @@ def _measure_here(task: Mapping[str, Any]) -> Footprint:
     began = time.perf_counter()
     backend = backend_of({name: Path(path) for name, path in task["files"].items()}, threads=task["threads"])
     loaded = time.perf_counter() - began
-    noise = 0.1 * np.random.default_rng(0).standard_normal((1, task["samples"]))
-    feeds = {"input_values": noise.astype(np.float32), "input_lengths": np.array([task["samples"]])}
-    if task["shape"] == "ctc":
-        backend.run("model", feeds)
-    else:
-        settings = Frontend(task["shape"], task["config"], None).greedy
-        greedy(backend, backend.run("encoder", feeds), [task["limit"]], settings)
+    module, name, constants = task["head"]
+    head: Head = getattr(importlib.import_module(module), name).from_constants(constants)
+    with np.load(task["feeds"], allow_pickle=False) as feeds:
+        outputs = backend.run(head.graphs[0], dict(feeds))
+    head.run_for(backend, outputs, [task["steps"]])
     return Footprint(loaded, idle, _peak())
 
 

@@ -80,7 +80,7 @@ class Executor:
                 node = self.graph.nodes[index]
                 inputs = tuple(alive[name] for name in node.inputs)
                 weights: Mapping[str, Tensor] = self._weights[index]
-                if operands is not None and (node.activations or "tied" in node.attrs):
+                if operands is not None and (node.activations or node.shares):
                     inputs, weights = operands(node, inputs, weights, alive[node.lengths] if node.lengths else None)
                 outputs = self._kernels[node.kind](node, inputs, weights)
                 self.work[node.name] += multiplications(node, inputs, weights, outputs)

@@ -35,6 +35,7 @@ class Node:
         attrs: Constants of the operation.
         weights: Role ("weight", "bias", "table") -> key in ``Graph.weights``.
         lengths: Name of the value ``[batch]`` that counts the valid time steps of the first input ("" if all are).
+        shares: Name of the operation whose weight this one reads too ("" if it has its own, or none): an embedding, the head's.
     """
 
     kind: str
@@ -44,6 +45,12 @@ class Node:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
     lengths: str = ""
+    shares: str = ""
+
+    @property
+    def layer(self) -> str:
+        """The layer that decides how its weight is quantised: its own, or the one that it shares the weight of."""
+        return self.shares or self.name
 
     @property
     def activations(self) -> tuple[str, ...]:
@@ -62,6 +69,16 @@ class Input:
     shape: tuple[str | int, ...]
 
 
+@dataclass(frozen=True)
+class Output:
+    """A value given out: ``carries`` names the input of the next step that it becomes ("" if of none)."""
+
+    name: str
+    dtype: str
+    shape: tuple[str | int, ...]
+    carries: str = ""
+
+
 class Graph:
     """A network under construction, and afterwards its finished, ordered list of nodes."""
 
@@ -70,7 +87,7 @@ class Graph:
         self.name = name
         self.weights = weights
         self.inputs: list[Input] = []
-        self.outputs: dict[str, tuple[str | int, ...]] = {}
+        self.outputs: dict[str, Output] = {}
         self.nodes: list[Node] = []
         self.missing: list[str] = []
         self._counts: dict[str, int] = {}
@@ -82,39 +99,59 @@ class Graph:
         self.inputs.append(Input(name, dtype, tuple(shape)))
         return name
 
-    def output(self, value: str, name: str, shape: Sequence[str | int]) -> None:
+    def output(
+        self, value: str, name: str, shape: Sequence[str | int], *, dtype: str = "float32", carries: str = ""
+    ) -> None:
         """Give ``value`` out under ``name``."""
         self.nodes.append(Node("identity", f"output.{name}", (value,), (name,)))
-        self.outputs[name] = tuple(shape)
+        self.outputs[name] = Output(name, dtype, tuple(shape), carries)
 
     def add(
         self,
         kind: str,
         *inputs: str,
         name: str = "",
-        count: int = 1,
         weights: Mapping[str, str] | None = None,
         lengths: str = "",
+        shares: str = "",
         **attrs: Any,
-    ) -> Any:
-        """Append an operation and return the name of its output, or a tuple of ``count`` names.
+    ) -> str:
+        """Append an operation with one output and return the output's name.
 
         Every weight named is required: one that is not there is noted for ``check_weights``, which reports all at once.
         """
+        return self._append(kind, inputs, 1, name, weights, lengths, shares, attrs)[0]
+
+    def add_many(
+        self, kind: str, *inputs: str, count: int, weights: Mapping[str, str] | None = None, **attrs: Any
+    ) -> tuple[str, ...]:
+        """Append an operation with ``count`` outputs and return their names."""
+        return self._append(kind, inputs, count, "", weights, "", "", attrs)
+
+    def _append(
+        self,
+        kind: str,
+        inputs: tuple[str, ...],
+        count: int,
+        name: str,
+        weights: Mapping[str, str] | None,
+        lengths: str,
+        shares: str,
+        attrs: Mapping[str, Any],
+    ) -> tuple[str, ...]:
         if not name:
             number = self._counts.get(kind, 0)
             self._counts[kind] = number + 1
             name = f"{kind}.{number}"
-        outputs = (f"{name}:0",) if count == 1 else tuple(f"{name}:{index}" for index in range(count))
+        outputs = tuple(f"{name}:{index}" for index in range(count))
         weights = dict(weights or {})
         self.missing += [key for key in weights.values() if key not in self.weights]
-        self.nodes.append(Node(kind, name, inputs, outputs, attrs, weights, lengths))
-        return outputs[0] if count == 1 else outputs
+        self.nodes.append(Node(kind, name, inputs, outputs, attrs, weights, lengths, shares))
+        return outputs
 
     def linear(self, x: str, name: str, lengths: str = "", *, bias: bool = True) -> str:
         """``x @ weight.T + bias`` over the last axis; weights are those of the module ``name``."""
-        value: str = self.add("linear", x, name=name, weights=_roles(name, bias), lengths=lengths)
-        return value
+        return self.add("linear", x, name=name, weights=_roles(name, bias), lengths=lengths)
 
     def conv1d(
         self,
@@ -130,9 +167,8 @@ class Graph:
     ) -> str:
         """Convolution over time, ``[B, T, C_in] -> [B, T', C_out]``; ``trim`` steps are cut from the end."""
         kernel = self.kernel_size(name)
-        attrs = {"stride": stride, "padding": padding, "groups": groups, "trim": trim, "kernel": kernel}
-        value: str = self.add("conv1d", x, name=name, weights=_roles(name, bias), lengths=lengths, **attrs)
-        return value
+        attrs: dict[str, Any] = {"stride": stride, "padding": padding, "groups": groups, "trim": trim, "kernel": kernel}
+        return self.add("conv1d", x, name=name, weights=_roles(name, bias), lengths=lengths, **attrs)
 
     def kernel_size(self, name: str) -> int:
         """Width of the convolution ``name``; 0 while its weight is missing, which ``check_weights`` reports."""
@@ -141,13 +177,11 @@ class Graph:
 
     def layer_norm(self, x: str, name: str, eps: float = 1e-5, *, bias: bool = True) -> str:
         """Layer normalisation over the last axis."""
-        value: str = self.add("layer_norm", x, name=name, weights=_roles(name, bias), eps=eps)
-        return value
+        return self.add("layer_norm", x, name=name, weights=_roles(name, bias), eps=eps)
 
     def group_norm(self, x: str, name: str, lengths: str, *, groups: int, eps: float = 1e-5) -> str:
         """Group normalisation whose statistics leave padding out, so that a batch gives what its parts give."""
-        value: str = self.add("group_norm", x, lengths, name=name, weights=_roles(name, True), groups=groups, eps=eps)
-        return value
+        return self.add("group_norm", x, lengths, name=name, weights=_roles(name, True), groups=groups, eps=eps)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from stablequant.families.model import SpeechModel
 from stablequant.grid.histogram import Histogram
 from stablequant.network.execute import Executor, TorchBackend
-from stablequant.network.graph import Node
+from stablequant.network.graph import Graph, Node
 
 #: Layer -> a histogram for each of its activations.
 Histograms = dict[str, tuple[Histogram, ...]]
@@ -55,28 +54,24 @@ def observe(
 ) -> Histograms:
     """Run the float ``model`` over ``batches`` of waveforms and return the histograms of its activations."""
     executors = {g.name: Executor(g) for g in model.graphs}
-    backend = TorchBackend(executors)
     observer = Observer(model, matmuls=matmuls)
-    first, *rest = executors.values()
+    backend, watched = TorchBackend(executors), TorchBackend(executors, observer)
+    frontend = model.frontend
     for waveforms in batches:
-        features = model.frontend.features(waveforms)
-        outputs = first.run({name: backend.put(value) for name, value in features.items()}, observer)
-        if rest:
-            transcripts = model.frontend.read_out(backend, outputs, features["input_lengths"])
-            for row, transcript in enumerate(transcripts):
-                _observe_decoder(rest[0], observer, outputs, row, transcript.tokens, model.frontend.greedy.start)
+        features = frontend.features(waveforms)
+        outputs = frontend.encode(watched, features)
+        if len(model.graphs) > 1:
+            answers = frontend.head.read(backend, outputs, features.sizes)
+            for row, answer in enumerate(answers):
+                frontend.head.logits(watched, _alone(model.graphs[0], outputs, row), [answer])
     return observer.histograms
 
 
-def _observe_decoder(
-    decoder: Executor, observer: Observer, encoded: Mapping[str, Tensor], row: int, tokens: Sequence[int], start: int
-) -> None:
-    frames = int(encoded["encoder_lengths"][row])
-    feeds = {"input_ids": torch.tensor([[start, *tokens]])}
-    for spec in decoder.graph.inputs:
-        if spec.name.startswith("cross_"):
-            feeds[spec.name] = encoded[spec.name][row : row + 1, :, :frames]
-        elif spec.name.startswith("past_"):
-            feeds[spec.name] = torch.zeros(1, int(spec.shape[1]), 0, int(spec.shape[3]))
-    feeds["encoder_lengths"] = encoded["encoder_lengths"][row : row + 1]
-    decoder.run(feeds, observer)
+def _alone(graph: Graph, outputs: Mapping[str, Tensor], row: int) -> dict[str, Tensor]:
+    """One utterance's part of a graph's outputs, without padding: its own frames alone."""
+    frames = next(int(outputs[name][row]) for name, output in graph.outputs.items() if output.shape == ("batch",))
+    alone = {name: outputs[name][row : row + 1] for name in graph.outputs}
+    for name, output in graph.outputs.items():
+        if "frames" in output.shape:
+            alone[name] = alone[name].narrow(output.shape.index("frames"), 0, frames)
+    return alone

@@ -7,7 +7,7 @@ docs/plan.md explains each field.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,14 +16,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from stablequant.errors import PlanError
 from stablequant.files import write_text
 from stablequant.grid.affine import QuantParams
+from stablequant.grid.weights import Granularity, PerChannel, PerGroup, PerTensor, WeightSpec
+from stablequant.quantize.scheme import LayerScheme, require_layers
 from stablequant.settings import Settings
 
-SCHEMA_VERSION = 1
-
-#: What a layer is quantised with: parameters of its activation, or of both activations of a product.
-LayerQuant = tuple[QuantParams, ...]
-#: Layer name -> its parameters. A layer that is not named stays in float.
-Scheme = Mapping[str, LayerQuant]
+SCHEMA_VERSION = 2
 
 
 class _Frozen(BaseModel):
@@ -50,11 +47,30 @@ class ActivationPlan(_Frozen):
 
 
 class WeightPlan(_Frozen):
-    """Symmetric grid of the weights; scales follow from the weights by granularity and method."""
+    """Symmetric grid of the weights; scales follow from the weights and these."""
 
     bits: int
-    granularity: Literal["channel", "tensor"]
-    method: Literal["max", "mse"]
+    per: Literal["tensor", "channel", "group"]
+    """What has a scale of its own: all weights, an output channel, or a group of one's inputs."""
+    group: int | None = None
+    """Weights in a group."""
+    range: Literal["max", "mse"]
+    rounding: Literal["nearest"] = "nearest"
+
+    @classmethod
+    def of(cls, spec: WeightSpec) -> WeightPlan:
+        """A spec as it stands in the plan."""
+        match spec.per:
+            case PerGroup(size):
+                return cls(bits=spec.bits, per="group", group=size, range=spec.range, rounding=spec.rounding)
+            case PerTensor():
+                return cls(bits=spec.bits, per="tensor", range=spec.range, rounding=spec.rounding)
+        return cls(bits=spec.bits, per="channel", range=spec.range, rounding=spec.rounding)
+
+    def spec(self) -> WeightSpec:
+        """The spec as the quantiser wants it."""
+        per: Granularity = PerTensor() if self.per == "tensor" else PerChannel()
+        return WeightSpec(self.bits, PerGroup(self.group) if self.group else per, self.range, self.rounding)
 
 
 class LayerPlan(_Frozen):
@@ -68,7 +84,7 @@ class LayerPlan(_Frozen):
     """Per cent of the activation's mass removed before the scale was chosen; None: nothing was."""
     flagged: bool
     sensitivity: float | None
-    """Points of WER that the layer alone cost in stage 1."""
+    """Points that the layer alone cost in stage 1."""
     sensitivity_interval: tuple[float, float] | None = None
     """95 % interval of that."""
     reason: str
@@ -76,11 +92,26 @@ class LayerPlan(_Frozen):
     """Empty where the layer is left in float."""
     weight: WeightPlan | None
 
+    def scheme(self) -> LayerScheme:
+        """How the layer is quantised."""
+        return LayerScheme(
+            tuple(a.params() for a in self.activations), None if self.weight is None else self.weight.spec()
+        )
+
 
 class Identity(_Frozen):
-    """Which model, or which speech, something was made from."""
+    """Which model something was made from."""
 
     name: str
+    fingerprint: str
+    details: dict[str, Any] = {}
+
+
+class SpeechIdentity(_Frozen):
+    """Which speech something was made from."""
+
+    sources: tuple[str, ...]
+    """Manifests and folders, as the user gave them."""
     fingerprint: str
     details: dict[str, Any] = {}
 
@@ -90,16 +121,16 @@ class Plan(_Frozen):
 
     schema_version: int = SCHEMA_VERSION
     model: Identity
-    data: dict[str, Identity]
+    data: dict[str, SpeechIdentity]
     settings: Settings
     versions: dict[str, str]
     p: float | None
     """The one p of all flagged layers; None where no layer is flagged or each has its own."""
     layers: tuple[LayerPlan, ...]
 
-    def scheme(self) -> dict[str, LayerQuant]:
+    def scheme(self) -> dict[str, LayerScheme]:
         """What the simulator and the exporter need of it."""
-        return {layer.name: tuple(a.params() for a in layer.activations) for layer in self.layers if layer.activations}
+        return {layer.name: layer.scheme() for layer in self.layers if layer.activations}
 
     @property
     def flagged(self) -> tuple[str, ...]:
@@ -135,10 +166,12 @@ class Plan(_Frozen):
             what = f"{path} is not valid JSON ({error})"
             raise PlanError(what, fix="run stablequant quantize again: finished trials are not repeated") from error
         version = raw.get("schema_version") if isinstance(raw, dict) else None
-        if version != SCHEMA_VERSION:
+        if version == 1:
+            raw = _from_version_1(raw)
+        elif version != SCHEMA_VERSION:
             what = f"{path} has schema version {version}"
             fix = "run stablequant quantize again: finished trials are not repeated"
-            raise PlanError(what, expected=f"version {SCHEMA_VERSION}", fix=fix)
+            raise PlanError(what, expected=f"version 1 to {SCHEMA_VERSION}", fix=fix)
         try:
             return cls.model_validate(raw)
         except ValidationError as error:
@@ -148,14 +181,25 @@ class Plan(_Frozen):
             raise PlanError(what, fix="run stablequant quantize again: finished trials are not repeated") from error
 
 
-def require_layers(scheme: Scheme, names: Iterable[str]) -> None:
-    """Raise PlanError if ``scheme`` names a layer that no operation among ``names`` has: it would be ignored."""
-    known = set(names)
-    if unknown := sorted(set(scheme) - known):
-        more = " ..." if len(unknown) > 5 else ""
-        what = f"the plan names {', '.join(unknown[:5])}{more}, which would never run in this model"
-        raise PlanError(
-            what,
-            expected=f"names among the model's {len(known)} operations",
-            fix="stablequant inspect MODEL lists them",
-        )
+def _from_version_1(raw: dict[str, Any]) -> dict[str, Any]:
+    """A plan of the first version as one of this: sources were joined, weights had other words. Settings find their groups."""
+    new = {**raw, "schema_version": SCHEMA_VERSION}
+    if isinstance(raw.get("data"), dict):
+        new["data"] = {split: _sources(identity) for split, identity in raw["data"].items()}
+    if isinstance(raw.get("layers"), list):
+        new["layers"] = [_weight_words(layer) for layer in raw["layers"]]
+    return new
+
+
+def _sources(identity: Any) -> Any:
+    if not isinstance(identity, dict) or not isinstance(identity.get("name"), str):
+        return identity
+    return {**{k: v for k, v in identity.items() if k != "name"}, "sources": identity["name"].split(", ")}
+
+
+def _weight_words(layer: Any) -> Any:
+    weight = layer.get("weight") if isinstance(layer, dict) else None
+    if not isinstance(weight, dict):
+        return layer
+    words = {"granularity": "per", "method": "range"}
+    return {**layer, "weight": {words.get(key, key): value for key, value in weight.items()}}

@@ -14,54 +14,37 @@ from torch import Tensor
 
 from stablequant.families.model import SpeechModel
 from stablequant.grid.affine import QuantParams
-from stablequant.grid.weights import fake_quantize_weight, weight_scales
+from stablequant.grid.weights import WeightSpec
 from stablequant.network.execute import Executor, Operands, TorchBackend
 from stablequant.network.fuse import fuse_attention
 from stablequant.network.graph import Node
-from stablequant.quantize.plan import Scheme, require_layers
-from stablequant.settings import Settings
+from stablequant.quantize.scheme import Scheme, require_layers
+from stablequant.quantize.weights import WeightStore
 
 
 class Simulator:
     """Runs a model's graphs in PyTorch, in float or under any number of quantisation schemes.
 
-    Rounded weights depend on the settings alone, so they are made once a layer and shared by all schemes.
+    Attributes:
+        model: What is simulated.
+        weights: Its integer weights; what they stand for is kept too, one float32 tensor a layer and spec.
+        executors: By graph.
     """
 
-    def __init__(
-        self,
-        model: SpeechModel,
-        *,
-        bits: int = 8,
-        granularity: str = "channel",
-        method: str = "max",
-        matmuls: bool = False,
-    ) -> None:
-        """Prepare ``model``; weights, once a scheme names their layer, are rounded as given.
+    def __init__(self, model: SpeechModel, *, matmuls: bool = False, weights: WeightStore | None = None) -> None:
+        """Prepare ``model``.
 
         Args:
             model: What to simulate.
-            bits: Of the weights.
-            granularity: "channel" or "tensor".
-            method: "max" or "mse".
             matmuls: Whether schemes may name attention's products; without, they are fused, which is faster.
+            weights: Integer weights of the model that others use too; default: its own.
         """
         self.model = model
+        self.weights = weights or WeightStore(model.layer_weights())
         self.executors = {g.name: Executor(g if matmuls else fuse_attention(g)) for g in model.graphs}
         self._names = {op.name for op in model.ops(matmuls=matmuls)}
-        self._bits, self._granularity, self._method = bits, granularity, method
-        self._weights: dict[str, Tensor] = {}
-
-    @classmethod
-    def under(cls, model: SpeechModel, settings: Settings) -> Simulator:
-        """A simulator of ``model`` as ``settings`` say."""
-        return cls(
-            model,
-            bits=settings.bits,
-            granularity=settings.weight_granularity,
-            method=settings.weight_method,
-            matmuls=settings.attention_matmuls,
-        )
+        self._rounded: dict[tuple[str, WeightSpec], Tensor] = {}
+        self._device = "cpu"
 
     @property
     def multiplications(self) -> int:
@@ -84,33 +67,34 @@ class Simulator:
         def operands(
             node: Node, inputs: tuple[Tensor, ...], weights: Mapping[str, Tensor], lengths: Tensor | None
         ) -> tuple[tuple[Tensor, ...], Mapping[str, Tensor]]:
-            name = node.attrs.get("tied", node.name)
-            params = scheme.get(name)
-            if params is None:
+            layer = scheme.get(node.layer)
+            if layer is None:
                 return inputs, weights
-            if "weight" in weights:
-                weights = {**weights, "weight": self._rounded_weight(name, weights["weight"])}
+            if layer.weight is not None:
+                weights = {**weights, "weight": self._weight(node.layer, layer.weight)}
             if node.activations:
-                inputs = (*(rounded(x, p) for x, p in zip(inputs, params, strict=False)), *inputs[len(params) :])
+                grids = layer.activations
+                inputs = (*(rounded(x, p) for x, p in zip(inputs, grids, strict=False)), *inputs[len(grids) :])
             return inputs, weights
 
         return operands
 
     def to(self, device: str) -> None:
         """Compute on ``device`` from now on."""
+        self._device = device
         for executor in self.executors.values():
             executor.to(device)
-        self._weights = {name: weight.to(device) for name, weight in self._weights.items()}
+        self._rounded = {key: weight.to(device) for key, weight in self._rounded.items()}
 
     def backend(self, scheme: Scheme) -> TorchBackend:
         """The model under ``scheme`` as something that decoding can drive."""
         return TorchBackend(self.executors, self.operands(scheme))
 
-    def _rounded_weight(self, name: str, weight: Tensor) -> Tensor:
-        if name not in self._weights:
-            scales = weight_scales(weight, bits=self._bits, granularity=self._granularity, method=self._method)
-            self._weights[name] = fake_quantize_weight(weight, scales, bits=self._bits)
-        return self._weights[name]
+    def _weight(self, layer: str, spec: WeightSpec) -> Tensor:
+        key = layer, spec
+        if key not in self._rounded:
+            self._rounded[key] = self.weights.codes(layer, spec).dequantized().to(self._device)
+        return self._rounded[key]
 
 
 def fake_quantize(x: Tensor, params: QuantParams) -> Tensor:

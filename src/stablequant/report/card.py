@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from stablequant.jobs.quantize import Evidence
+from stablequant.jobs.evidence import Evidence
 from stablequant.report import formats
 from stablequant.report.page import METHODS
 from stablequant.report.template import environment
@@ -33,8 +33,8 @@ def card(evidence: Evidence, summary: dict[str, Any]) -> str:
             *((METHODS[n], r) for n, r in summary["methods"].items()),
             (METHODS["int8_file"], summary["int8_file"]),
         ],
-        files=list(file_names(frontend.shape).values()),
-        shape=frontend.shape,
+        files=list(file_names(frontend.head.graphs).values()),
+        graphs=frontend.head.graphs,
         sampling_rate=frontend.sampling_rate,
     )
 
@@ -62,12 +62,12 @@ def front_matter(evidence: Evidence, summary: dict[str, Any]) -> str:
 
 
 def _result(evidence: Evidence, summary: dict[str, Any]) -> dict[str, Any]:
-    data = evidence.plan.data["test"].name
-    dataset = data.split(":")[1] if data.startswith("hf:") else "local"
+    sources = evidence.plan.data["test"].sources
+    dataset = next((source.split(":")[1] for source in sources if source.startswith("hf:")), "local")
     file = summary["int8_file"]
     return {
         "task": {"type": "automatic-speech-recognition", "name": "Automatic Speech Recognition"},
-        "dataset": {"type": dataset, "name": data, "split": "test"},
+        "dataset": {"type": dataset, "name": ", ".join(sources), "split": "test"},
         "metrics": [
             {"type": "wer", "name": "WER %, int8", "value": file["wer"]},
             {"type": "cer", "name": "CER %, int8", "value": file["cer"]},

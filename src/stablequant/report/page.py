@@ -14,7 +14,7 @@ from typing import Any
 from markupsafe import Markup
 
 from stablequant.export.agreement import LEVEL
-from stablequant.jobs.quantize import RIVALS, Evidence
+from stablequant.jobs.evidence import BASELINES, Evidence
 from stablequant.quantize.plan import ActivationPlan, LayerPlan
 from stablequant.report import formats, plots
 from stablequant.report.svg import Scale
@@ -79,8 +79,8 @@ class Curve:
 def page(evidence: Evidence, summary: dict[str, Any]) -> str:
     """The page, from what a run found and its summary."""
     plan = evidence.plan
-    defaults = Settings()
-    settings = {name: (value, value == getattr(defaults, name)) for name, value in plan.settings.model_dump().items()}
+    defaults = Settings().flat()
+    settings = {name: (value, value == defaults[name]) for name, value in plan.settings.flat().items()}
     return (
         environment()
         .get_template("page.html")
@@ -90,15 +90,15 @@ def page(evidence: Evidence, summary: dict[str, Any]) -> str:
             words=formats,
             title=formats.short_name(summary["model"]["name"]),
             verdict=formats.verdict(summary),
-            methods=[(METHODS[name], rates, name in RIVALS) for name, rates in _compared(summary)],
+            methods=[(METHODS[name], rates, name in BASELINES) for name, rates in _compared(summary)],
             intervals=_intervals(summary),
-            sensitivity=sensitivity(plan.layers, plan.settings.gamma),
+            sensitivity=sensitivity(plan.layers, plan.settings.search.gamma),
             worst=max(plan.layers, key=lambda layer: layer.sensitivity or 0.0),
             flagged=[
                 (layer, _activations(evidence, layer)) for layer in plan.layers if layer.flagged and layer.activations
             ],
             curves=curves(evidence),
-            verifications=evidence.verifications,
+            agreements=evidence.agreements,
             check_level=f"{100 * LEVEL:g}",
             settings=settings,
             total_seconds=sum(summary["seconds"].values()),
@@ -117,7 +117,7 @@ def _intervals(summary: dict[str, Any]) -> dict[str, Any]:
             rates["delta"],
             rates["delta_interval"][0],
             rates["delta_interval"][1],
-            strong=name not in RIVALS,
+            strong=name not in BASELINES,
         )
         for name, rates in _compared(summary)
     ]
@@ -182,7 +182,7 @@ def _activations(evidence: Evidence, layer: LayerPlan) -> list[Activation]:
 def curves(evidence: Evidence) -> list[Curve]:
     """Stage 2's trials as curves: one p for all, then each layer's own where that was searched."""
     found = []
-    for number, series in enumerate(evidence.search.percentiles.series):
+    for number, series in enumerate(evidence.search.stage2.series):
         name = _moved(series) if number else None
         if number and name is None:
             continue
@@ -201,6 +201,6 @@ def _curve(evidence: Evidence, series: Sequence[Trial], name: str | None) -> Cur
 
     chosen = value(choose(series))
     plot = plots.p_curve(
-        [(value(t), t.wer) for t in series], evidence.search.reference.result.wer, chosen, 140 if name else 220
+        [(value(t), t.rate) for t in series], evidence.search.reference.score.rate, chosen, 140 if name else 220
     )
     return Curve(name or "one p for all flagged layers", chosen, len(series), plot)

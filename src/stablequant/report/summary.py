@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from stablequant.jobs.quantize import RIVALS, Evidence
+from stablequant.jobs.evidence import BASELINES, Evidence
 from stablequant.runtime.processor import machine
-from stablequant.tasks.asr import EvaluationResult
-from stablequant.tasks.bootstrap import bootstrap, paired_bootstrap
+from stablequant.tasks.bootstrap import paired_bootstrap
+from stablequant.tasks.task import Evaluation
 
 SCHEMA_VERSION = 1
 
@@ -17,7 +17,7 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
     plan, model = evidence.plan, evidence.model
     reference = evidence.test["float"]
     file = evidence.test["int8_file"]
-    against_simulation, against_plain = evidence.verifications
+    against_simulation, against_plain = evidence.agreements
     return {
         "schema_version": SCHEMA_VERSION,
         "model": {
@@ -27,9 +27,13 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
             "float_bytes": model.float_bytes,
         },
         "data": {name: identity.model_dump(mode="json") for name, identity in plan.data.items()}
-        | {"normalizer": plan.settings.normalizer, "skipped": {k: dict(v) for k, v in evidence.skipped.items() if v}},
-        "float": rates(reference),
-        "methods": {name: compared(reference, evidence.test[name]) for name in (*RIVALS, "stablequant")},
+        | {
+            "normalizer": plan.settings.data.normalizer,
+            "skipped": {name: dict(s.skipped) for name, s in evidence.job.speech.items() if s.skipped},
+            "notes": [[*note] for s in evidence.job.speech.values() for note in s.notes],
+        },
+        "float": dict(reference.figures),
+        "methods": {name: compared(reference, evidence.test[name]) for name in (*BASELINES, "stablequant")},
         "int8_file": compared(reference, file)
         | {
             "bytes": evidence.file_bytes,
@@ -46,48 +50,35 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
         "warnings": list(evidence.warnings),
         "flagged": list(plan.flagged),
         "p": plan.p if plan.p is not None or not plan.flagged else {x.name: x.p for x in plan.layers if x.flagged},
-        "gamma": plan.settings.gamma,
+        "gamma": plan.settings.search.gamma,
         "dev": {
-            "float_wer": round(evidence.search.reference.result.wer, 4),
-            "words": evidence.search.reference.result.total_words,
+            "float_wer": round(evidence.search.reference.score.rate, 4),
+            "words": int(evidence.search.reference.score.total),
             "resolution": None if evidence.resolution is None else round(evidence.resolution, 4),
         },
         "search": {
-            "mode": plan.settings.search,
+            "mode": plan.settings.search.strategy,
             "evaluations": round(evidence.search.spent.evaluations, 2),
             "stage_1": round(evidence.search.spent.stage_1, 2),
             "stage_2": round(evidence.search.spent.stage_2, 2),
             "naive": evidence.search.spent.naive,
             "seconds": round(evidence.search.spent.seconds, 1),
         },
-        "ops": len(model.ops(matmuls=plan.settings.attention_matmuls)),
+        "ops": len(model.ops(matmuls=plan.settings.activations.attention_matmuls)),
         "ops_int8": len(plan.scheme()),
         "ops_float": [layer.name for layer in plan.layers if not layer.activations],
-        "seconds": evidence.seconds,
+        "seconds": evidence.job.clock.seconds,
         "machine": machine(),
         "versions": plan.versions,
-        "command": evidence.command,
+        "command": evidence.job.command,
     }
 
 
-def rates(result: EvaluationResult) -> dict[str, Any]:
-    """Error rates and counts of one evaluation."""
-    interval = bootstrap(result)
+def compared(reference: Evaluation, result: Evaluation) -> dict[str, Any]:
+    """A method's figures, and the difference to ``reference`` with its interval by paired bootstrap over utterances."""
+    difference = paired_bootstrap(reference.score, result.score)
     return {
-        "wer": round(result.wer, 4),
-        "wer_interval": [round(interval.low, 4), round(interval.high, 4)],
-        "cer": round(result.cer, 4),
-        "words": result.total_words,
-        "utterances": len(result.ids),
-        **result.counts,
-        "empty": result.empty,
-    }
-
-
-def compared(reference: EvaluationResult, result: EvaluationResult) -> dict[str, Any]:
-    """Error rates, and the difference to ``reference`` with its interval by paired bootstrap over utterances."""
-    difference = paired_bootstrap(reference, result)
-    return rates(result) | {
+        **result.figures,
         "delta": round(difference.delta, 4),
         "delta_interval": [round(difference.low, 4), round(difference.high, 4)],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,8 +11,6 @@ from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 from stablequant.runtime.openvino import OpenVinoBackend, OpenVinoBfloat16Backend
 from stablequant.runtime.processor import has_bfloat16, int8_overflows
 
-#: Graphs of each shape of model.
-GRAPHS = {"ctc": ("model",), "seq2seq": ("encoder", "decoder")}
 #: The marker of a runtime that computes in bfloat16 what is not in int8.
 BFLOAT16 = "-bf16"
 #: Runtimes that can be chosen; a folder may hold files for others.
@@ -36,20 +35,20 @@ def installed(*, bfloat16: bool = False) -> list[str]:
     ]
 
 
-def file_names(shape: str, runtime: str = "onnxruntime") -> dict[str, str]:
-    """Graph name -> file, of a model of ``shape`` for ``runtime`` or target: model.onnx, model.openvino.onnx."""
+def file_names(graphs: Sequence[str], runtime: str = "onnxruntime") -> dict[str, str]:
+    """Graph name -> file, of a model with ``graphs`` for ``runtime`` or target: model.onnx, model.openvino.onnx."""
     target = target_of(runtime)
     ending = "onnx" if target == "onnxruntime" else f"{target}.onnx"
-    return {graph: f"{graph}.{ending}" for graph in GRAPHS[shape]}
+    return {graph: f"{graph}.{ending}" for graph in graphs}
 
 
-def graph_files(folder: Path, shape: str, runtime: str = "onnxruntime") -> dict[str, Path]:
+def graph_files(folder: Path, graphs: Sequence[str], runtime: str = "onnxruntime") -> dict[str, Path]:
     """Paths of a model's ONNX files for ``runtime`` or target.
 
     Raises:
         ModelError: One is missing.
     """
-    files = {name: folder / file for name, file in file_names(shape, runtime).items()}
+    files = {name: folder / file for name, file in file_names(graphs, runtime).items()}
     if missing := [str(path) for path in files.values() if not path.is_file()]:
         what = f"{', '.join(missing)} is missing"
         fix = f"write it with stablequant export {folder} --target {target_of(runtime)}"
@@ -62,36 +61,36 @@ def is_exported(folder: Path) -> bool:
     return (folder / "plan.json").is_file()
 
 
-def choose(folder: Path, shape: str) -> str:
+def choose(folder: Path, graphs: Sequence[str]) -> str:
     """The runtime for the int8 files in ``folder``: OpenVINO where it is the fastest, installed, and has files."""
-    has_files = all((folder / file).is_file() for file in file_names(shape, "openvino").values())
-    return "openvino" if has_files and _openvino_is_fastest(shape) else "onnxruntime"
+    has_files = all((folder / file).is_file() for file in file_names(graphs, "openvino").values())
+    return "openvino" if has_files and _openvino_is_fastest(graphs) else "onnxruntime"
 
 
-def advice(folder: Path, shape: str) -> str:
+def advice(folder: Path, graphs: Sequence[str]) -> str:
     """How to make ``folder`` faster on this machine, in words; empty if nothing is known that would."""
-    if choose(folder, shape) == "openvino" or not _openvino_is_fastest(shape):
+    if choose(folder, graphs) == "openvino" or not _openvino_is_fastest(graphs):
         return ""
     return f"faster on this processor: stablequant export {folder} --target openvino"
 
 
-def _openvino_is_fastest(shape: str) -> bool:
-    """Whether OpenVINO is installed, and runs a model of ``shape`` faster than ONNX Runtime on this processor.
+def _openvino_is_fastest(graphs: Sequence[str]) -> bool:
+    """Whether OpenVINO is installed, and runs a model with ``graphs`` faster than ONNX Runtime on this processor.
 
     It does not where its int8 kernels could overflow (`OpenVinoBackend`): ONNX Runtime has int8 kernels there too. A decoder's
     many small steps are faster in ONNX Runtime everywhere (docs/performance.md).
     """
-    return shape == "ctc" and "openvino" in installed() and not int8_overflows()
+    return len(graphs) == 1 and "openvino" in installed() and not int8_overflows()
 
 
 def open_exported(
-    folder: Path, shape: str, *, runtime: str = "", threads: int | None = None
+    folder: Path, graphs: Sequence[str], *, runtime: str = "", threads: int | None = None
 ) -> OnnxRuntimeBackend | OpenVinoBackend:
     """The int8 files of ``folder``, ready to run.
 
     Args:
         folder: What quantize wrote.
-        shape: "ctc" or "seq2seq".
+        graphs: Of the model, in the order in which they run.
         runtime: Of ``RUNTIMES``; default: as `choose` does.
         threads: Of one operation; default: the runtime's own choice.
 
@@ -100,7 +99,7 @@ def open_exported(
         MissingRuntimeError: It is not installed.
         ModelError: The folder has no files for it.
     """
-    runtime = runtime or choose(folder, shape)
+    runtime = runtime or choose(folder, graphs)
     if runtime not in RUNTIMES:
         what = f"--runtime {runtime}"
         raise SettingsError(what, expected=f"one of {', '.join(RUNTIMES)}, torch")
@@ -108,4 +107,4 @@ def open_exported(
         # OpenVINO would compute in something else, and say nothing.
         what = f"--runtime {runtime}, but this processor does not compute in bfloat16"
         raise SettingsError(what, expected=f"--runtime {target_of(runtime)}")
-    return RUNTIMES[runtime](graph_files(folder, shape, runtime), threads=threads)
+    return RUNTIMES[runtime](graph_files(folder, graphs, runtime), threads=threads)

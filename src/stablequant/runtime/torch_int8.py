@@ -16,13 +16,13 @@ from torch.nn.functional import pad
 from stablequant.errors import SettingsError
 from stablequant.families.model import SpeechModel
 from stablequant.grid.affine import QuantParams
-from stablequant.grid.weights import quantize_weight, weight_scales
+from stablequant.grid.weights import PerGroup
 from stablequant.network.execute import Executor, TorchBackend
 from stablequant.network.fuse import fuse_attention
 from stablequant.network.graph import Graph, Node
 from stablequant.network.kernels import KERNELS
-from stablequant.quantize.plan import Scheme
-from stablequant.settings import Settings
+from stablequant.quantize.scheme import Scheme
+from stablequant.quantize.weights import WeightStore
 
 #: cuBLAS takes int8 matrices with inner and outer sizes that are multiples of this,
 MULTIPLE = 8
@@ -37,22 +37,22 @@ class TorchInt8Backend(TorchBackend):
         device: "cuda" or "cpu".
     """
 
-    def __init__(self, model: SpeechModel, scheme: Scheme, settings: Settings, *, device: str = "") -> None:
+    def __init__(self, model: SpeechModel, scheme: Scheme, *, device: str = "") -> None:
         """Quantise the weights.
 
         Args:
             model: The checkpoint that the plan was made for.
             scheme: Of the plan.
-            settings: Of the plan; they say how weights are rounded.
             device: Where to compute; default: a GPU if there is one.
 
         Raises:
             SettingsError: The plan quantises attention's products, or to other than 8 bits.
         """
-        _check(model, settings, scheme)
+        _check(model, scheme)
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         kernels = {**KERNELS, **_int8_kernels(scheme, FEWEST_ROWS if self.device.startswith("cuda") else 1)}
-        executors = {g.name: Executor(_in_int8(fuse_attention(g), settings, scheme), kernels) for g in model.graphs}
+        weights = WeightStore(model.layer_weights())
+        executors = {g.name: Executor(_in_int8(fuse_attention(g), weights, scheme), kernels) for g in model.graphs}
         for executor in executors.values():
             executor.to(self.device)
         super().__init__(executors)
@@ -64,33 +64,31 @@ class TorchInt8Backend(TorchBackend):
         return f"torch {torch.__version__.split('+')[0]} on {where}"
 
 
-def _check(model: SpeechModel, settings: Settings, scheme: Scheme) -> None:
+def _check(model: SpeechModel, scheme: Scheme) -> None:
     products = [op.name for op in model.ops(matmuls=True) if op.node.kind == "matmul" and op.name in scheme]
     if products:
         what = f"the plan quantises attention's products, such as {products[0]}"
         fix = "quantize with --set attention_matmuls=false, or use another runtime"
         raise SettingsError(what, expected="layers with weights alone", fix=fix)
-    if settings.bits != 8:
-        what = f"the plan has {settings.bits} bits"
-        raise SettingsError(what, expected="8 bits, the only width that torch multiplies in")
+    for name, layer in scheme.items():
+        if layer.weight is None or layer.weight.bits != 8 or isinstance(layer.weight.per, PerGroup):
+            what = f"the plan has other than 8-bit weights with a scale an output channel or a tensor in {name}"
+            raise SettingsError(what, expected="8 bits, the only width that torch multiplies in")
 
 
-def _in_int8(graph: Graph, settings: Settings, scheme: Scheme) -> Graph:
+def _in_int8(graph: Graph, weights: WeightStore, scheme: Scheme) -> Graph:
     """``graph`` with the weights of planned layers as codes ``[out, in * kernel]``, padded, and their scales."""
     result = Graph(graph.name, dict(graph.weights))
     result.inputs, result.outputs = graph.inputs, graph.outputs
     for node in graph.nodes:
-        layer = node.attrs.get("tied", node.name)
-        if layer in scheme and "weight" in node.weights:
+        layer = scheme.get(node.layer)
+        if layer and layer.weight and "weight" in node.weights:
             key = node.weights["weight"]
-            codes = result.weights[key]
-            if codes.dtype != torch.int8:
-                scales = weight_scales(
-                    codes, bits=settings.bits, granularity=settings.weight_granularity, method=settings.weight_method
-                )
-                rows = quantize_weight(codes, scales).reshape(len(codes), -1)
+            if f"{key}.scales" not in result.weights:
+                held = weights.codes(node.layer, layer.weight)
+                rows = held.codes.reshape(len(held.codes), -1)
                 result.weights[key] = pad(rows, (0, -rows.shape[1] % MULTIPLE))
-                result.weights[f"{key}.scales"] = scales.expand(len(codes)).contiguous()
+                result.weights[f"{key}.scales"] = held.scales.expand(len(rows)).contiguous()
             attrs = {**node.attrs, "width": graph.weights[key][0].numel()}
             node = replace(node, attrs=attrs, weights={**node.weights, "scales": f"{key}.scales"})
         result.nodes.append(node)
@@ -101,12 +99,12 @@ def _int8_kernels(scheme: Scheme, fewest: int) -> dict[str, Callable[..., tuple[
     """Kernels that compute layers with int8 weights in int8, and leave others to the float kernels."""
 
     def linear(node: Node, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-        (grid,) = scheme[node.name]
+        (grid,) = scheme[node.name].activations
         rows = x.reshape(-1, x.shape[-1])
         return _planes(rows[:, None], grid, weights, fewest).reshape(*x.shape[:-1], -1)
 
     def conv1d(node: Node, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-        (grid,) = scheme[node.name]
+        (grid,) = scheme[node.name].activations
         a = node.attrs
         x = pad(x, (0, 0, a["padding"], a["padding"]))
         windows = x.unfold(1, a["kernel"], a["stride"])[:, : (x.shape[1] - a["kernel"]) // a["stride"] + 1 - a["trim"]]

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from stablequant.data.speech import Speech
-from stablequant.families.frontend import Frontend, Transcript
-from stablequant.heads.greedy import Backend
+from stablequant.families.frontend import Frontend
+from stablequant.heads.head import Answer
+from stablequant.network.backend import Backend
+from stablequant.progress import Progress, silent
 
 
 def transcribe(
     frontend: Frontend,
     backend: Backend,
     speech: Speech,
-    progress: Callable[[str, int, int], None] = lambda title, done, total: None,
+    progress: Progress = silent,
     title: str = "transcribing",
-) -> tuple[Transcript, ...]:
-    """One transcript an utterance, in the order of ``speech``."""
-    found: dict[int, Transcript] = {}
-    progress(title, 0, len(speech.shards))
-    for done, shard in enumerate(speech.shards, 1):
-        found.update(zip(shard, frontend.recognize(backend, speech.batch(shard)), strict=True))
-        progress(title, done, len(speech.shards))
+) -> tuple[Answer, ...]:
+    """One answer an utterance, in the order of ``speech``."""
+    found: dict[int, Answer] = {}
+    progress(title, 0, len(speech.batches))
+    for done, batch in enumerate(speech.batches, 1):
+        found.update(zip(batch, frontend.recognize(backend, speech.waveforms_of(batch)), strict=True))
+        progress(title, done, len(speech.batches))
     return tuple(found[i] for i in range(len(speech.utterances)))

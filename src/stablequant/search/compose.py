@@ -9,8 +9,8 @@ from importlib.metadata import version
 from stablequant.families.model import Op, SpeechModel
 from stablequant.grid.affine import QuantParams
 from stablequant.observe.collect import Histograms
-from stablequant.quantize.plan import ActivationPlan, Identity, LayerPlan, Plan, WeightPlan
-from stablequant.search.fallback import LastResort
+from stablequant.quantize.plan import ActivationPlan, Identity, LayerPlan, Plan, SpeechIdentity, WeightPlan
+from stablequant.search.fallback import FloatFallback
 from stablequant.search.stage1 import Sensitivity
 from stablequant.search.stages import Found
 from stablequant.settings import Settings
@@ -22,7 +22,7 @@ PACKAGES = ("stablequant", "torch", "transformers", "onnx", "onnxruntime", "nump
 def compose(
     model: SpeechModel,
     name: str,
-    data: Mapping[str, Identity],
+    data: Mapping[str, SpeechIdentity],
     settings: Settings,
     histograms: Histograms,
     found: Found,
@@ -40,9 +40,9 @@ def compose(
     measured = {s.name: s for s in found.layers}
     layers = [
         _layer(op, settings, histograms, measured[op.name], found)
-        for op in model.ops(matmuls=settings.attention_matmuls)
+        for op in model.ops(matmuls=settings.activations.attention_matmuls)
     ]
-    values = set(found.percentiles.p.values())
+    values = set(found.stage2.p.values())
     return Plan(
         model=Identity(name=name, fingerprint=model.fingerprint, details={"family": model.family}),
         data=dict(data),
@@ -54,27 +54,26 @@ def compose(
 
 
 def _layer(op: Op, settings: Settings, histograms: Histograms, sensitivity: Sensitivity, found: Found) -> LayerPlan:
-    cost = f"alone it costs {sensitivity.delta:+.2f} points of WER"
-    if sensitivity.heard < 1:
-        cost += f" (forecast from {100 * sensitivity.heard:.0f} % of the dev speech)"
-    if found.floats and op.name in found.floats.floats:
+    gamma = settings.search.gamma
+    cost = f"alone it costs {sensitivity.delta:+.2f} points"
+    if sensitivity.share < 1:
+        cost += f" (forecast from {100 * sensitivity.share:.0f} % of the dev speech)"
+    scheme = found.scheme.get(op.name)
+    if scheme is None and found.floats:
         p, calibrator = None, "float"
         reason = _left_in_float(found.floats, op.name, settings)
     elif sensitivity.flagged:
-        p = found.percentiles.p[op.name]
+        p = found.stage2.p[op.name]
         calibrator = "clipped_mse"
         clip = f"{p:g} % of the mass clipped, then least squared error"
-        if any(grid.planes == 2 for grid in found.scheme[op.name]):
+        if scheme and any(grid.planes == 2 for grid in scheme.activations):
             clip += "; carried in two planes"
-        reason = f"sensitive: {cost}, more than gamma {settings.gamma:g}; {clip}"
+        reason = f"sensitive: {cost}, more than gamma {gamma:g}; {clip}"
     else:
-        p, calibrator = None, settings.base_calibrator
-        chance = sensitivity.delta > settings.gamma
-        reason = f"not sensitive: {cost}, " + ("within chance" if chance else f"at most gamma {settings.gamma:g}")
-    grids = zip(found.scheme[op.name], histograms[op.name], strict=True) if calibrator != "float" else ()
-    weight = None
-    if op.node.weights and calibrator != "float":
-        weight = WeightPlan(bits=settings.bits, granularity=settings.weight_granularity, method=settings.weight_method)
+        p, calibrator = None, settings.activations.calibrator
+        chance = sensitivity.delta > gamma
+        reason = f"not sensitive: {cost}, " + ("within chance" if chance else f"at most gamma {gamma:g}")
+    grids = zip(scheme.activations, histograms[op.name], strict=True) if scheme else ()
     return LayerPlan(
         name=op.name,
         graph=op.graph,
@@ -86,15 +85,16 @@ def _layer(op: Op, settings: Settings, histograms: Histograms, sensitivity: Sens
         sensitivity_interval=sensitivity.interval and tuple(round(end, 6) for end in sensitivity.interval),
         reason=reason,
         activations=tuple(_activation(grid, h.minimum, h.maximum) for grid, h in grids),
-        weight=weight,
+        weight=WeightPlan.of(scheme.weight) if scheme and scheme.weight else None,
     )
 
 
-def _left_in_float(floats: LastResort, name: str, settings: Settings) -> str:
-    unit = "more bytes" if settings.max_drop_by == "bytes" else "multiplications on the longest batch"
+def _left_in_float(floats: FloatFallback, name: str, settings: Settings) -> str:
+    by, limit = settings.search.max_drop_by, settings.search.max_drop
+    unit = "more bytes" if by == "bytes" else "multiplications on the longest batch"
     return (
         f"left in float: with all layers in int8 the plan costs {floats.before:+.2f} points on the dev speech, more than "
-        f"max_drop {settings.max_drop:g}; with {len(floats.floats)} in float {floats.after:+.2f}; this one takes "
+        f"max_drop {limit:g}; with {len(floats.floats)} in float {floats.after:+.2f}; this one takes "
         f"{floats.floats[name]} {unit}"
     )
 

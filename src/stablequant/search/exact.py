@@ -1,4 +1,4 @@
-"""Every layer and every value of p hears all dev speech, as the paper has it."""
+"""Every layer and every value of p is evaluated on all dev speech, as the paper has it."""
 
 from __future__ import annotations
 
@@ -7,33 +7,29 @@ from dataclasses import dataclass
 
 from stablequant.observe.collect import Histograms
 from stablequant.search.stage1 import Sensitivity, alone, judge
-from stablequant.search.strategy import Standing
+from stablequant.search.strategy import Judged
 from stablequant.search.trials import Candidate, Outcome, Trials
-from stablequant.settings import Settings
 
 
 @dataclass(frozen=True)
 class Exact:
-    """A contest in which nothing is guessed; see `search.contest.Contest`.
+    """A strategy in which nothing is guessed; see `search.strategy.Strategy`.
 
     Attributes:
         trials: On the dev speech.
         reference: Float on it.
-        settings: Name gamma and what flags a layer.
     """
 
     trials: Trials
     reference: Outcome
-    settings: Settings
 
     def sensitivity(self, histograms: Histograms) -> list[Sensitivity]:
         """Measure every layer against float."""
-        candidates = alone(histograms, self.settings)
-        drafts = self.reference.transcripts
-        outcomes = self.trials.run(candidates, "stage 1: one layer at a time", drafts=drafts)
-        return [judge(self.reference, outcome, self.settings) for outcome in outcomes]
+        candidates = alone(histograms, self.trials.settings)
+        outcomes = self.trials.run(candidates, "stage 1: one layer at a time", reference=self.reference.readings)
+        return [judge(self.reference, outcome, self.trials) for outcome in outcomes]
 
-    def compare(self, candidates: Sequence[Candidate], title: str) -> list[Standing]:
-        """Error rates of every candidate."""
+    def compare(self, candidates: Sequence[Candidate], title: str) -> list[Judged]:
+        """Rates of every candidate."""
         outcomes = self.trials.run(candidates, title, base=candidates[0].scheme)
-        return [Standing(o.result.wer, o.result.cer) for o in outcomes]
+        return [Judged(*o.score.rank) for o in outcomes]

@@ -1,7 +1,8 @@
 """Every finished trial, on disk: a killed run goes on where it was, and a repeated one costs nothing.
 
-One SQLite file a run, one row a (candidate, shard of utterances). The key is a hash of all the result depends
-on: model, weight settings, scales, and the shard's audio. docs/search.md shows how to read it with any SQLite tool.
+One SQLite file a run, one row a (candidate, batch of utterances). The key is a hash of all that the result depends on:
+model, processor, objective, versions, the scheme of every layer, and the batch's audio. docs/search.md shows how to read it
+with any SQLite tool.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -18,15 +19,13 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from stablequant.errors import DataError, ResourceError
-from stablequant.families.frontend import Transcript
 from stablequant.files import disk_errors
-from stablequant.search.batch import Piece
 
-_COLUMNS = ("key", "label", "shard", "seconds", "multiplications", "transcripts")
+_COLUMNS = ("key", "label", "batch", "seconds", "multiplications", "readings")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS trials (
-    key TEXT PRIMARY KEY, label TEXT NOT NULL, shard INTEGER NOT NULL, seconds REAL NOT NULL,
-    multiplications INTEGER NOT NULL, transcripts TEXT NOT NULL
+    key TEXT PRIMARY KEY, label TEXT NOT NULL, batch INTEGER NOT NULL, seconds REAL NOT NULL,
+    multiplications INTEGER NOT NULL, readings TEXT NOT NULL
 ) WITHOUT ROWID
 """
 
@@ -60,7 +59,8 @@ class Journal:
                 what = f"{path} is something else (it has {', '.join(sorted(tables))})"
                 if tables == {"trials"}:
                     what = f"{path} is a journal of another version"
-                raise DataError(what, expected="a journal of trials", fix="choose another output folder")
+                fix = "choose another output folder, or remove the journal: its trials are run again"
+                raise DataError(what, expected="a journal of this version's trials", fix=fix)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute(_SCHEMA)
 
@@ -76,22 +76,18 @@ class Journal:
         if self._lock:
             self._lock.release()
 
-    def find(self, key: str) -> tuple[float, int, tuple[Transcript, ...]] | None:
-        """Seconds, multiplications and transcripts of the finished trial ``key``, or ``None``."""
-        query = "SELECT seconds, multiplications, transcripts FROM trials WHERE key = ?"
+    def find(self, key: str) -> tuple[float, int, list[Any]] | None:
+        """Seconds, multiplications and readings of the finished trial ``key``, or ``None``."""
+        query = "SELECT seconds, multiplications, readings FROM trials WHERE key = ?"
         with self._plain_errors():
             row = self._db.execute(query, (key,)).fetchone()
-            if row is None:
-                return None
-            transcripts = tuple(
-                Transcript(text, tuple(tokens), cut_off) for text, tokens, cut_off in json.loads(row[2])
-            )
-            return float(row[0]), int(row[1]), transcripts
+            return None if row is None else (float(row[0]), int(row[1]), list(json.loads(row[2])))
 
-    def add(self, key: str, label: str, shard: int, piece: Piece) -> None:
-        """Keep a finished trial; it is on disk when this returns."""
-        payload = json.dumps([[t.text, t.tokens, t.truncated] for t in piece.transcripts], ensure_ascii=False)
-        row = (key, label, shard, piece.seconds, piece.multiplications, payload)
+    def add(
+        self, key: str, label: str, batch: int, seconds: float, multiplications: int, readings: Sequence[Any]
+    ) -> None:
+        """Keep a finished trial, its readings as JSON holds them; it is on disk when this returns."""
+        row = (key, label, batch, seconds, multiplications, json.dumps(readings, ensure_ascii=False))
         with self._plain_errors():
             self._db.execute("INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?, ?)", row)
 
@@ -125,7 +121,7 @@ def finished(path: Path) -> list[dict[str, Any]]:
     """Finished trials of the journal at ``path`` by label, the costliest first; a run may be writing it.
 
     Returns:
-        ``label``, ``shards`` of utterances done, ``utterances`` and ``seconds``, one entry a label.
+        ``label``, ``batches`` of utterances done, ``utterances`` and ``seconds``, one entry a label.
 
     Raises:
         DataError: There is no journal, or the file is none.
@@ -134,13 +130,24 @@ def finished(path: Path) -> list[dict[str, Any]]:
         what = f"{path} is missing"
         raise DataError(what, expected="a folder that stablequant quantize wrote")
     query = (
-        "SELECT label, COUNT(*), SUM(json_array_length(transcripts)), SUM(seconds) FROM trials "
+        "SELECT label, COUNT(*), SUM(json_array_length(readings)), SUM(seconds) FROM trials "
         "GROUP BY label ORDER BY 4 DESC, 1"
     )
     try:
-        with closing(sqlite3.connect(path)) as db:
-            found = db.execute(query).fetchall()
+        found = _read(path, query)
     except sqlite3.Error as error:
         what = f"{path} is damaged, or no journal of trials ({error})"
         raise DataError(what, expected="trials.sqlite as stablequant quantize writes it") from error
-    return [dict(zip(("label", "shards", "utterances", "seconds"), row, strict=True)) for row in found]
+    return [dict(zip(("label", "batches", "utterances", "seconds"), row, strict=True)) for row in found]
+
+
+def _read(path: Path, query: str) -> list[tuple[Any, ...]]:
+    """Rows of a journal that is not written to, in a folder that may be read-only."""
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True)) as db:
+            return db.execute(query).fetchall()
+    except sqlite3.OperationalError:
+        # SQLite wants to make files beside a journal that is being written. Where it may not, nobody else does.
+        with closing(sqlite3.connect(f"{address}&immutable=1", uri=True)) as db:
+            return db.execute(query).fetchall()

@@ -1,7 +1,7 @@
 """Tasks on the workers of a Ray cluster, behind the same interface as the processes of this machine.
 
 Nothing needs to be mounted on the other machines but an environment with stablequant: the model travels once through
-Ray's object store, each task carries the audio of its shard, and the journal stays here. A worker or a node that dies
+Ray's object store, each task carries the audio of its batch, and the journal stays here. A worker or a node that dies
 costs the task it was at. Tasks ask for one CPU; where the cluster has GPUs, for one of those too.
 """
 

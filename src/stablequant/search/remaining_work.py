@@ -8,20 +8,20 @@ from stablequant.quantize.simulate import Simulator
 from stablequant.settings import Settings
 
 
-def shares(model: SpeechModel, speech: Speech, settings: Settings) -> dict[str, float]:
+def remaining_work(model: SpeechModel, speech: Speech, settings: Settings) -> dict[str, float]:
     """Share of the multiplications of one float evaluation, by operation: its own and all later ones', the decoder whole.
 
     Args:
         model: What is searched.
-        speech: Its first shard is transcribed to count.
+        speech: Its first batch is transcribed to count.
         settings: Say which operations are quantised.
     """
-    simulator = Simulator.under(model, settings)
-    model.frontend.recognize(simulator.backend({}), speech.batch(speech.shards[0]))
+    simulator = Simulator(model, matmuls=settings.activations.attention_matmuls)
+    model.frontend.recognize(simulator.backend({}), speech.waveforms_of(speech.batches[0]))
     first, *later = [simulator.executors[graph.name] for graph in model.graphs]
     decoder = sum(executor.work.total() for executor in later)
     total = left = first.work.total() + decoder
-    found = {op.name: decoder / total for op in model.ops(matmuls=settings.attention_matmuls)}
+    found = {op.name: decoder / total for op in model.ops(matmuls=settings.activations.attention_matmuls)}
     for node in first.graph.nodes:
         if node.name in found:
             found[node.name] = left / total

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stablequant.observe.collect import Histograms
-from stablequant.quantize.plan import LayerQuant
-from stablequant.search import stage2
+from stablequant.quantize.scheme import Scheme
 from stablequant.search.exact import Exact
-from stablequant.search.fallback import LastResort, last_resort, prices
-from stablequant.search.racing import Racing, pilots
+from stablequant.search.fallback import FloatFallback, float_fallback, prices
+from stablequant.search.racing import Racing, probes
 from stablequant.search.stage1 import Sensitivity
-from stablequant.search.strategy import Contest
+from stablequant.search.stage2 import PercentileSearch, search_p
+from stablequant.search.strategy import Strategy
 from stablequant.search.trials import Candidate, Outcome, Trials
 from stablequant.settings import Settings
 
@@ -23,8 +23,8 @@ class Spent:
 
     Attributes:
         stage_1: Evaluations, the float one among them.
-        stage_2: Evaluations, those of the last resort among them.
-        naive: What both stages take if every candidate hears all speech from the waveform on.
+        stage_2: Evaluations, those of the float fallback among them.
+        naive: What both stages take if every candidate is evaluated on all speech from the waveform on.
         seconds: Of computation, summed over workers, an earlier run's included.
     """
 
@@ -45,42 +45,48 @@ class Found:
 
     reference: Outcome
     layers: tuple[Sensitivity, ...]
-    percentiles: stage2.PercentileSearch
-    floats: LastResort | None
+    stage2: PercentileSearch
+    floats: FloatFallback | None
     spent: Spent
 
     @property
-    def scheme(self) -> Mapping[str, LayerQuant]:
-        """Grids of all layers that are quantised in the end."""
-        return self.floats.scheme if self.floats else self.percentiles.scheme
+    def scheme(self) -> Scheme:
+        """All layers that are quantised in the end."""
+        return self.floats.scheme if self.floats else self.stage2.scheme
 
 
 def search(
-    trials: Trials, histograms: Histograms, settings: Settings, known: Sequence[Sensitivity] | None = None
+    trials: Trials,
+    histograms: Histograms,
+    settings: Settings,
+    known: Sequence[Sensitivity] | None = None,
+    gate: Callable[[Outcome], None] = lambda reference: None,
 ) -> Found:
     """Run both stages on the speech of ``trials``.
 
     Args:
         trials: Evaluates candidates.
         histograms: Of every activation to quantise, in network order.
-        settings: How; ``settings.search`` says whether everything is heard.
+        settings: How; the setting ``strategy`` says whether everything is evaluated on all speech.
         known: What stage 1 found in an earlier run; default: it is run.
+        gate: Given the float model's outcome before anything is searched; it may raise.
     """
-    race = settings.search == "racing"
+    race = settings.search.strategy == "racing"
     plain = Candidate("float", {})
-    reference, *heard = trials.run(
-        [plain, *(pilots(histograms, settings) if race and not known else ())], "float on dev"
+    reference, *probed = trials.run(
+        [plain, *(probes(histograms, settings) if race and not known else ())], "float on dev"
     )
+    gate(reference)
     evaluation = trials.cost.by_candidate[plain.key()]
-    contest: Contest = Racing(trials, reference, heard, settings) if race else Exact(trials, reference, settings)
-    layers = tuple(known or contest.sensitivity(histograms))
+    strategy: Strategy = Racing(trials, reference, probed) if race else Exact(trials, reference)
+    layers = tuple(known or strategy.sensitivity(histograms))
     first = trials.cost.multiplications
     worst_first = sorted((s for s in layers if s.flagged), key=lambda s: -s.delta)
-    found = stage2.search(contest, histograms, [s.name for s in worst_first], settings)
+    found = search_p(strategy, histograms, [s.name for s in worst_first], settings)
     floats = None
-    if settings.max_drop is not None:
-        price = prices(trials.simulator, trials.speech, settings.max_drop_by)
-        floats = last_resort(trials, reference, found.scheme, layers, price, settings)
+    if settings.search.max_drop is not None:
+        price = prices(trials.simulator, trials.speech, settings.search.max_drop_by)
+        floats = float_fallback(trials, reference, found.scheme, layers, price, settings)
     spent = Spent(
         stage_1=first / evaluation,
         stage_2=(trials.cost.multiplications - first) / evaluation,

@@ -1,4 +1,4 @@
-"""What the two stages ask of whoever evaluates candidates: everything of everyone, or only as much as decides."""
+"""What the two stages ask of a strategy: to evaluate everything on all speech, or only on as much as decides."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from stablequant.search.trials import Candidate
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a candidate came to stand.
+class Judged:
+    """What a strategy found of a candidate.
 
     Attributes:
-        wer: In per cent; a forecast where ``heard`` is below 1.
-        cer: In per cent, of what was heard.
-        heard: Share of the dev speech.
+        rate: Of its score; a forecast where ``share`` is below 1.
+        tie_break: Errors of a finer measure, of what was evaluated.
+        share: Of the dev speech that it was evaluated on.
     """
 
-    wer: float
-    cer: float
-    heard: float = 1.0
+    rate: float
+    tie_break: float
+    share: float = 1.0
 
 
-class Contest(Protocol):
+class Strategy(Protocol):
     """Evaluates layers and candidates on the dev speech."""
 
     def sensitivity(self, histograms: Histograms) -> list[Sensitivity]:
         """What each layer costs when it alone is quantised, in network order."""
 
-    def compare(self, candidates: Sequence[Candidate], title: str) -> list[Standing]:
-        """Error rates of whole quantised models; at least one hears all speech, and none that does not is better."""
+    def compare(self, candidates: Sequence[Candidate], title: str) -> list[Judged]:
+        """Rates of whole quantised models; at least one is evaluated on all speech, and none that is not is better."""

@@ -1,58 +1,50 @@
-"""Run candidates on speech, a shard of utterances at a time, through a journal: nothing is computed twice."""
+"""Run candidates on speech, a batch of utterances at a time, through a journal: nothing is computed twice."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from importlib.metadata import version
+from typing import Any, Self
 
 from stablequant.data.speech import Speech
-from stablequant.families.frontend import Transcript
-from stablequant.quantize.plan import Scheme
+from stablequant.files import digest
+from stablequant.progress import Progress, silent
+from stablequant.quantize.scheme import Scheme
 from stablequant.quantize.simulate import Simulator
-from stablequant.search.batch import Piece, ShardTask, run_shard
+from stablequant.search.batch import BatchTask, Piece, run_batch
 from stablequant.search.journal import Journal
+from stablequant.search.objective import Objective
 from stablequant.search.pools import LocalPool, Pool
-from stablequant.settings import Settings, digest
-from stablequant.tasks.asr import EvaluationResult
-from stablequant.tasks.score import score
-
-#: Told what is running, how many steps of it are done, and how many there are.
-Progress = Callable[[str, int, int], None]
+from stablequant.settings import Settings
+from stablequant.tasks.score import Score
 
 #: Part of every key in a journal: raised when the same candidate would come out otherwise than in an earlier version.
-DECODING = 2
+DECODING = 3
+#: Packages whose version can change a reading.
+PACKAGES = ("torch", "transformers")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A quantisation on trial: a name for people, and the grid of each quantised layer."""
+    """A quantisation on trial: a name for people, and how each quantised layer is quantised."""
 
     label: str
     scheme: Scheme
 
     def key(self) -> str:
-        """Hash of the scheme: candidates whose grids coincide share it, and are evaluated once."""
-        grids = {
-            name: [[q.scale, q.zero_point, q.bits, *([q.planes] if q.planes > 1 else [])] for q in grids]
-            for name, grids in self.scheme.items()
-        }
-        return digest(grids)
+        """Hash of the scheme: candidates whose schemes coincide share it, and are evaluated once."""
+        return digest({name: layer.identity() for name, layer in self.scheme.items()})
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A candidate's transcripts on all utterances and what they amount to."""
+    """A candidate's readings on all utterances and what they amount to."""
 
     candidate: Candidate
-    transcripts: tuple[Transcript, ...]
-    result: EvaluationResult
-
-    @property
-    def runaways(self) -> int:
-        """Utterances on which the decoder had to be cut off."""
-        return sum(t.truncated for t in self.transcripts)
+    readings: tuple[Any, ...]
+    score: Score
 
 
 @dataclass
@@ -88,27 +80,30 @@ class Trials:
 
     Attributes:
         simulator: Runs a candidate.
-        speech: What is transcribed.
-        settings: Name the weights' grids and the normaliser.
+        speech: What it is run on.
+        settings: Say how large batches are, and what the stages ask of a layer.
+        objective: What a candidate is judged by.
         journal: Finished work is looked up and kept there.
         progress: Told what is running.
-        pool: The workers that share the shards.
+        pool: The workers that share the batches.
         cost: Of all that was asked for so far, also where an earlier run computed it.
     """
 
     simulator: Simulator
     speech: Speech
     settings: Settings
-    journal: Journal
-    progress: Progress = lambda label, done, total: None
+    objective: Objective
+    journal: Journal = field(default_factory=lambda: Journal(None))
+    progress: Progress = silent
     pool: Pool = field(default_factory=LocalPool)
     cost: Cost = field(default_factory=Cost)
 
     def __post_init__(self) -> None:
         """Hash what every result depends on."""
-        self._shard_keys = [self.speech.shard_key(shard) for shard in self.speech.shards]
-        weights = [self.settings.bits, self.settings.weight_granularity, self.settings.weight_method]
-        self._context = [DECODING, self.simulator.model.fingerprint, weights]
+        self._batch_keys = [self.speech.batch_key(batch) for batch in self.speech.batches]
+        model = self.simulator.model
+        versions = [version(package) for package in PACKAGES]
+        self._context = [DECODING, model.fingerprint, model.processor_fingerprint, versions, self.objective.name]
 
     def run(
         self,
@@ -116,72 +111,77 @@ class Trials:
         title: str,
         *,
         base: Scheme | None = None,
-        drafts: Sequence[Transcript] | None = None,
+        reference: Sequence[Any] | None = None,
     ) -> list[Outcome]:
-        """Transcribe all utterances under every candidate.
+        """Evaluate every candidate on all utterances.
 
         Args:
             candidates: What to try.
             title: Shown with the progress.
             base: The scheme whose layers the candidates mostly share; default: all in float.
-            drafts: Transcripts likely to come out, one an utterance. They change the cost alone, for candidates that
-                quantise one layer (see `decode.greedy`); give none for others.
+            reference: Readings of the float model, one an utterance, from which the objective may prepare. For transcripts
+                they change the cost alone, for candidates that quantise one layer (see `heads.drafts`); give none for others.
         """
         distinct = {c.key(): c for c in candidates}
-        found: dict[str, dict[int, Transcript]] = {key: {} for key in distinct}
-        # In samples, not shards: the first shards hold the longest utterances.
-        sizes = [sum(len(w) for w in self.speech.batch(shard)) for shard in self.speech.shards]
+        found: dict[str, dict[int, Any]] = {key: {} for key in distinct}
+        # In samples, not batches: the first batches hold the longest utterances.
+        sizes = [sum(len(w) for w in self.speech.waveforms_of(batch)) for batch in self.speech.batches]
         total = len(distinct) * sum(sizes)
         done = 0
         missing: dict[int, dict[str, Scheme]] = {}
 
         def keep(number: int, piece: Piece) -> None:
             nonlocal done
-            shard = self.speech.shards[number]
-            if not found[piece.key].keys() >= set(shard):
+            batch = self.speech.batches[number]
+            if not found[piece.key].keys() >= set(batch):
                 done += sizes[number]
-            found[piece.key].update(zip(shard, piece.transcripts, strict=True))
+            found[piece.key].update(zip(batch, piece.readings, strict=True))
             self.cost.add(self._row(piece.key, number), piece)
 
-        for number in range(len(self.speech.shards)):
+        for number in range(len(self.speech.batches)):
             for key, candidate in distinct.items():
                 if finished := self.journal.find(self._row(key, number)):
-                    keep(number, Piece(key, *finished))
+                    seconds, multiplications, readings = finished
+                    decoded = tuple(self.objective.from_json(r) for r in readings)
+                    keep(number, Piece(key, seconds, multiplications, decoded))
                 else:
                     missing.setdefault(number, {})[key] = candidate.scheme
         self.progress(title, done, total)
 
         tasks, numbers = [], []
         for number, schemes in missing.items():
-            shard = self.speech.shards[number]
-            known = None if drafts is None else tuple(drafts[i].tokens for i in shard)
+            batch = self.speech.batches[number]
+            prepared = None if reference is None else self.objective.prepared([reference[i] for i in batch])
+            waveforms = tuple(self.speech.waveforms_of(batch))
             for some in _divided(schemes, self.pool.size, len(missing)):
-                tasks.append(ShardTask(tuple(self.speech.batch(shard)), some, base or {}, known))
+                tasks.append(BatchTask(waveforms, some, base or {}, self.objective, prepared))
                 numbers.append(number)
-        for index, piece in self.pool.run(run_shard, self.simulator, tasks):
+        for index, piece in self.pool.run(run_batch, self.simulator, tasks):
             number = numbers[index]
-            self.journal.add(self._row(piece.key, number), distinct[piece.key].label, number, piece)
+            readings = [self.objective.to_json(r) for r in piece.readings]
+            row = self._row(piece.key, number)
+            self.journal.add(row, distinct[piece.key].label, number, piece.seconds, piece.multiplications, readings)
             keep(number, piece)
             self.progress(title, done, total)
         return [self.outcome(c, found[c.key()]) for c in candidates]
 
-    def _row(self, key: str, shard: int) -> str:
-        return digest([self._context, key, self._shard_keys[shard]])
+    def _row(self, key: str, batch: int) -> str:
+        return digest([self._context, key, self._batch_keys[batch]])
 
     def on(self, indices: Sequence[int]) -> Self:
         """Trials on a part of the speech, with the same journal, workers and account."""
-        return replace(self, speech=self.speech.part(indices, self.settings.batch_size, self.settings.batch_seconds))
+        data = self.settings.data
+        return replace(self, speech=self.speech.part(indices, data.batch_size, data.batch_seconds))
 
-    def outcome(self, candidate: Candidate, found: Mapping[int, Transcript]) -> Outcome:
-        """What transcripts by utterance amount to."""
-        transcripts = tuple(found[i] for i in range(len(self.speech.utterances)))
-        result = score(self.speech, transcripts, self.settings.normalizer)
-        return Outcome(candidate, transcripts, result)
+    def outcome(self, candidate: Candidate, found: Mapping[int, Any]) -> Outcome:
+        """What readings by utterance amount to."""
+        readings = tuple(found[i] for i in range(len(self.speech.utterances)))
+        return Outcome(candidate, readings, self.objective.score(self.speech.utterances, readings))
 
 
-def _divided(schemes: Mapping[str, Scheme], workers: int, shards: int) -> list[Mapping[str, Scheme]]:
-    """One shard's candidates in so many parts that all workers find work; each part computes the shared layers anew."""
-    parts = min(len(schemes), -(-workers // shards))
+def _divided(schemes: Mapping[str, Scheme], workers: int, batches: int) -> list[Mapping[str, Scheme]]:
+    """One batch's candidates in so many parts that all workers find work; each part computes the shared layers anew."""
+    parts = min(len(schemes), -(-workers // batches))
     keys = list(schemes)
     size = -(-len(keys) // parts)
     return [{key: schemes[key] for key in keys[i : i + size]} for i in range(0, len(keys), size)]

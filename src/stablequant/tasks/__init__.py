@@ -1,6 +1,5 @@
-"""How good a transcript is, and how sure one can be of it."""
+"""What is good: how answers are scored, and how sure one can be of a score. Tasks register themselves when imported."""
 
-from stablequant.tasks.asr import EvaluationResult, evaluate
-from stablequant.tasks.bootstrap import Difference, Interval, bootstrap, paired_bootstrap
+from stablequant.tasks import recognition
 
-__all__ = ["Difference", "EvaluationResult", "Interval", "bootstrap", "evaluate", "paired_bootstrap"]
+__all__ = ["recognition"]

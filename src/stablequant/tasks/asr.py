@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from stablequant.errors import DataError
 from stablequant.tasks import normalize
+from stablequant.tasks.score import Score
 
 _COUNTS = ("words", "substitutions", "deletions", "insertions", "characters", "character_edits")
 
@@ -89,6 +90,17 @@ class EvaluationResult:
     def cer(self) -> float:
         """Character error rate in per cent: all character edits over all reference characters."""
         return 100 * sum(self.character_edits) / sum(self.characters)
+
+    @property
+    def score(self) -> Score:
+        """Word errors, and character errors to decide between equal ones."""
+        return Score(
+            "WER",
+            self.ids,
+            tuple(map(float, self.edits)),
+            tuple(map(float, self.words)),
+            tuple(map(float, self.character_edits)),
+        )
 
     @property
     def empty(self) -> int:

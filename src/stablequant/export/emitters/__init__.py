@@ -166,10 +166,9 @@ def _embedding(w: Writer, node: Node) -> None:
     The head keeps it as ``[C, V]``, so tokens are gathered along the second axis and turned round.
     """
     ids, out = node.inputs[0], node.outputs[0]
-    tied = node.attrs.get("tied", "")
-    if not tied:
+    if not node.shares:
         w.op("Gather", w.parameter(node, "weight"), ids, out=out)
-    elif w.quantised(tied) is None or w.recipe.strict:
+    elif w.layer(node) is None or w.target.strict:
         w.op("Transpose", w.op("Gather", w.weight(node, transposed=True), ids, axis=1), perm=[1, 2, 0], out=out)
     else:
         values, scale, zero, _ = w.int8_weight(node, transposed=True)

@@ -58,7 +58,7 @@ def _brings_padding(w: Writer, product: Node) -> bool:
         node.kind == "attention_softmax" and product.outputs[0] == node.inputs[0] and product.lengths in node.inputs[1:]
         for node in w.graph.nodes
     )
-    return masks and product.kind == "matmul" and w.quantised(product.name) is None
+    return masks and product.kind == "matmul" and w.grids(product) is None
 
 
 def _hidden(w: Writer, value: str, axis: int, lengths: str) -> str:
@@ -82,11 +82,11 @@ def _causal(w: Writer, scores: str) -> str:
 
 def _rounded(w: Writer, node: Node, index: int, turn: list[int] | None = None) -> str:
     """An input on its grid, if the scheme has one, and with its axes turned as ``turn`` says."""
-    params, value = w.quantised(node.name), node.inputs[index]
+    params, value = w.grids(node), node.inputs[index]
 
     def turned(value: str) -> str:
         return value if turn is None else w.op("Transpose", value, perm=turn)
 
     if params is None or index >= len(params):
         return turned(value)
-    return w.activation(turned(value), params[index]) if w.recipe.strict else turned(w.activation(value, params[index]))
+    return w.activation(turned(value), params[index]) if w.target.strict else turned(w.activation(value, params[index]))

@@ -43,7 +43,7 @@ def conv1d(w: Writer, node: Node) -> None:
     pads = [a["padding"], a["padding"] - a["trim"]]  # one step less of padding is one step less at the end
     shape = {"kernel_shape": [a["kernel"]], "strides": [a["stride"]], "pads": pads, "group": a["groups"]}
     bias = [w.parameter(node, "bias")] if "bias" in node.weights else []
-    x, strict = node.inputs[0], w.recipe.strict
+    x, strict = node.inputs[0], w.target.strict
 
     def turned(x: str) -> str:
         return w.op("Transpose", x, perm=[0, 2, 1])
@@ -89,7 +89,7 @@ def _product(
     Two planes are multiplied one by one and the products added, or added and multiplied once where the target's kernel is a
     float one anyway. Either way the operands are the same codes of 8 bits.
     """
-    params = w.quantised(node.name)
+    params = w.grids(node)
     if params is None:
         return multiply(moved(x), out=out)
 

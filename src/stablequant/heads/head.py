@@ -1,0 +1,74 @@
+"""What a head is: it reads the outputs of a model's first graph, running later ones where it needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stablequant.network.backend import Backend
+
+Logits = list[NDArray[np.float32]]
+#: Token ids likely to come out, one sequence an utterance.
+Hints = Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says about one utterance.
+
+    Attributes:
+        text: In words: a transcript, a label.
+        tokens: The ids it was made from.
+        truncated: Whether the length limit cut it off (a runaway decoder).
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    truncated: bool = False
+
+
+class Head(Protocol):
+    """Turns outputs into answers, and into the logits behind them."""
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """Names of the model's graphs in the order in which they run; the head is given the outputs of the first."""
+
+    @property
+    def alphabet(self) -> Collection[str] | None:
+        """The tokens that answers are written with, where a text may be impossible to write; ``None`` where none is."""
+
+    def read(
+        self, backend: Backend, outputs: dict[str, Any], sizes: NDArray[np.int64], hints: Hints | None = None
+    ) -> list[Answer]:
+        """Answers, one an utterance.
+
+        Args:
+            backend: Runs the later graphs, where there are any.
+            outputs: Of the first graph, for B utterances.
+            sizes: Samples of each utterance ``[B]``.
+            hints: Guesses of the answers' tokens. They change the cost alone, see `heads.drafts`.
+        """
+
+    def logits(self, backend: Backend, outputs: dict[str, Any], answers: Sequence[Answer]) -> Logits:
+        """Logits ``[steps, V]`` of each utterance, its valid steps alone; a decoder is given the answers' tokens."""
+
+    def steps(self, answers: Sequence[Answer]) -> list[int]:
+        """Steps that a decoder takes to say each answer, the end included; 0 without a decoder."""
+
+    def run_for(self, backend: Backend, outputs: dict[str, Any], steps: Sequence[int]) -> None:
+        """Do the work of `read` with exactly so many decoder steps an utterance, whatever the decoder says."""
+
+    def most_steps(self, samples: int) -> int:
+        """Decoder steps that an utterance of so many samples is allowed; 0 without a decoder."""
+
+    def constants(self) -> dict[str, Any]:
+        """All but the tokenizer, as JSON holds it: enough to run the head in another process."""
+
+    @classmethod
+    def from_constants(cls, constants: Mapping[str, Any]) -> Self:
+        """A head without a tokenizer from `constants`."""

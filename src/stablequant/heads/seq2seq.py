@@ -1,0 +1,84 @@
+"""Encoder and decoder: greedy search with a key-value cache over whatever runs the two graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stablequant.heads.decoder import DecoderSpec, forced
+from stablequant.heads.greedy import Generated, greedy
+from stablequant.heads.head import Answer, Hints, Logits
+from stablequant.network.backend import Backend
+
+#: An id that no decoder chooses.
+NEVER = -1
+
+
+@dataclass(frozen=True)
+class Seq2SeqHead:
+    """Greedy search; all outputs of the graph "encoder" are inputs of the graph "decoder" at every step.
+
+    Attributes:
+        tokenizer: As transformers loads it; writes ids as text.
+        decoder: Its constants.
+        sampling_rate: Of the audio, in hertz.
+        tokens_a_second: A decoder may loop on noise, so its output is bounded by the audio: tokens a second,
+        tokens_at_least: and a few more for very short recordings.
+    """
+
+    tokenizer: Any
+    decoder: DecoderSpec
+    sampling_rate: int
+    tokens_a_second: float
+    tokens_at_least: int
+    graphs: tuple[str, ...] = ("encoder", "decoder")
+    #: A decoder's tokens write any text.
+    alphabet: Collection[str] | None = None
+
+    def read(
+        self, backend: Backend, outputs: dict[str, Any], sizes: NDArray[np.int64], hints: Hints | None = None
+    ) -> list[Answer]:
+        """Transcripts; see `Head.read`."""
+        limits = [self.most_steps(int(n)) for n in sizes]
+        return [self._answer(g) for g in greedy(backend, outputs, limits, self.decoder, hints)]
+
+    def logits(self, backend: Backend, outputs: dict[str, Any], answers: Sequence[Answer]) -> Logits:
+        """Logits of each token of the answers and of the one after; see `Head.logits`."""
+        out = forced(backend, outputs, [a.tokens for a in answers], self.decoder)
+        rows = zip(backend.get(out["logits"]), answers, strict=True)
+        return [np.asarray(row[: 1 + len(answer.tokens)]) for row, answer in rows]
+
+    def steps(self, answers: Sequence[Answer]) -> list[int]:
+        """One a token, and one for the end where the limit did not cut it off."""
+        return [len(a.tokens) + (not a.truncated) for a in answers]
+
+    def run_for(self, backend: Backend, outputs: dict[str, Any], steps: Sequence[int]) -> None:
+        """Generate so many tokens, with an end that never comes."""
+        greedy(backend, outputs, steps, replace(self.decoder, end=NEVER))
+
+    def most_steps(self, samples: int) -> int:
+        """In proportion to the audio."""
+        return int(samples / self.sampling_rate * self.tokens_a_second) + self.tokens_at_least
+
+    def constants(self) -> dict[str, Any]:
+        """See `Head.constants`."""
+        return {
+            "decoder": asdict(self.decoder),
+            "sampling_rate": self.sampling_rate,
+            "tokens_a_second": self.tokens_a_second,
+            "tokens_at_least": self.tokens_at_least,
+        }
+
+    @classmethod
+    def from_constants(cls, constants: Mapping[str, Any]) -> Seq2SeqHead:
+        """See `Head.from_constants`."""
+        decoder = {**constants["decoder"], "cache": tuple(map(tuple, constants["decoder"]["cache"]))}
+        return cls(None, **{**constants, "decoder": DecoderSpec(**decoder)})
+
+    def _answer(self, generated: Generated) -> Answer:
+        text = self.tokenizer.decode(list(generated.tokens), skip_special_tokens=True).strip()
+        return Answer(text, generated.tokens, generated.truncated)

@@ -1,0 +1,98 @@
+"""Open a model to run it: a float checkpoint, exported files, or a plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stablequant.errors import ModelError, SettingsError
+from stablequant.export.run_folder import require_whole
+from stablequant.families.checkpoint import PROCESSOR_FILES, load, load_frontend
+from stablequant.families.frontend import Frontend
+from stablequant.families.model import SpeechModel
+from stablequant.network.backend import Backend
+from stablequant.quantize.plan import Plan
+from stablequant.quantize.simulate import Simulator
+from stablequant.runtime.registry import RUNTIMES, choose, graph_files, is_exported, open_exported
+from stablequant.settings import Settings
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model that can be run.
+
+    Attributes:
+        frontend: Turns audio into inputs, and outputs into answers.
+        backend: Runs its graphs.
+        runtime: What that is, in words.
+        settings: Those that its plan was made with; the defaults where there is no plan.
+        plan: The plan, where there is one.
+    """
+
+    frontend: Frontend
+    backend: Backend
+    runtime: str
+    settings: Settings
+    plan: Plan | None = None
+
+
+def open_model(
+    model: str | Path, *, simulate: bool = False, checkpoint: str = "", runtime: str = "", threads: int | None = None
+) -> Opened:
+    """Open ``model``.
+
+    A folder that quantize wrote runs its int8 files, in ``runtime`` or the one that `registry.choose` picks. Its plan is
+    run on the float checkpoint it was made from with ``simulate``, and in int8 by PyTorch as ``runtime`` "torch".
+    Anything else is loaded as a float checkpoint.
+
+    Raises:
+        SettingsError: The model cannot be run so.
+        ModelError: It cannot be loaded.
+    """
+    folder = Path(model)
+    if runtime and (simulate or not is_exported(folder)):
+        what = f"--runtime {runtime}, but {model} is run by torch"
+        raise SettingsError(what, expected="a folder written by stablequant quantize, without --simulate")
+    if not is_exported(folder):
+        if simulate:
+            what = f"{model} has no plan.json to simulate"
+            raise SettingsError(what, expected="a folder written by stablequant quantize")
+        loaded = load(model)
+        return Opened(loaded.frontend, Simulator(loaded).backend({}), "torch, float32", Settings())
+    if not simulate and runtime != "torch":
+        plan, frontend = Plan.load(folder / "plan.json"), load_frontend(folder)
+        graphs = frontend.head.graphs
+        runtime = runtime or choose(folder, graphs)
+        if runtime in RUNTIMES:
+            small = (folder / name for name in PROCESSOR_FILES if (folder / name).is_file())
+            require_whole(folder, [*graph_files(folder, graphs, runtime).values(), *small])
+        backend = open_exported(folder, graphs, runtime=runtime, threads=threads)
+        return Opened(frontend, backend, f"{backend.name}, int8", plan.settings, plan)
+    plan, loaded = open_plan(folder, checkpoint)
+    if runtime == "torch":
+        from stablequant.runtime.torch_int8 import TorchInt8Backend
+
+        int8 = TorchInt8Backend(loaded, plan.scheme())
+        return Opened(loaded.frontend, int8, f"{int8.name}, int8", plan.settings, plan)
+    simulated = simulator(loaded, plan.settings).backend(plan.scheme())
+    return Opened(loaded.frontend, simulated, "torch, simulated int8", plan.settings, plan)
+
+
+def open_plan(folder: Path, checkpoint: str = "") -> tuple[Plan, SpeechModel]:
+    """The plan of ``folder``, and the float checkpoint that it was made from, which may be elsewhere by now."""
+    plan = Plan.load(folder / "plan.json")
+    try:
+        loaded = load(checkpoint or plan.model.name)
+    except ModelError as error:
+        if checkpoint:
+            raise
+        what = f"{folder / 'plan.json'} was made from {plan.model.name}: {error.what}"
+        fix = "say where the float checkpoint is now with --checkpoint"
+        raise ModelError(what, expected=error.expected, fix=fix) from error
+    plan.check(loaded.fingerprint, (op.name for op in loaded.ops(matmuls=True)))
+    return plan, loaded
+
+
+def simulator(model: SpeechModel, settings: Settings) -> Simulator:
+    """A simulator of ``model`` that takes the schemes that ``settings`` lead to."""
+    return Simulator(model, matmuls=settings.activations.attention_matmuls)

@@ -1,0 +1,82 @@
+"""Speech for a job: divided, decoded, and checked against what the model can write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stablequant.data import manifest
+from stablequant.data.audio import LONGEST_SECONDS, require_few_bad
+from stablequant.data.remarks import require_sound
+from stablequant.data.speech import Speech
+from stablequant.data.splits import make_splits
+from stablequant.data.utterance import Utterance
+from stablequant.errors import DataError
+from stablequant.families.frontend import Frontend
+from stablequant.quantize.plan import Plan
+from stablequant.settings import Settings
+from stablequant.tasks.task import Task
+
+
+def read_splits(frontend: Frontend, task: Task, sources: Sequence[str], settings: Settings) -> dict[str, Speech]:
+    """Calibration, dev and test speech of ``sources``, disjoint; of the calibration speech as much as is wanted."""
+    seed = settings.data.seed
+    splits = make_splits(manifest.load(sources), seed)
+    order = np.random.default_rng(seed).permutation(len(splits.calibration))
+    drawn = tuple(splits.calibration[i] for i in sorted(order[: settings.data.calibration_utterances]))
+    parts = {"calibration": drawn, "dev": splits.dev, "test": splits.test}
+    speech = decode(frontend, task, parts, settings)
+    require_sound(speech["calibration"].waveforms, "calibration")
+    return speech
+
+
+def decode(
+    frontend: Frontend,
+    task: Task | None,
+    parts: Mapping[str, Sequence[Utterance]],
+    settings: Settings,
+    *,
+    longest: float | None = LONGEST_SECONDS,
+) -> dict[str, Speech]:
+    """Audio of each part at the model's rate; without a task nothing is asked of the text.
+
+    What cannot be used is skipped; its share is counted over all parts together, and none may be left empty.
+    """
+    everything = [utterance for part in parts.values() for utterance in part]
+    refused = task.refuse(everything, frontend.head) if task else {}
+    data, speech = settings.data, {}
+    for name, part in parts.items():
+        if not part:
+            what = f"the split {name} holds no utterance"
+            raise DataError(what, expected="speech to calibrate, to search and to test on", fix="give more data")
+        speech[name] = Speech.read(
+            part,
+            frontend.sampling_rate,
+            max_bad_fraction=1.0,
+            batch_size=data.batch_size,
+            batch_seconds=data.batch_seconds,
+            shortest=frontend.bounds.shortest,
+            refused=refused,
+            longest=longest,
+        )
+    require_few_bad([bad for s in speech.values() for bad in s.skipped], len(everything), data.max_bad_fraction)
+    return speech
+
+
+def recordings_of(plan: Plan, frontend: Frontend, sources: Sequence[str], count: int) -> list[NDArray[np.float32]]:
+    """At most ``count`` test recordings of ``sources``, or else of what ``plan`` was made with, of every length.
+
+    Raises:
+        DataError: The speech that the plan was made with is not there.
+    """
+    try:
+        test = make_splits(manifest.load(sources or plan.data["test"].sources), plan.settings.data.seed).test
+    except DataError as error:
+        if sources:
+            raise
+        what = f"the plan was made with speech that is not there: {error.what}"
+        raise DataError(what, expected=error.expected, fix="give other speech with --data") from error
+    few = sorted(test, key=lambda u: u.id)[:: max(1, len(test) // count)][:count]
+    return decode(frontend, None, {"test": few}, plan.settings)["test"].sample(count)

@@ -1,0 +1,60 @@
+"""How a layer is quantised: the grid of each activation and of its weight.
+
+Candidates of a search, plans, the simulator and the exporter read this and nothing beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from stablequant.errors import PlanError
+from stablequant.grid.affine import QuantParams
+from stablequant.grid.weights import PerChannel, PerTensor, WeightSpec
+from stablequant.settings import WeightSettings
+
+
+@dataclass(frozen=True)
+class LayerScheme:
+    """A layer with integer operands.
+
+    Attributes:
+        activations: The static grid of each: one, or two for a product of activations.
+        weight: How the weight is quantised; ``None`` for a product of activations.
+    """
+
+    activations: tuple[QuantParams, ...]
+    weight: WeightSpec | None
+
+    def identity(self) -> list[Any]:
+        """All of it as JSON holds it, for keys of results."""
+        return [[asdict(a) for a in self.activations], None if self.weight is None else weight_identity(self.weight)]
+
+
+#: Layer name -> how it is quantised. A layer that is not named stays in float.
+Scheme = Mapping[str, LayerScheme]
+
+
+def weight_identity(spec: WeightSpec) -> dict[str, Any]:
+    """A spec as JSON holds it, its granularity by name."""
+    return {**asdict(spec), "per": {"name": type(spec.per).__name__, **asdict(spec.per)}}
+
+
+def weight_spec(settings: WeightSettings) -> WeightSpec:
+    """The spec that settings ask for."""
+    per = PerTensor() if settings.granularity == "tensor" else PerChannel()
+    return WeightSpec(settings.bits, per, settings.range)
+
+
+def require_layers(scheme: Scheme, names: Iterable[str]) -> None:
+    """Raise PlanError if ``scheme`` names a layer that no operation among ``names`` has: it would be ignored."""
+    known = set(names)
+    if unknown := sorted(set(scheme) - known):
+        more = " ..." if len(unknown) > 5 else ""
+        what = f"the plan names {', '.join(unknown[:5])}{more}, which would never run in this model"
+        raise PlanError(
+            what,
+            expected=f"names among the model's {len(known)} operations",
+            fix="stablequant inspect MODEL lists them",
+        )

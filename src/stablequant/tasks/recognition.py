@@ -1,0 +1,98 @@
+"""Speech recognition: word errors after normalisation, character errors between equals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stablequant.data.utterance import Utterance
+from stablequant.heads.head import Answer, Head
+from stablequant.settings import DataSettings
+from stablequant.tasks.asr import EvaluationResult
+from stablequant.tasks.asr import evaluate as count
+from stablequant.tasks.bootstrap import bootstrap
+from stablequant.tasks.score import Score
+from stablequant.tasks.task import task
+from stablequant.tasks.vocabulary import check_vocabulary
+
+#: Share of transcripts that may be empty or cut off beyond the reference's.
+ALARM_SHARE = 0.02
+#: A float model with more empty transcripts than this share,
+MOST_EMPTY = 0.5
+#: or with a higher error rate in per cent, does not work: no search could say what costs words.
+WORST_RATE = 90.0
+
+
+@task("recognition")
+@dataclass(frozen=True)
+class Recognition:
+    """Transcripts against what was said; see `Task`.
+
+    Attributes:
+        settings: Name the normaliser, and the share of transcripts that the model may be unable to write.
+    """
+
+    settings: DataSettings
+    metric: str = "WER"
+
+    def refuse(self, examples: Sequence[Utterance], head: Head) -> Mapping[str, str]:
+        """Transcripts with letters that the model cannot write.
+
+        Raises:
+            VocabularyError: They are more than ``max_bad_fraction``.
+        """
+        if head.alphabet is None:
+            return {}
+        return check_vocabulary(examples, head.alphabet, self.settings.max_bad_fraction)
+
+    def result(self, examples: Sequence[Utterance], answers: Sequence[Answer]) -> EvaluationResult:
+        """Errors utterance by utterance."""
+        ids, references = [u.id for u in examples], [u.text for u in examples]
+        return count(ids, references, [a.text for a in answers], self.settings.normalizer)
+
+    def score(self, examples: Sequence[Utterance], answers: Sequence[Answer]) -> Score:
+        """Word errors."""
+        return self.result(examples, answers).score
+
+    def figures(self, examples: Sequence[Utterance], answers: Sequence[Answer]) -> dict[str, Any]:
+        """Error rates in per cent, the interval of the first, and counts."""
+        result = self.result(examples, answers)
+        interval = bootstrap(result.score)
+        return {
+            "wer": round(result.wer, 4),
+            "wer_interval": [round(interval.low, 4), round(interval.high, 4)],
+            "cer": round(result.cer, 4),
+            "words": result.total_words,
+            "utterances": len(result.ids),
+            **result.counts,
+            "empty": result.empty,
+        }
+
+    def doubts(self, examples: Sequence[Utterance], answers: Sequence[Answer]) -> list[str]:
+        """Most transcripts are empty, or nearly every word is wrong."""
+        found = []
+        empty = sum(not a.text.strip() and bool(u.text.strip()) for u, a in zip(examples, answers, strict=True))
+        if empty > MOST_EMPTY * len(answers):
+            found.append(f"{empty} of {len(answers)} transcripts are empty")
+        score = self.score(examples, answers)
+        if score.rate > WORST_RATE:
+            found.append(f"{score.metric} is {score.rate:.0f} %")
+        return found
+
+    def alarms(self, answers: Sequence[Answer], reference: Sequence[Answer], name: str) -> list[str]:
+        """Transcripts that are empty, or that had to be cut off, where those of ``name`` are not."""
+
+        def empty(some: Sequence[Answer]) -> int:
+            return sum(not a.text for a in some)
+
+        def runaway(some: Sequence[Answer]) -> int:
+            return sum(a.truncated for a in some)
+
+        room = ALARM_SHARE * len(answers)
+        found = []
+        for number_of, what in ((empty, "empty"), (runaway, "cut off at the length limit (a runaway decoder)")):
+            now, before = number_of(answers), number_of(reference)
+            if now > before + room:
+                found.append(f"{now} of {len(answers)} transcripts are {what}, {before} of {name}")
+        return found
