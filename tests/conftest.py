@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 (hooks)
 from support import small_manifest
 
 from stablequant.jobs.evidence import Evidence

@@ -1,6 +1,7 @@
 import io
 import sys
 
+import datasets
 import numpy as np
 import pytest
 import soundfile
@@ -23,7 +24,6 @@ def test_without_the_package_the_message_says_what_to_install(monkeypatch):
 @pytest.fixture
 def corpus(tmp_path, monkeypatch):
     """A dataset as the hub stores most: parquet files whose audio column holds encoded bytes."""
-    datasets = pytest.importorskip("datasets")
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     rows = {"audio": [], "sentence": [], "speaker_id": []}
     for number in range(3):

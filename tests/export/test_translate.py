@@ -16,6 +16,7 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import Tensor
 
+from stablequant.export import parity
 from stablequant.grid.affine import QuantParams
 from stablequant.quantize import calibrated
 from stablequant.quantize.scheme import LayerScheme, Scheme
@@ -290,30 +291,44 @@ LAYERS = (
 
 @pytest.mark.parametrize(("name", "layer"), LAYERS)
 @pytest.mark.parametrize("symmetric", [True, False])
-def test_one_layer_in_int8_run_as_written_is_the_simulation(name: str, layer: str, symmetric: bool) -> None:
+def test_one_layer_in_int8_is_the_simulation(name: str, layer: str, symmetric: bool) -> None:
     model = support.MODELS[name]()
     scheme = {layer: calibrated.layer(support.histograms(name), layer, "max", Settings(symmetric=symmetric))}
     values = support.feeds(model, support.waveforms(["vm-nomore"]))
     plain = simulator(name).backend({}).run("model", values)["logits"]
     expected = simulator(name).backend(scheme).run("model", values)["logits"]
-    written = runtime(support.onnx_files(name, scheme), optimise=False)
-    found = written.run("model", {k: v.numpy() for k, v in values.items()})["logits"]
     # An input that falls on the edge between two steps may go either way by the order of a sum before it; that
     # moves a few logits by a little, where a wrong grid moves them all.
     effect = float((expected - plain).abs().mean())
     assert effect > 1e-4
-    assert np.abs(found - expected.numpy()).mean() < 0.1 * effect
+    protos = support.onnx_files(name, scheme)
+    for optimise in (True, False):
+        found = runtime(protos, optimise=optimise).run("model", {k: v.numpy() for k, v in values.items()})["logits"]
+        assert np.abs(found - expected.numpy()).mean() < 0.1 * effect
 
 
 @pytest.mark.parametrize("name", support.MODELS)
-def test_the_int8_files_transcribe_as_the_simulation_does(name: str) -> None:
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_the_int8_files_compute_and_transcribe_what_the_simulation_does(name: str, symmetric: bool) -> None:
+    """All layers at once, two codes an input.
+
+    With one code, two processors' sums that fall on either side of an edge move the logits by 2 to 6 % and change words
+    (test_parity.py holds that case by what noise does). With two, an edge is a 256th as high and moves them by 0.02 %.
+    """
     model = support.MODELS[name]()
-    sounds = support.waveforms()
-    expected = model.frontend.recognize(simulator(name).backend(support.scheme(name)), sounds)
+    flagged = {op.name: 0.0 for op in model.ops()}
+    settings = Settings(planes=2, symmetric=symmetric)
+    scheme = calibrated.mixed({}, support.histograms(name), flagged, settings)
+    simulated, sounds = simulator(name).backend(scheme), support.waveforms()
+    expected = model.frontend.recognize(simulated, sounds)
     assert all(t.text for t in expected)
+    reference = parity.logits(model.frontend, simulated, sounds, expected)
+    protos = support.onnx_files(name, scheme)
     for optimise in (True, False):
-        found = model.frontend.recognize(runtime(int8(name), optimise=optimise), sounds)
-        assert found == expected
+        file = runtime(protos, optimise=optimise)
+        found = parity.logits(model.frontend, file, sounds, expected)
+        assert parity.difference(found, reference) < 1e-3
+        assert model.frontend.recognize(file, sounds) == expected
 
 
 def test_weights_a_tensor_have_one_scale() -> None:

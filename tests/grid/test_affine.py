@@ -3,6 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import onnx
+import onnxruntime as ort
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,8 +83,6 @@ def test_halves_round_to_even_and_ends_saturate() -> None:
 
 
 def test_agrees_with_onnx_runtime_to_the_last_bit() -> None:
-    onnx = pytest.importorskip("onnx")
-    ort = pytest.importorskip("onnxruntime")
     x = np.random.default_rng(0).normal(0, 3, 10_000).astype(np.float32)
     params = params_from_range(Range(-2.3, 7.1), symmetric=False)
     helper, tensor = onnx.helper, onnx.TensorProto

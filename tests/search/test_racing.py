@@ -17,8 +17,9 @@ from stablequant.settings import Settings
 from stablequant.tasks.task import task_of
 
 NAMES = tuple(u for u in sorted(support._utterances()) if support._utterances()[u].split == "dev")
-#: Coarse, so that the convolutions break and most layers do not.
-SETTINGS = Settings(bits=6, gamma=4.0, p_max=0.4, p_step=0.05, beyond_chance=True)
+#: Coarse, so that the convolutions break and most layers do not; and of nine p all but the least two or three are hopeless,
+#: by more than chance does to any of them.
+SETTINGS = Settings(bits=6, gamma=4.0, p_max=16.0, p_step=2.0, beyond_chance=True)
 
 
 @cache
@@ -70,6 +71,7 @@ def test_the_p_chosen_heard_everything_and_its_wer_is_measured() -> None:
     for trial in finished:
         assert trial == measured[tuple(trial.p.items())]  # heard in the same batches, so equal to the last bit
     assert raced.p == choose(finished).p
-    # Not always the best, but among the better half.
-    chosen = choose(finished)
-    assert sum(t.rate < chosen.rate for t in exact.trials) <= len(exact.trials) / 2
+    # Not always the best, but never a hopeless one.
+    best, worst = min(t.rate for t in exact.trials), max(t.rate for t in exact.trials)
+    assert worst > best + 10
+    assert choose(finished).rate < (best + worst) / 2

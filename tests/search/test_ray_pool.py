@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import support
 
 from stablequant.errors import DataError, ResourceError, SettingsError
@@ -18,8 +19,6 @@ from stablequant.jobs.quantize import quantize
 from stablequant.search.pools import TRIES, LocalPool, Pool
 from stablequant.search.ray_pool import RayPool
 from stablequant.settings import Settings
-
-ray = pytest.importorskip("ray")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -98,15 +97,24 @@ def test_what_goes_wrong_in_a_worker_is_raised_here(pool: RayPool) -> None:
 
 
 def workers() -> list[int]:
-    """Processes that are at a task."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    """Processes of this test's own cluster that are at a task: another run of the suite may have one beside it."""
+    parents, serving = {}, []
+    for path in Path("/proc").glob("[0-9]*"):
         try:
-            if path.read_bytes().startswith(b"ray::_serve"):
-                found.append(int(path.parent.name))
+            pid = int(path.name)
+            # Fields behind the name, which is in brackets: state, parent, ...
+            parents[pid] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if (path / "cmdline").read_bytes().startswith(b"ray::_serve"):
+                serving.append(pid)
         except OSError:
             continue  # it has ended meanwhile
-    return found
+    return [pid for pid in serving if descends(pid, os.getpid(), parents)]
+
+
+def descends(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
+    while pid not in (0, ancestor):
+        pid = parents.get(pid, 0)
+    return pid == ancestor
 
 
 def test_the_plan_is_the_local_one_to_the_byte_although_a_worker_is_killed(pool: RayPool, tmp_path: Path) -> None:
