@@ -58,3 +58,9 @@ def write_text(path: Path, text: str) -> None:
 def digest(value: Any) -> str:
     """SHA-256 of a JSON value, independent of key order and spacing."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -35,7 +35,7 @@ from stablequant.quantize import calibrated
 from stablequant.quantize.plan import Plan
 from stablequant.quantize.scheme import LayerScheme, Scheme
 from stablequant.quantize.simulate import Simulator
-from stablequant.report.write import write_reports
+from stablequant.report.write import read_summary, write_reports
 from stablequant.runtime.transcribe import transcribe
 from stablequant.search import trials as search_trials
 from stablequant.search.exact import Exact
@@ -67,6 +67,11 @@ class SpeechSplits:
     test: Speech
     sources: tuple[str, ...]
     settings: Settings
+
+    def first(self, count: int) -> SpeechSplits:
+        """The first ``count`` utterances of each part, for a quick look."""
+        parts = {name: getattr(self, name).first(count) for name in ("calibration", "dev", "test")}
+        return replace(self, **parts)
 
 
 def read_speech(sources: Sequence[str], model: SpeechModel, **settings: Any) -> SpeechSplits:
@@ -272,9 +277,11 @@ def quantize(
         name=str(loaded.path),
         sources=speech.sources,
         pool=LocalPool(workers),
+        report=write_reports,
         progress=progress,
     )
-    return Run(job.out, write_reports(run(job), job.out))
+    run(job)
+    return Run(job.out, read_summary(job.out))
 
 
 def export(run: Run | str | Path, target: str) -> list[Path]:

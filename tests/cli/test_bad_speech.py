@@ -180,7 +180,7 @@ def test_the_same_recording_in_two_splits_is_an_error(cli, tmp_path):
         ("gone.jsonl", None, "There is no {}"),
         ("bad.jsonl", '{"audio": "a.wav", "text": "a"}\n{"audio":\n', "{}:2 is not JSON"),
         ("bare.jsonl", '{"text": "a"}\n', "{}:1 has no audio"),
-        ("binary.tsv", "\udcff\udcfe", "{} cannot be read as text"),
+        ("binary.tsv", "\udcff\udcfe", "{}:1 cannot be read as text"),
         ("empty.jsonl", "", "{} holds no utterance"),
         ("speech.csv", "a,b\n", "{} is in no known form"),
     ],

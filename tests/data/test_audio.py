@@ -116,7 +116,7 @@ def test_what_is_not_audio(tmp_path):
     ):
         with pytest.raises(AudioError, match=rf"{message}.*{name}|{name} {message}"):
             read(tmp_path / name, 16000)
-    with pytest.raises(AudioError, match="There is no audio file"):
+    with pytest.raises(AudioError, match="cannot be opened: it is a folder"):
         read(tmp_path, 16000)
     with pytest.raises(AudioError, match="here: u cannot be decoded"):
         read(utterance(b"junk"), 16000)
@@ -127,9 +127,10 @@ def test_one_bad_file_in_a_hundred_is_skipped_and_told(tmp_path):
     soundfile.write(buffer, tone(seconds=0.01), 16000, format="WAV")
     good = [utterance(buffer.getvalue(), str(n)) for n in range(99)]
     missing = utterance(tmp_path / "gone.wav", "gone")
-    kept, skipped = read_many([*good[:50], missing, *good[50:]], 16000)
+    kept, skipped, notes = read_many([*good[:50], missing, *good[50:]], 16000)
     assert [u.id for u, _ in kept] == [str(n) for n in range(99)]
     assert all(len(samples) == 160 for _, samples in kept)
+    assert notes == []
     assert skipped == [("gone", f"There is no audio file {tmp_path / 'gone.wav'}")]
 
     with pytest.raises(AudioError, match=r"1 of 99 .*gone\.wav.*at most 1\.00% bad.*max_bad_fraction"):

@@ -90,7 +90,7 @@ def test_colliding_ids_are_told_apart_whatever_the_order_of_the_sources(tmp_path
         ("[1]", r"bad\.jsonl:1 is a JSON list"),
         ('{"text": "x"}', r"bad\.jsonl:1 has no audio.*audio_filepath"),
         ('{"audio": "a.wav"}', r"bad\.jsonl:1 has no text.*sentence"),
-        ('\n{"audio": "a.wav", "text": 3}', r"bad\.jsonl:2 has no text"),
+        ('\n{"audio": "a.wav", "text": 3}', r"bad\.jsonl:2 has the text 3\. Expected a string"),
         ('{"audio": "a.wav", "text": "x", "split": "trial"}', "the split 'trial'.*calibration, dev, test"),
         ('{"audio": "a.wav", "text": "x", "duration": "long"}', "the duration 'long'.*seconds"),
         ('{"audio": "a.wav", "text": "x", "duration": -1}', "the duration -1"),
@@ -110,7 +110,7 @@ def test_a_bad_line_is_named(tmp_path, content, message):
     ("name", "content", "message"),
     [
         ("a.tsv", b"path\tlocale\nx.mp3\ten\n", r"a\.tsv:2 has no text"),
-        ("a.tsv", b"path\tsentence\nx.mp3\n", r"a\.tsv:2 has no text"),
+        ("a.tsv", b"path\tsentence\nx.mp3\n", r"a\.tsv:2 has 1 columns where the header has 2"),
         ("a.tsv", b"path\tsentence\n", "holds no utterance"),
         ("a.tsv", b"path\tsentence\nx.mp3\t\xff\xfe\n", "cannot be read as text"),
         ("a.xlsx", b"", "in no known form.*LibriSpeech"),

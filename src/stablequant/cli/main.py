@@ -14,7 +14,7 @@ import typer
 
 from stablequant import __version__
 from stablequant.cli.console import ProgressLine, plain_errors, print_json
-from stablequant.cli.options import Checkpoint, Data, Json, Model, Runtime, Set, number, pairs
+from stablequant.cli.options import Checkpoint, Data, Json, Model, Runtime, Set, Wait, number, pairs
 
 app = typer.Typer(
     help="Make speech models small and fast in int8 without making them worse, and prove it.",
@@ -67,7 +67,10 @@ def quantize(
             help="If the plan costs more points, leave layers in float until it does not.", show_default=False
         ),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="If another run holds the folder, wait for it.")] = False,
+    wait: Wait = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on although the model does not work in float on the dev speech.")
+    ] = False,
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that share the trials, one thread each; memory grows with them.")
     ] = 1,
@@ -81,7 +84,7 @@ def quantize(
     """Observe, search, export to int8, verify, and report WER before and after on held-out speech."""
     from stablequant.jobs.quantize import quantize as run
     from stablequant.report.tables import methods
-    from stablequant.report.write import write_reports
+    from stablequant.report.write import read_summary, write_reports
     from stablequant.runtime.registry import advice
     from stablequant.settings import Settings
 
@@ -96,8 +99,19 @@ def quantize(
         print_json(dataclasses.asdict(expected)) if json else print(show(expected, chosen))
         return
     pool, progress = _pool(executor, workers, address), ProgressLine()
-    evidence = run(model, data, out, chosen, command=_command(), pool=pool, wait=wait, progress=progress)
-    summary = write_reports(evidence, out)
+    evidence = run(
+        model,
+        data,
+        out,
+        chosen,
+        command=_command(),
+        pool=pool,
+        wait=wait,
+        force=force,
+        report=write_reports,
+        progress=progress,
+    )
+    summary = read_summary(out)
     print_json(summary) if json else print(methods(summary))
     if told := advice(out, evidence.model.frontend.head.graphs):
         print(told, file=sys.stderr)
@@ -127,13 +141,14 @@ def export(
         list[str],
         typer.Option(help="Speech to check the files on; default: what quantize had.", show_default=False),
     ] = [],  # noqa: B006
+    wait: Wait = False,
     json: Json = False,
 ) -> None:
     """Write a folder's plan as int8 files for another runtime, checked against the simulation."""
     from stablequant.jobs.export import export as run
     from stablequant.report.tables import exported
 
-    result = run(folder, target, checkpoint=checkpoint, sources=data)
+    result = run(folder, target, checkpoint=checkpoint, sources=data, wait=wait)
     print_json(result) if json else print(exported(result))
 
 
@@ -185,16 +200,24 @@ def transcribe(
 ) -> None:
     """Transcribe recordings."""
     from stablequant.jobs.transcribe import transcribe as run
+    from stablequant.report.tables import transcribed
     from stablequant.settings import Settings
 
     chosen = Settings.parse(pairs(settings))
-    result = run(model, files, chosen, runtime=runtime, checkpoint=checkpoint, threads=threads or None)
+    result = run(
+        model,
+        files,
+        chosen,
+        runtime=runtime,
+        checkpoint=checkpoint,
+        threads=threads or None,
+        progress=ProgressLine(),
+    )
     if json:
         print_json(result)
         return
-    print(f"runtime: {result['runtime']}", file=sys.stderr)
-    if skipped := result["skipped"]:
-        print(f"{len(skipped)} recordings skipped: {'; '.join(skipped.values())}", file=sys.stderr)
+    for line in transcribed(result):
+        print(line, file=sys.stderr)
     for row in result["transcripts"]:
         print(f"{row['file']}\t{row['text']}" if len(result["transcripts"]) > 1 else row["text"])
 

@@ -20,6 +20,7 @@ Set = Annotated[
     list[str],
     typer.Option("--set", metavar="NAME=VALUE", help="Any setting of docs/settings.md, such as p_step=0.05."),
 ]
+Wait = Annotated[bool, typer.Option("--wait", help="If another run holds the folder, wait for it.")]
 Checkpoint = Annotated[
     str,
     typer.Option(help="Where the float checkpoint of the plan is now; default: where it was.", show_default=False),

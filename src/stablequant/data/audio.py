@@ -1,79 +1,89 @@
-"""Decode and resample recordings, and say plainly which ones cannot be used."""
+"""Recordings at a model's sampling rate, and plain words on those that cannot be used or are odd."""
 
 from __future__ import annotations
 
-import io
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from stablequant.data.decode import Decoded, Samples, decode
+from stablequant.data.paths import shown
+from stablequant.data.remarks import remarks
 from stablequant.data.utterance import Utterance
-from stablequant.errors import AudioError, SettingsError
+from stablequant.errors import AudioError, SettingsError, memory_ran_out
 
-Samples = NDArray[np.float32]
-
-_FORMATS = "wav, flac, mp3, ogg, or another format that libsndfile reads"
-# Seconds. Neither a manifest's rounding nor a lossy encoder's padding is damage.
+#: Of one labelled utterance, in seconds. Corpora cut speech below 40 s; attention over five minutes, 15,000 frames of
+#: 20 ms, takes 14 GB in 16 heads of float32, and what is longer must be cut for any model here.
+LONGEST_SECONDS = 300.0
+# Seconds. A manifest's rounding is no damage.
 _DURATION_SLACK = 0.5
-_FRAMES_SLACK = 0.1
-# Lossy decoding and resampling overshoot 1 a little; integers kept as floats are far above.
-_OVERSHOOT = 2.0
+
+
+class Recording(NamedTuple):
+    """Mono samples ``[T]``, float32 in [-1, 1], and what is odd about them, each note one sentence."""
+
+    samples: Samples
+    notes: list[str]
 
 
 class Recordings(NamedTuple):
-    """What `read_many` could use, and what not."""
+    """What `read_many` could use, and what not.
+
+    Attributes:
+        kept: (utterance, samples).
+        skipped: (id, reason).
+        notes: (id, note) of recordings that are kept and odd, see `remarks`; an id may occur more than once.
+    """
 
     kept: list[tuple[Utterance, Samples]]
     skipped: list[tuple[str, str]]
+    notes: list[tuple[str, str]]
 
 
-def read(source: Utterance | Path | str | bytes, sampling_rate: int, shortest: int = 1) -> Samples:
+def read(
+    source: Utterance | Path | str | bytes, sampling_rate: int, shortest: int = 1, *, longest: float | None = None
+) -> Samples:
+    """Read a recording as mono at ``sampling_rate``: the samples of `read_recording`."""
+    return read_recording(source, sampling_rate, shortest, longest=longest).samples
+
+
+def read_recording(
+    source: Utterance | Path | str | bytes, sampling_rate: int, shortest: int = 1, *, longest: float | None = None
+) -> Recording:
     """Read a recording as mono at ``sampling_rate``.
 
-    Channels are averaged. Resampling is soxr's, at its high quality.
+    Channels are averaged, unless they cancel: then the loudest is taken. Resampling is soxr's, at its high quality.
 
     Args:
         source: An utterance, a file, or a file's bytes.
         sampling_rate: Samples a second of the result.
         shortest: Samples of the result that a model needs at least, to have one frame to look at.
-
-    Returns:
-        Samples of shape ``[T]``, float32, in [-1, 1].
+        longest: Seconds at most. None is for callers that cut long audio: `decode.MOST_FRAMES` is the limit then.
 
     Raises:
-        AudioError: If the file is missing, corrupt, cut short, empty, too short, or holds NaN or infinite samples.
+        AudioError: If the file is missing, no regular file, corrupt, cut short, empty, too short or too long, does not
+            fit into memory, or holds NaN or infinite samples.
     """
     utterance = source if isinstance(source, Utterance) else None
     audio = source.audio if isinstance(source, Utterance) else source
-    name = utterance.name if utterance else "The audio" if isinstance(audio, bytes) else str(audio)
-    samples, rate = _decode(audio if isinstance(audio, bytes) else Path(audio), name)
-    if not samples.size:
-        what = f"{name} holds no samples"
-        raise AudioError(what, expected="at least one sample")
-    if not np.isfinite(samples).all():
-        what = f"{name} holds NaN or infinite samples"
-        raise AudioError(what, expected="finite samples", fix="write the file again from its source")
-    if (peak := float(np.abs(samples).max())) > _OVERSHOOT:
-        what = f"{name} reaches {peak:g}"
-        raise AudioError(what, expected="samples in [-1, 1]", fix="scale floats by the integer's full range")
-    seconds = samples.size / rate
-    told = utterance.duration if utterance else None
-    if told is not None and abs(seconds - told) > _DURATION_SLACK + 0.05 * told:
-        what = f"{name} lasts {seconds:.2f} s and its manifest says {told:.2f} s"
-        raise AudioError(what, expected="a whole file", fix="fetch the file again or fix the duration")
-    if rate != sampling_rate:
-        import soxr
-
-        samples = np.asarray(soxr.resample(samples, rate, sampling_rate), dtype=np.float32)
-    if samples.size < shortest:
-        what = f"{name} is too short: {samples.size} samples at {sampling_rate} Hz where the model needs {shortest}"
-        raise AudioError(what, expected=f"{shortest / sampling_rate:.3f} s or more")
-    return np.clip(samples, -1.0, 1.0)
+    name = utterance.name if utterance else "The audio" if isinstance(audio, bytes) else shown(audio)
+    try:
+        decoded = decode(audio if isinstance(audio, bytes) else Path(audio), name, longest)
+        if utterance and utterance.duration is not None:
+            _require_duration(decoded, utterance.duration, name)
+        samples = _resample(decoded, sampling_rate)
+        if samples.size < shortest:
+            what = f"{name} is too short: {samples.size} samples at {sampling_rate} Hz where the model needs {shortest}"
+            raise AudioError(what, expected=f"{shortest / sampling_rate:.3f} s or more")
+        return Recording(np.clip(samples, -1.0, 1.0), [f"{name} {remark}" for remark in remarks(decoded)])
+    except (MemoryError, RuntimeError) as error:
+        if not memory_ran_out(error):
+            raise
+        what = f"{name} does not fit into memory"
+        raise AudioError(what, fix="cut the recording into shorter files") from error
 
 
 def read_many(
@@ -82,6 +92,7 @@ def read_many(
     max_bad_fraction: float = 0.01,
     *,
     shortest: int = 1,
+    longest: float | None = LONGEST_SECONDS,
     refused: Mapping[str, str] | None = None,
 ) -> Recordings:
     """Read all recordings, skipping the few that cannot be used.
@@ -93,10 +104,11 @@ def read_many(
         sampling_rate: Samples a second of the result.
         max_bad_fraction: The share that may be skipped, 0 to 1.
         shortest: Samples that the model needs at least.
+        longest: Seconds of one recording at most, so that one enormous file does not end the others; see `read_recording`.
         refused: Id -> reason of utterances that cannot be used for what was found before; they count.
 
     Returns:
-        ``kept``: (utterance, samples) in the given order. ``skipped``: (id, reason).
+        What is ``kept``, in the given order, ``skipped``, and the ``notes`` on what is kept.
 
     Raises:
         AudioError: If more than ``max_bad_fraction`` cannot be used; the message tells which and why.
@@ -105,7 +117,7 @@ def read_many(
     if not 0 <= max_bad_fraction <= 1:
         what = f"max_bad_fraction is {max_bad_fraction}"
         raise SettingsError(what, expected="a number from 0 to 1")
-    recordings = Recordings([], [])
+    recordings = Recordings([], [], [])
     for utterance in utterances:
         try:
             if reason := (refused or {}).get(utterance.id):
@@ -113,7 +125,9 @@ def read_many(
             if not utterance.text.strip():
                 what = f"{utterance.name} has an empty transcript ({utterance.source})"
                 raise AudioError(what, expected="text")
-            recordings.kept.append((utterance, read(utterance, sampling_rate, shortest)))
+            samples, notes = read_recording(utterance, sampling_rate, shortest, longest=longest)
+            recordings.kept.append((utterance, samples))
+            recordings.notes.extend((utterance.id, note) for note in notes)
         except AudioError as error:
             recordings.skipped.append((utterance.id, error.what))
     require_few_bad(recordings.skipped, len(utterances), max_bad_fraction)
@@ -135,34 +149,18 @@ def require_few_bad(skipped: Sequence[tuple[str, str]], total: int, max_bad_frac
     raise AudioError(what, expected=expected, fix=fix)
 
 
-def _decode(audio: Path | bytes, name: str) -> tuple[Samples, int]:
-    """Return the mono samples ``[T]`` and their rate, holding that the file is whole."""
-    import soundfile
-
-    if isinstance(audio, Path) and not audio.is_file():
-        what = f"There is no audio file {name}"
-        raise AudioError(what, fix="check the path in the manifest")
-    try:
-        with soundfile.SoundFile(io.BytesIO(audio) if isinstance(audio, bytes) else audio) as file:
-            samples = file.read(dtype="float32", always_2d=True)
-            missing = file.frames - len(samples)
-            whole = missing <= _FRAMES_SLACK * file.samplerate and not _header_promises_more(file)
-            rate = int(file.samplerate)
-    except (soundfile.SoundFileError, OSError) as error:
-        reason = getattr(error, "error_string", str(error))
-        what = f"{name} cannot be decoded: {reason}"
-        raise AudioError(what, expected=_FORMATS, fix="fetch the file again or convert it") from error
-    if not whole:
-        what = f"{name} is cut short"
-        raise AudioError(what, expected="a whole file", fix="fetch the file again")
-    return np.asarray(samples.mean(axis=1), dtype=np.float32), rate
+def _require_duration(decoded: Decoded, told: float, name: str) -> None:
+    """Raise AudioError if the manifest tells another duration, in seconds."""
+    seconds = decoded.samples.size / decoded.rate
+    if abs(seconds - told) > _DURATION_SLACK + 0.05 * told:
+        what = f"{name} lasts {seconds:.2f} s and its manifest says {told:.2f} s"
+        raise AudioError(what, expected="a whole file", fix="fetch the file again or fix the duration")
 
 
-def _header_promises_more(file: Any) -> bool:
-    """Tell whether a wav or aiff header promises more bytes than there are.
+def _resample(decoded: Decoded, sampling_rate: int) -> Samples:
+    """Return the samples at ``sampling_rate``."""
+    if decoded.rate == sampling_rate:
+        return decoded.samples
+    import soxr
 
-    libsndfile fixes such headers in silence and only notes it in its log. Sizes near 2 or 4 GiB are what
-    programs write that cannot seek back in a pipe: no promise.
-    """
-    note = re.search(r"(?:data|SSND) *: *(\d+) \(should be (\d+)\)", file.extra_info)
-    return note is not None and int(note[2]) < int(note[1]) < 0x7FFF0000
+    return np.asarray(soxr.resample(decoded.samples, decoded.rate, sampling_rate), dtype=np.float32)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from stablequant.data.readers import AUDIO_KEYS, SPEAKER_KEYS, TEXT_KEYS, first
+from stablequant.data import fields
+from stablequant.data.fields import AUDIO_KEYS, TEXT_KEYS
 from stablequant.data.utterance import Utterance, split_of
 from stablequant.errors import DataError
 
@@ -46,15 +47,17 @@ def read_hub(spec: str) -> list[Utterance]:
 
     utterances = []
     for number, row in enumerate(table.cast_column(audio, datasets.Audio(decode=False))):
-        encoded, speaker = row[audio], first(row, SPEAKER_KEYS)
+        where, encoded = f"{spec} row {number}", row[audio] or {}
+        path = encoded.get("path")
         utterances.append(
             Utterance(
-                id=str(first(row, ("id",)) or f"{parts['split']}-{number:06d}"),
-                text=row[text] or "",
-                audio=encoded["bytes"] or Path(encoded["path"]),
-                speaker=None if speaker is None else str(speaker),
+                id=fields.id_(row, where) or f"{parts['split']}-{number:06d}",
+                text=fields.text({"text": row[text] or ""}, where),
+                # A row without audio is a recording without bytes: reading it will say so.
+                audio=encoded.get("bytes") or (Path(path) if path else b""),
+                speaker=fields.speaker(row, where),
                 split=split_of(parts["split"]),
-                source=f"{spec} row {number}",
+                source=where,
             )
         )
     return utterances

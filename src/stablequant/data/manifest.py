@@ -6,13 +6,16 @@ Understood: a LibriSpeech folder, a JSONL or TSV manifest, a folder that holds `
 
 from __future__ import annotations
 
+import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from stablequant.data.hub import read_hub
-from stablequant.data.readers import read_jsonl, read_librispeech, read_tsv
+from stablequant.data.paths import reason, shown, status
+from stablequant.data.readers import expand, read_jsonl, read_librispeech, read_tsv
 from stablequant.data.utterance import Utterance
 from stablequant.errors import DataError, SettingsError
 
@@ -40,9 +43,12 @@ def load(specs: Sequence[str]) -> tuple[Utterance, ...]:
         All utterances, source by source, with unique ids.
 
     Raises:
-        SettingsError: If no source is given, or one is given twice.
+        SettingsError: If no source is given, one is given twice, or ``specs`` is one string.
         DataError: If a source is missing, malformed, or holds no utterance.
     """
+    if isinstance(specs, str):
+        what = f"The data sources are one string, {shown(specs)!r}"
+        raise SettingsError(what, expected="a list of strings, one a source", fix=f"give [{shown(specs)!r}]")
     specs = [str(spec) for spec in specs]
     if not specs or len(set(specs)) < len(specs):
         what = "The same data source is given twice" if specs else "No data source is given"
@@ -59,28 +65,35 @@ def load(specs: Sequence[str]) -> tuple[Utterance, ...]:
 
 def _load_one(spec: str) -> list[Utterance]:
     """Read one source and hold that it is not empty and has unique ids."""
-    utterances = read_hub(spec) if spec.startswith("hf:") else _read_path(Path(spec))
+    utterances = read_hub(spec) if spec.startswith("hf:") else _read_path(spec)
     if not utterances:
-        what = f"{spec} holds no utterance"
+        what = f"{shown(spec)} holds no utterance"
         raise DataError(what, expected=_FORMS)
     repeated = [id_ for id_, times in Counter(u.id for u in utterances).items() if times > 1]
     if repeated:
-        what = f"{spec} has {len(repeated)} ids more than once, the first is {repeated[0]!r}"
+        what = f"{shown(spec)} has {len(repeated)} ids more than once, the first is {shown(repeated[0])!r}"
         raise DataError(what, expected="one line per id", fix='give every line its own "id"')
     return utterances
 
 
-def _read_path(path: Path) -> list[Utterance]:
+def _read_path(spec: str) -> list[Utterance]:
     """Read a local file or folder by its form."""
-    if path.is_dir():
-        manifest = path / "manifest.jsonl"
-        return read_jsonl(manifest) if manifest.is_file() else read_librispeech(path)
-    if not path.is_file():
-        what = f"There is no {path}"
+    if not spec.strip():
+        what = f"The data source {spec!r} is an empty path"
         raise DataError(what, expected=_FORMS, fix="check the path given with --data")
+    path = expand(spec)
+    try:
+        is_folder = stat.S_ISDIR(status(path).st_mode)
+    except OSError as error:
+        gone = isinstance(error, FileNotFoundError | NotADirectoryError)
+        what = f"There is no {shown(path)}" if gone else f"{shown(path)} cannot be opened: {reason(error)}"
+        raise DataError(what, expected=_FORMS, fix="check the path given with --data") from error
+    if is_folder:
+        manifest = path / "manifest.jsonl"
+        return read_jsonl(manifest) if os.path.lexists(manifest) else read_librispeech(path)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        what = f"{path} is in no known form"
+        what = f"{shown(path)} is in no known form"
         raise DataError(what, expected=_FORMS)
     return reader(path)
 
@@ -89,8 +102,8 @@ def _name(spec: str) -> str:
     """Return a short name for a source: its file or folder, or a hub dataset's last part."""
     if spec.startswith("hf:"):
         return spec.split(":")[1].rsplit("/", maxsplit=1)[-1]
-    path = Path(spec).absolute()
-    return path.parent.name if path.stem == "manifest" else path.stem
+    path = expand(spec).absolute()
+    return shown(path.parent.name if path.stem == "manifest" else path.stem)
 
 
 def _distinct(names: list[str]) -> list[str]:

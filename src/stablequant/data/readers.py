@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from stablequant.data.utterance import SPLITS, Utterance, split_of
+from stablequant.data import fields
+from stablequant.data.folder import tree
+from stablequant.data.paths import open_regular, reason, regular_size, shown
+from stablequant.data.utterance import Utterance, split_of
 from stablequant.errors import DataError
 
-# Names in use: our own, NeMo's (audio_filepath), Common Voice's (path, sentence, client_id).
-AUDIO_KEYS = ("audio", "audio_filepath", "path", "file")
-TEXT_KEYS = ("text", "sentence", "transcription", "transcript")
-SPEAKER_KEYS = ("speaker", "speaker_id", "client_id")
+#: Bytes. A line holds one transcript; ten hours of speech, or each of its words with its time, are far below.
+LONGEST_LINE = 2**24
 
 
 def read_librispeech(folder: Path) -> list[Utterance]:
     """Read every ``*.trans.txt`` below ``folder``; the split comes from the nearest folder named after one.
 
     Raises:
-        DataError: If there is no transcript file, or a line in one has no id.
+        DataError: If there is no transcript file, a folder or a file cannot be read, or a text holds what is none.
     """
+    below = tree(folder)
+    if below.unreadable:
+        path, why = below.unreadable[0]
+        what = f"{shown(path)} {why}"
+        raise DataError(what, expected="folders that may be read", fix="check the path and its permissions")
     utterances = []
-    for listing in sorted(folder.rglob("*.trans.txt")):
+    for listing in (path for path in below.files if path.name.endswith(".trans.txt")):
         # The folder the user named and those below it: what lies above says nothing about the speech.
         parts = (*reversed(listing.parent.relative_to(folder).parts), folder.absolute().name)
         split = next(filter(None, map(split_of, parts)), None)
-        for number, line in _lines(listing):
+        for where, line in _lines(listing):
             id_, _, text = line.strip().partition(" ")
+            fields.writable(line, "text", where)
             utterances.append(
                 Utterance(
                     id=id_,
@@ -38,11 +42,11 @@ def read_librispeech(folder: Path) -> list[Utterance]:
                     audio=listing.parent / f"{id_}.flac",
                     speaker=id_.split("-")[0] if "-" in id_ else None,
                     split=split,
-                    source=f"{listing}:{number}",
+                    source=where,
                 )
             )
     if not utterances:
-        what = f"{folder} holds neither manifest.jsonl nor any *.trans.txt"
+        what = f"{shown(folder)} holds neither manifest.jsonl nor any *.trans.txt"
         raise DataError(what, expected="a LibriSpeech folder, or one with a manifest.jsonl")
     return utterances
 
@@ -51,15 +55,14 @@ def read_jsonl(path: Path) -> list[Utterance]:
     """Read one JSON object a line: ``audio`` (or NeMo's ``audio_filepath``) and ``text``, the rest optional.
 
     Raises:
-        DataError: If a line is not a JSON object or lacks a field.
+        DataError: If a line is not a JSON object, lacks a field, or has one that cannot be used.
     """
     utterances = []
-    for number, line in _lines(path):
-        where = f"{path}:{number}"
+    for where, line in _lines(path):
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            what = f"{where} is not JSON ({error.msg} at column {error.colno})"
+        except (ValueError, RecursionError) as error:
+            what = f"{where} is not JSON ({_why_not_json(error)})"
             raise DataError(what, expected="one JSON object a line") from error
         if not isinstance(row, dict):
             what = f"{where} is a JSON {type(row).__name__}"
@@ -71,90 +74,102 @@ def read_jsonl(path: Path) -> list[Utterance]:
 def read_tsv(path: Path) -> list[Utterance]:
     """Read tab-separated values with a header line, such as Common Voice's.
 
+    There is no quoting: in these files a quotation mark is part of the sentence.
+
     Raises:
-        DataError: If the header or a line lacks the audio or the text.
+        DataError: If the header names a column twice, a line has more or fewer columns than it or lacks the audio or
+            the text, or a field cannot be used.
     """
-    lines = list(_lines(path))
-    # QUOTE_NONE: in these files a quotation mark is part of the sentence.
-    rows = csv.DictReader((line for _, line in lines), delimiter="\t", quoting=csv.QUOTE_NONE)
-    numbers = (number for number, _ in lines[1:])
-    return [_utterance(row, path, f"{path}:{n}") for n, row in zip(numbers, rows, strict=True)]
+    lines = _lines(path)
+    where, header = next(lines, ("", ""))
+    columns = header.split("\t")
+    if repeated := next((c for c in columns if c and columns.count(c) > 1), ""):
+        what = f"{where} names the column {shown(repeated)} twice"
+        raise DataError(what, expected="a header line with every column once")
+    utterances = []
+    for where, line in lines:
+        values = line.split("\t")
+        if len(values) != len(columns):
+            what = f"{where} has {len(values)} columns where the header has {len(columns)}"
+            raise DataError(what, expected="as many tabs as in the header line", fix="take tabs out of the text")
+        utterances.append(_utterance(dict(zip(columns, values, strict=True)), path, where))
+    return utterances
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the non-blank lines of a UTF-8 file with their numbers, without their ends."""
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield (file and line number, text without its end) of each line of a UTF-8 file that is not blank."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        what = f"{path} cannot be read as text: {error}"
+        with open_regular(path) as file:
+            number = 0
+            # Not by splitlines(), which would also cut a transcript at U+2028.
+            while raw := file.readline(LONGEST_LINE + 1):
+                number += 1
+                where = f"{shown(path)}:{number}"
+                if len(raw) > LONGEST_LINE:
+                    what = f"{where} is longer than {LONGEST_LINE} bytes"
+                    raise DataError(what, expected="a line for each utterance")
+                line = _text(raw.removesuffix(b"\n").removesuffix(b"\r"), where, first=number == 1)
+                if line.strip():
+                    yield where, line
+    except OSError as error:
+        what = f"{shown(path)} cannot be read as text: {reason(error)}"
         raise DataError(what, expected="a UTF-8 text file") from error
-    # Not splitlines(), which would also cut a transcript at U+2028.
-    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
-        if line.strip():
-            yield number, line
 
 
-def _utterance(row: Mapping[str, Any], path: Path, where: str) -> Utterance:
+def _text(raw: bytes, where: str, *, first: bool) -> str:
+    """Decode one line."""
+    if first and raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        what = f"{where} cannot be read as text: it is UTF-16"
+        raise DataError(what, expected="a UTF-8 text file", fix="save the file as UTF-8")
+    try:
+        return raw.decode("utf-8-sig" if first else "utf-8")
+    except UnicodeDecodeError as error:
+        what = f"{where} cannot be read as text: {error}"
+        raise DataError(what, expected="a UTF-8 text file", fix="save the file as UTF-8") from error
+
+
+def _why_not_json(error: Exception) -> str:
+    """Return the reason in a few words."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at column {error.colno}"
+    # The one other ValueError there is: Python converts no integer of thousands of digits.
+    return "nested too deeply" if isinstance(error, RecursionError) else "a number has too many digits"
+
+
+def _utterance(row: fields.Row, path: Path, where: str) -> Utterance:
     """Build an utterance from one line of the manifest ``path``."""
-    audio = first(row, AUDIO_KEYS)
-    text = first(row, TEXT_KEYS, keep_empty=True)
-    for value, keys in ((audio, AUDIO_KEYS), (text, TEXT_KEYS)):
-        if not isinstance(value, str):
-            what = f"{where} has no {keys[0]}"
-            raise DataError(what, expected=f"a string under one of {', '.join(keys)}")
-    if first(row, ("offset",)) not in (None, 0, "0"):
-        what = f"{where} has an offset into a longer recording"
-        raise DataError(what, expected="one audio file an utterance", fix="cut the recording into files")
-    speaker = first(row, SPEAKER_KEYS)
-    id_ = first(row, ("id",))
+    audio, text = fields.audio(row, where), fields.text(row, where)
+    fields.refuse_offset(row, where)
     return Utterance(
-        id=str(id_) if id_ is not None else _default_id(Path(audio), path),
+        id=fields.id_(row, where) or _default_id(Path(audio), path),
         text=text,
         audio=_locate(audio, path.parent),
-        duration=_duration(first(row, ("duration",)), where),
-        speaker=None if speaker is None else str(speaker),
-        split=_split(first(row, ("split",)), path, where),
+        duration=fields.duration(row, where),
+        speaker=fields.speaker(row, where),
+        split=fields.split(row, where) or split_of(path.stem),  # or the one that the file is named after: dev.tsv
         source=where,
     )
-
-
-def first(row: Mapping[str, Any], keys: tuple[str, ...], *, keep_empty: bool = False) -> Any:
-    """Return the first value under ``keys`` that is there, or None."""
-    return next((row[k] for k in keys if row.get(k) is not None and (keep_empty or row[k] != "")), None)
 
 
 def _default_id(audio: Path, manifest: Path) -> str:
     """Name an utterance after its file, relative to the manifest: the same on every machine."""
     if audio.is_absolute() and audio.is_relative_to(manifest.parent.absolute()):
         audio = audio.relative_to(manifest.parent.absolute())
-    return audio.with_suffix("").as_posix()
+    return shown((audio.with_suffix("") if audio.name else audio).as_posix())
 
 
 def _locate(audio: str, folder: Path) -> Path:
-    """Resolve a path against the manifest's folder, or Common Voice's ``clips`` in it."""
-    path, clip = folder / audio, folder / "clips" / audio
-    return clip if clip.is_file() and not path.is_file() else path
+    """Resolve a path against the manifest's folder, or Common Voice's ``clips`` in it, or the home folder after ``~``."""
+    path = folder / audio
+    if regular_size(path) >= 0:
+        return path
+    others = [folder / "clips" / audio, *([expand(audio)] if audio.startswith("~") else [])]
+    return next((other for other in others if regular_size(other) >= 0), path)
 
 
-def _duration(value: Any, where: str) -> float | None:
-    if value is None:
-        return None
+def expand(path: str) -> Path:
+    """Return a path with ``~`` or ``~user`` in front replaced by that home folder, if there is one."""
     try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        what = f"{where} has the duration {value!r}"
-        raise DataError(what, expected="seconds, more than 0")
-    return seconds
-
-
-def _split(value: Any, path: Path, where: str) -> str | None:
-    """Return the line's split, or the one the file is named after (``dev.tsv``)."""
-    if value is None:
-        return split_of(path.stem)
-    split = split_of(str(value))
-    if split is None:
-        what = f"{where} has the split {value!r}"
-        raise DataError(what, expected=f"one of {', '.join(SPLITS)} (or train, extra, validation)")
-    return split
+        return Path(path).expanduser()
+    except RuntimeError:  # no such user
+        return Path(path)

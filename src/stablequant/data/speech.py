@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stablequant.data import batching
-from stablequant.data.audio import read_many
+from stablequant.data.audio import LONGEST_SECONDS, read_many
+from stablequant.data.pieces import cut
 from stablequant.data.splits import fingerprint
 from stablequant.data.utterance import Utterance
 
@@ -29,6 +30,7 @@ class Speech:
         sampling_rate: Hertz.
         batches: Indices of utterances of similar length, each index once.
         skipped: Id and reason of each recording that could not be used.
+        notes: Id and note of each recording that is used and odd.
     """
 
     utterances: tuple[Utterance, ...]
@@ -36,6 +38,7 @@ class Speech:
     sampling_rate: int
     batches: tuple[tuple[int, ...], ...]
     skipped: tuple[tuple[str, str], ...]
+    notes: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def read(
@@ -47,16 +50,33 @@ class Speech:
         batch_size: int,
         batch_seconds: float,
         shortest: int = 1,
+        longest: float | None = LONGEST_SECONDS,
         refused: Mapping[str, str] | None = None,
     ) -> Speech:
         """Decode, resample and sort into batches of at most ``batch_size`` and ``batch_seconds`` with padding.
 
         What cannot be used is skipped as `read_many` says.
         """
-        kept, skipped = read_many(utterances, sampling_rate, max_bad_fraction, shortest=shortest, refused=refused)
+        kept, skipped, notes = read_many(
+            utterances, sampling_rate, max_bad_fraction, shortest=shortest, longest=longest, refused=refused
+        )
         waveforms = tuple(w for _, w in kept)
         batches = _batches(waveforms, sampling_rate, batch_size, batch_seconds)
-        return cls(tuple(u for u, _ in kept), waveforms, sampling_rate, batches, tuple(skipped))
+        return cls(tuple(u for u, _ in kept), waveforms, sampling_rate, batches, tuple(skipped), tuple(notes))
+
+    def in_pieces(self, longest: float, batch_size: int, batch_seconds: float) -> tuple[Speech, tuple[int, ...]]:
+        """Recordings of more than ``longest`` seconds cut into pieces, and for each piece the index of its utterance."""
+        cuts = [cut(w, self.sampling_rate, longest) for w in self.waveforms]
+        owners = tuple(i for i, pieces in enumerate(cuts) for _ in pieces)
+        waveforms = tuple(piece for pieces in cuts for piece in pieces)
+        batches = _batches(waveforms, self.sampling_rate, batch_size, batch_seconds)
+        return Speech(tuple(self.utterances[i] for i in owners), waveforms, self.sampling_rate, batches, ()), owners
+
+    def first(self, count: int) -> Speech:
+        """The first ``count`` utterances, in batches as large as these."""
+        size = max(map(len, self.batches))
+        padded = max(len(b) * max(len(self.waveforms[i]) for i in b) for b in self.batches) / self.sampling_rate
+        return self.part(range(min(count, len(self.utterances))), size, padded)
 
     def part(self, indices: Sequence[int], batch_size: int, batch_seconds: float) -> Speech:
         """The utterances ``indices``, in batches of their own."""

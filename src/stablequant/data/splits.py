@@ -11,6 +11,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 from stablequant.data.utterance import SPLITS, Utterance
 from stablequant.errors import DataError, OverlapError, SettingsError
@@ -131,6 +132,8 @@ def _recordings(utterances: Sequence[Utterance]) -> list[str]:
     """
     times = Counter(u.size for u in utterances)
     return [
-        f"file {u.name}" if u.size <= 0 else f"bytes {u.size} {u.digest if times[u.size] > 1 else ''}"
+        f"file {u.audio if isinstance(u.audio, Path) else u.id}"
+        if u.size <= 0
+        else f"bytes {u.size} {u.digest if times[u.size] > 1 else ''}"
         for u in utterances
     ]

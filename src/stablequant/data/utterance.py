@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from stablequant.data.paths import open_regular, regular_size, shown
 from stablequant.errors import DataError
 
 SPLITS = ("calibration", "dev", "test")
@@ -47,21 +48,18 @@ class Utterance:
     def __post_init__(self) -> None:
         """Hold that the split is one of the three, so that no utterance is lost between them."""
         if self.split is not None and self.split not in SPLITS:
-            what = f"{self.id} has the split {self.split!r}"
+            what = f"{shown(self.id)} has the split {shown(self.split)!r}"
             raise DataError(what, expected=f"one of {', '.join(SPLITS)}")
 
     @property
     def name(self) -> str:
         """What to call it in a message: its file, or its id where the audio is in memory."""
-        return str(self.audio) if isinstance(self.audio, Path) else f"{self.source}: {self.id}"
+        return shown(self.audio if isinstance(self.audio, Path) else f"{self.source}: {self.id}")
 
     @cached_property
     def size(self) -> int:
-        """Bytes of encoded audio, or -1 where the file cannot be reached (reading it will tell why)."""
-        try:
-            return self.audio.stat().st_size if isinstance(self.audio, Path) else len(self.audio)
-        except OSError:
-            return -1
+        """Bytes of encoded audio, or -1 where there is no regular file (reading it will tell why)."""
+        return regular_size(self.audio) if isinstance(self.audio, Path) else len(self.audio)
 
     @cached_property
     def digest(self) -> str:
@@ -69,7 +67,7 @@ class Utterance:
         if isinstance(self.audio, bytes):
             return hashlib.sha256(self.audio).hexdigest()
         try:
-            with self.audio.open("rb") as file:
+            with open_regular(self.audio) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError:
             return "missing"

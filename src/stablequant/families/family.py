@@ -39,9 +39,11 @@ class Bounds:
 
     Attributes:
         shortest: Samples that one frame takes: shorter audio gives the model nothing to look at.
+        longest: Seconds that the model copes with at a time, by its training or by the memory that attention takes.
     """
 
     shortest: int = 1
+    longest: float = 60.0
 
 
 class Family(Protocol):

@@ -25,6 +25,8 @@ from stablequant.network.graph import Graph, check_weights, receptive_field
 CONVOLUTIONS = ((127, 64), (7, 3), (3, 2))
 #: Moonshine loops on noise unless its output is bounded by the audio: tokens a second, and a few for very short clips.
 TOKENS_A_SECOND, TOKENS_AT_LEAST = 10.0, 5
+#: It was trained on clips of up to 30 seconds (Jeffries et al. 2024, arXiv 2410.15608), and repeats itself on longer ones.
+LONGEST = 30.0
 
 
 @family
@@ -68,8 +70,8 @@ class Moonshine:
         return raw_waveforms(processor, waveforms)
 
     def bounds(self, config: Mapping[str, Any]) -> Bounds:
-        """From the receptive field of the convolutions."""
-        return Bounds(receptive_field(CONVOLUTIONS))
+        """From the receptive field of the convolutions, and the clips it was trained on."""
+        return Bounds(receptive_field(CONVOLUTIONS), LONGEST)
 
 
 def _encoder(config: Mapping[str, Any], weights: dict[str, Tensor]) -> Graph:

@@ -7,8 +7,8 @@ from typing import Any
 
 from stablequant.data import manifest
 from stablequant.data.speech import Speech
-from stablequant.data.splits import make_splits
-from stablequant.data.utterance import SPLITS
+from stablequant.data.splits import fingerprint, make_splits
+from stablequant.data.utterance import SPLITS, Utterance
 from stablequant.errors import SettingsError
 from stablequant.families.frontend import Frontend
 from stablequant.jobs.open import Opened, open_model
@@ -56,8 +56,7 @@ def evaluate(
     settings = opened.settings.updated(**(given or {}))
     _same_division(opened, settings, split)
     task = task_of(settings.data)
-    utterances = manifest.load(sources)
-    chosen = utterances if split == "all" else getattr(make_splits(utterances, settings.data.seed), split)
+    chosen = _chosen(opened, manifest.load(sources), split, settings.data.seed)
     speech = decode(opened.frontend, task, {split: chosen}, settings)[split]
     result = evaluate_on(opened.frontend, opened.backend, task, speech, progress)
     return {
@@ -67,10 +66,12 @@ def evaluate(
         "split": split,
         "normalizer": settings.data.normalizer,
         **result.figures,
+        "cut_off": sum(a.truncated for a in result.answers),
         "skipped": dict(speech.skipped),
+        "notes": [list(note) for note in speech.notes],
         "machine": machine(),
         "transcripts": [
-            {"id": u.id, "reference": u.text, "hypothesis": a.text}
+            {"id": u.id, "reference": u.text, "hypothesis": a.text, "cut_off": a.truncated}
             for u, a in zip(result.examples, result.answers, strict=True)
         ],
     }
@@ -86,6 +87,21 @@ def evaluate_on(
 ) -> Evaluation:
     """Answers of what ``backend`` runs to ``speech``, and their score."""
     return evaluate_answers(task, speech.utterances, transcribe(frontend, backend, speech, progress, title))
+
+
+def _chosen(opened: Opened, utterances: Sequence[Utterance], split: str, seed: int) -> Sequence[Utterance]:
+    """The utterances of a split; where a source names no other split, as a test set alone does, all of them.
+
+    Unless it is the very speech that the plan was made with: then a part of it was searched, whatever it is called.
+    """
+    if split == "all":
+        return utterances
+    splits = make_splits(utterances, seed)
+    searched = opened.plan.data.get("dev") if opened.plan else None
+    alone = all(u.split == split for u in utterances)
+    if alone and (searched is None or searched.fingerprint != fingerprint(splits.dev)):
+        return utterances
+    return tuple(getattr(splits, split))
 
 
 def _same_division(opened: Opened, settings: Settings, split: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +38,8 @@ class Job:
         known: What stage 1 found in an earlier run of the same; ``None``: it is run.
         pool: The workers that share the trials.
         wait: Whether to wait for another run that holds ``out``, instead of refusing.
+        report: Writes reports of what was found into a folder, before all of it is handed over.
+        force: Whether to go on although the model does not work in float.
         clock: Times the stages.
         progress: Told what is running.
     """
@@ -53,6 +55,8 @@ class Job:
     known: Sequence[Sensitivity] | None = None
     pool: Pool = field(default_factory=LocalPool)
     wait: bool = False
+    report: Callable[[Evidence, Path], object] | None = None
+    force: bool = False
     clock: Clock = field(default_factory=Clock)
     progress: Progress = silent
 

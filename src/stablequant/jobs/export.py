@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from stablequant.export import package, parity
+from stablequant.export.run_folder import RunFolder, require_whole
 from stablequant.export.targets import require_target
-from stablequant.files import disk_errors
 from stablequant.jobs.open import open_plan, simulator
 from stablequant.jobs.speech import recordings_of
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
@@ -19,7 +19,9 @@ from stablequant.runtime.registry import RUNTIMES
 CHECKED = 8
 
 
-def export(folder: Path, target: str, *, checkpoint: str = "", sources: Sequence[str] = ()) -> dict[str, Any]:
+def export(
+    folder: Path, target: str, *, checkpoint: str = "", sources: Sequence[str] = (), wait: bool = False
+) -> dict[str, Any]:
     """Write the plan of ``folder`` as files for ``target`` into it, once they have passed their check.
 
     Args:
@@ -27,6 +29,7 @@ def export(folder: Path, target: str, *, checkpoint: str = "", sources: Sequence
         target: "onnxruntime", "openvino", "tensorrt", or one that was registered.
         checkpoint: Where the float checkpoint is now; default: where the plan was made from it.
         sources: Speech to check the files on; default: what the plan was made with.
+        wait: Whether to wait for another command that holds the folder, instead of refusing.
 
     Raises:
         ExportError: The plan has something that the target does not take.
@@ -36,23 +39,22 @@ def export(folder: Path, target: str, *, checkpoint: str = "", sources: Sequence
     chosen = require_target(target)
     plan, model = open_plan(folder, checkpoint)
     chosen.check(plan)
+    require_whole(folder, [])
     sounds = recordings_of(plan, model.frontend, sources, CHECKED)
-    aside = folder / "unverified"
-    files = package.write_graphs(model, plan, aside, chosen)
-    runtime = RUNTIMES.get(target)
-    backend = None if runtime is None else runtime(files)
-    parities = parity.compare(
-        model.frontend,
-        simulator(model, plan.settings).backend(plan.scheme()),
-        OnnxRuntimeBackend(files, optimise=False),
-        None if backend is None else (backend.name, backend),
-        sounds,
-    )
-    parity.require(parities, str(aside))
-    size = sum(path.stat().st_size for path in files.values())
-    with disk_errors(folder):
-        written = [path.replace(folder / path.name) for path in files.values()]
-        aside.rmdir()
+    with RunFolder(folder).held(wait=wait) as held:
+        files = package.write_graphs(model, plan, held.aside, chosen)
+        runtime = RUNTIMES.get(target)
+        backend = None if runtime is None else runtime(files)
+        parities = parity.compare(
+            model.frontend,
+            simulator(model, plan.settings).backend(plan.scheme()),
+            OnnxRuntimeBackend(files, optimise=False),
+            None if backend is None else (backend.name, backend),
+            sounds,
+        )
+        parity.require(parities, str(held.aside))
+        size = sum(path.stat().st_size for path in files.values())
+        written = held.publish(more=True)
     return {
         "model": str(folder),
         "target": target,

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stablequant.errors import ModelError, SettingsError
-from stablequant.families.checkpoint import load, load_frontend
+from stablequant.export.run_folder import require_whole
+from stablequant.families.checkpoint import PROCESSOR_FILES, load, load_frontend
 from stablequant.families.frontend import Frontend
 from stablequant.families.model import SpeechModel
 from stablequant.network.backend import Backend
 from stablequant.quantize.plan import Plan
 from stablequant.quantize.simulate import Simulator
-from stablequant.runtime.registry import is_exported, open_exported
+from stablequant.runtime.registry import RUNTIMES, choose, graph_files, is_exported, open_exported
 from stablequant.settings import Settings
 
 
@@ -60,7 +61,12 @@ def open_model(
         return Opened(loaded.frontend, Simulator(loaded).backend({}), "torch, float32", Settings())
     if not simulate and runtime != "torch":
         plan, frontend = Plan.load(folder / "plan.json"), load_frontend(folder)
-        backend = open_exported(folder, frontend.head.graphs, runtime=runtime, threads=threads)
+        graphs = frontend.head.graphs
+        runtime = runtime or choose(folder, graphs)
+        if runtime in RUNTIMES:
+            small = (folder / name for name in PROCESSOR_FILES if (folder / name).is_file())
+            require_whole(folder, [*graph_files(folder, graphs, runtime).values(), *small])
+        backend = open_exported(folder, graphs, runtime=runtime, threads=threads)
         return Opened(frontend, backend, f"{backend.name}, int8", plan.settings, plan)
     plan, loaded = open_plan(folder, checkpoint)
     if runtime == "torch":

@@ -1,17 +1,20 @@
 """The main job, end to end: observe, stage 1, stage 2, plan, export, verify.
 
 Every stage leaves a file in the output folder, with the identity of what it was made from; a stage whose file is
-there and fits is not done again. What costs time, the trials, is in the journal one by one.
+there and fits is not done again. What costs time, the trials, is in the journal one by one. What is handed over is built
+aside and put in place together (export/run_folder.py).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from stablequant.errors import SettingsError
+from stablequant.errors import ModelError, SettingsError
 from stablequant.export import package
+from stablequant.export.run_folder import RunFolder, require_ours
 from stablequant.export.translate import BITS
 from stablequant.families.checkpoint import load
 from stablequant.grid.calibrators import require_calibrator
@@ -32,7 +35,7 @@ from stablequant.search.objective import TaskError
 from stablequant.search.pools import LocalPool, Pool
 from stablequant.search.stage1 import Sensitivity, resolution
 from stablequant.search.stages import Found, search
-from stablequant.search.trials import Candidate, Trials
+from stablequant.search.trials import Candidate, Outcome, Trials
 from stablequant.settings import Settings
 from stablequant.tasks.task import Evaluation, task_of
 from stablequant.tasks.task import evaluate as evaluate_answers
@@ -48,6 +51,8 @@ def quantize(
     known: Sequence[Sensitivity] | None = None,
     pool: Pool = LocalPool(),  # noqa: B008 - frozen
     wait: bool = False,
+    force: bool = False,
+    report: Callable[[Evidence, Path], object] | None = None,
     progress: Progress = silent,
 ) -> Evidence:
     """Quantise a model and export it to ``out``, with the evidence of what it cost.
@@ -62,19 +67,38 @@ def quantize(
             order; default: it is run.
         pool: The workers that share the trials; default: this process, with all threads.
         wait: Whether to wait for another run that holds ``out``, instead of refusing.
+        force: Whether to go on although the model does not work in float.
+        report: Writes reports of what was found into a folder, before all of it is handed over.
         progress: Told what is running.
 
     Raises:
         StablequantError: Of any kind; what was computed stays in ``out``.
     """
     require_kernels(settings)
+    require_ours(out)
     began = time.perf_counter()
     task = task_of(settings.data)
     loaded = load(model)
     speech = read_splits(loaded.frontend, task, sources, settings)
     clock = Clock({"load": round(time.perf_counter() - began, 2)})
     return run(
-        Job(loaded, speech, task, out, settings, model, tuple(sources), command, known, pool, wait, clock, progress)
+        Job(
+            loaded,
+            speech,
+            task,
+            out,
+            settings,
+            model,
+            tuple(sources),
+            command,
+            known,
+            pool,
+            wait,
+            report,
+            force,
+            clock,
+            progress,
+        )
     )
 
 
@@ -89,17 +113,20 @@ def require_kernels(settings: Settings) -> None:
 
 def run(job: Job) -> Evidence:
     """`quantize` with model and speech at hand."""
-    settings, out, clock = job.settings, job.out, job.clock
+    require_ours(job.out, job.model.path)
+    with RunFolder(job.out).held(wait=job.wait) as folder:
+        evidence = _found(job, folder)
+        if job.report:
+            job.report(evidence, folder.aside)
+        folder.publish()
+    return evidence
+
+
+def _found(job: Job, folder: RunFolder) -> Evidence:
+    """All of the job but its last step: files and plan are left aside in ``folder``."""
+    settings, clock = job.settings, job.clock
     simulated = simulator(job.model, settings)
-    identities = {
-        split: SpeechIdentity(
-            sources=job.sources,
-            fingerprint=s.fingerprint,
-            details={"utterances": len(s.utterances), "seconds": round(s.seconds, 1)},
-        )
-        for split, s in job.speech.items()
-    }
-    with Journal(out / "trials.sqlite", wait=job.wait) as journal:
+    with Journal(folder.path / "trials.sqlite", wait=job.wait) as journal:
 
         def trials(split: str) -> Trials:
             objective = TaskError(job.task)
@@ -107,30 +134,23 @@ def run(job: Job) -> Evidence:
 
         with clock.stage("observe"):
             matmuls = settings.activations.attention_matmuls
-            speech, kept = job.speech["calibration"], out / "activations.npz"
+            speech, kept = job.speech["calibration"], folder.path / "activations.npz"
             histograms = observe_once(job.model, speech, matmuls, kept, job.progress)
         with clock.stage("search"):
-            found = search(trials("dev"), histograms, settings, job.known)
+            found = search(trials("dev"), histograms, settings, job.known, partial(_require_sense, job))
             resolved = resolution(found.layers)
-        plan = compose(job.model, job.name, identities, settings, histograms, found)
-        plan.save(out / "plan.json")
-
         with clock.stage("test"):
             test = _test(job, trials("test"), histograms, found)
+    plan = compose(job.model, job.name, _identities(job), settings, histograms, found)
     with clock.stage("export"):
-        aside = out / "unverified"
-        files = package.write_graphs(job.model, plan, aside)
-        package.copy_processor(job.model.path, out)
+        plan.save(folder.aside / "plan.json")
+        files = package.write_graphs(job.model, plan, folder.aside)
+        package.copy_processor(job.model.path, folder.aside)
     with clock.stage("verify"):
         backend = OnnxRuntimeBackend(files)
         test["int8_file"], agreements, warnings = check.check(job, files, backend, test)
     with clock.stage("speed"):
-        seconds = check.measure_speed(job, backend, out / "float")
-    size = 0
-    for path in files.values():
-        size += path.stat().st_size
-        path.replace(out / path.name)
-    aside.rmdir()
+        seconds = check.measure_speed(job, backend, folder.path / "float")
     return Evidence(
         job=job,
         plan=plan,
@@ -145,10 +165,32 @@ def run(job: Job) -> Evidence:
             *_too_costly(found, settings),
         ),
         runtime=backend.name,
-        file_bytes=size,
+        file_bytes=sum(path.stat().st_size for path in files.values()),
         speedup=speedup(seconds, "int8", "float"),
         speed_seconds=seconds,
     )
+
+
+def _identities(job: Job) -> dict[str, SpeechIdentity]:
+    return {
+        split: SpeechIdentity(
+            sources=job.sources,
+            fingerprint=s.fingerprint,
+            details={"utterances": len(s.utterances), "seconds": round(s.seconds, 1)},
+        )
+        for split, s in job.speech.items()
+    }
+
+
+def _require_sense(job: Job, reference: Outcome) -> None:
+    """Raise ModelError where the float model does not work on the dev speech: no search could say what costs words."""
+    doubts = job.task.doubts(job.speech["dev"].utterances, reference.readings)
+    if doubts and not job.force:
+        what = f"{job.name or job.model.path} does not work in float on the dev speech: {'; '.join(doubts)}"
+        causes = "a tokenizer of another model, audio of another rate or language, or damaged weights"
+        raise ModelError(
+            what, expected="a model that works in float", fix=f"look for {causes}; --force goes on all the same"
+        )
 
 
 def too_coarse(resolved: float | None, units: float, settings: Settings) -> list[str]:

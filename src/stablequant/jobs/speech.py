@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stablequant.data import manifest
-from stablequant.data.audio import require_few_bad
+from stablequant.data.audio import LONGEST_SECONDS, require_few_bad
+from stablequant.data.remarks import require_sound
 from stablequant.data.speech import Speech
 from stablequant.data.splits import make_splits
 from stablequant.data.utterance import Utterance
@@ -26,11 +27,18 @@ def read_splits(frontend: Frontend, task: Task, sources: Sequence[str], settings
     order = np.random.default_rng(seed).permutation(len(splits.calibration))
     drawn = tuple(splits.calibration[i] for i in sorted(order[: settings.data.calibration_utterances]))
     parts = {"calibration": drawn, "dev": splits.dev, "test": splits.test}
-    return decode(frontend, task, parts, settings)
+    speech = decode(frontend, task, parts, settings)
+    require_sound(speech["calibration"].waveforms, "calibration")
+    return speech
 
 
 def decode(
-    frontend: Frontend, task: Task | None, parts: Mapping[str, Sequence[Utterance]], settings: Settings
+    frontend: Frontend,
+    task: Task | None,
+    parts: Mapping[str, Sequence[Utterance]],
+    settings: Settings,
+    *,
+    longest: float | None = LONGEST_SECONDS,
 ) -> dict[str, Speech]:
     """Audio of each part at the model's rate; without a task nothing is asked of the text.
 
@@ -51,6 +59,7 @@ def decode(
             batch_seconds=data.batch_seconds,
             shortest=frontend.bounds.shortest,
             refused=refused,
+            longest=longest,
         )
     require_few_bad([bad for s in speech.values() for bad in s.skipped], len(everything), data.max_bad_fraction)
     return speech

@@ -30,6 +30,7 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
         | {
             "normalizer": plan.settings.data.normalizer,
             "skipped": {name: dict(s.skipped) for name, s in evidence.job.speech.items() if s.skipped},
+            "notes": [[*note] for s in evidence.job.speech.values() for note in s.notes],
         },
         "float": dict(reference.figures),
         "methods": {name: compared(reference, evidence.test[name]) for name in (*BASELINES, "stablequant")},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stablequant.jobs.estimate import Estimate
@@ -49,9 +49,15 @@ flagged: {", ".join(flagged) or "none"}; p = {p}
 search: {spent["evaluations"]:.1f} evaluations of the dev speech ({spent["mode"]}; {spent["naive"]} without shortcuts)
 int8 file: {file["bytes_ratio"]:.3f} of float32's bytes, speed against float in {file["runtime"]} on {cpu}"""
     skipped = {i: why for rows in summary["data"]["skipped"].values() for i, why in rows.items()}
-    if skipped:
-        text += f"\n{len(skipped)} recordings skipped: " + "; ".join(skipped.values())
-    return "\n".join([text, *(f"warning: {w}" for w in summary["warnings"])])
+    lines = [*speech_remarks(skipped, summary["data"]["notes"]), *(f"warning: {w}" for w in summary["warnings"])]
+    return "\n".join([text, *lines])
+
+
+def speech_remarks(skipped: Mapping[str, str], notes: Sequence[Sequence[str]], most: int = 5) -> list[str]:
+    """What is to be told of recordings: those that were skipped, with the reason, and those that are odd."""
+    lines = [f"{len(skipped)} recordings skipped: {'; '.join(skipped.values())}"] if skipped else []
+    lines += [f"note: {name}: {note}" for name, note in notes[:most]]
+    return [*lines, f"note: {len(notes) - most} more recordings are odd (--json lists them)"] if notes[most:] else lines
 
 
 def evaluation(result: dict[str, Any]) -> str:
@@ -63,9 +69,23 @@ def evaluation(result: dict[str, Any]) -> str:
         f"in {result['words']} words, {result['utterances']} utterances\n"
         f"{result['runtime']}; split {result['split']}; normaliser {result['normalizer']}"
     )
-    if result["skipped"]:
-        text += f"\n{len(result['skipped'])} recordings skipped: " + "; ".join(result["skipped"].values())
-    return text
+    if result["cut_off"]:
+        text += f"\nwarning: {result['cut_off']} transcripts were cut off at the length limit (a runaway decoder)"
+    return "\n".join([text, *speech_remarks(result["skipped"], result["notes"])])
+
+
+def transcribed(result: dict[str, Any]) -> list[str]:
+    """What is to be told beside the transcripts themselves."""
+    lines = [f"runtime: {result['runtime']}", *speech_remarks(result["skipped"], result["notes"])]
+    lines += [f"left out: {name}: {why}" for name, why in result["left_out"]]
+    for row in result["transcripts"]:
+        if row["pieces"] > 1:
+            lines.append(
+                f"note: {row['file']}: longer than the model copes with, transcribed in {row['pieces']} pieces"
+            )
+        if row["cut_off"]:
+            lines.append(f"warning: {row['file']}: cut off at the length limit (a runaway decoder)")
+    return lines
 
 
 def exported(result: dict[str, Any]) -> str:

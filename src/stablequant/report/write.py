@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from stablequant.errors import DataError
 from stablequant.files import write_text
 from stablequant.jobs.evidence import Evidence
 from stablequant.report.card import card
@@ -20,3 +21,18 @@ def write_reports(evidence: Evidence, out: Path) -> dict[str, Any]:
     write_text(out / "README.md", card(evidence, summary))
     write_text(out / "report.html", page(evidence, summary))
     return summary
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The summary of a run.
+
+    Raises:
+        DataError: There is none, or it is damaged.
+    """
+    path = folder / "summary.json"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        what = f"{path} cannot be read ({error})"
+        raise DataError(what, expected="the summary that stablequant quantize wrote", fix="run it again") from error
+    return found

@@ -134,9 +134,20 @@ def finished(path: Path) -> list[dict[str, Any]]:
         "GROUP BY label ORDER BY 4 DESC, 1"
     )
     try:
-        with closing(sqlite3.connect(path)) as db:
-            found = db.execute(query).fetchall()
+        found = _read(path, query)
     except sqlite3.Error as error:
         what = f"{path} is damaged, or no journal of trials ({error})"
         raise DataError(what, expected="trials.sqlite as stablequant quantize writes it") from error
     return [dict(zip(("label", "batches", "utterances", "seconds"), row, strict=True)) for row in found]
+
+
+def _read(path: Path, query: str) -> list[tuple[Any, ...]]:
+    """Rows of a journal that is not written to, in a folder that may be read-only."""
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True)) as db:
+            return db.execute(query).fetchall()
+    except sqlite3.OperationalError:
+        # SQLite wants to make files beside a journal that is being written. Where it may not, nobody else does.
+        with closing(sqlite3.connect(f"{address}&immutable=1", uri=True)) as db:
+            return db.execute(query).fetchall()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stablequant.observe.collect import Histograms
@@ -56,7 +56,11 @@ class Found:
 
 
 def search(
-    trials: Trials, histograms: Histograms, settings: Settings, known: Sequence[Sensitivity] | None = None
+    trials: Trials,
+    histograms: Histograms,
+    settings: Settings,
+    known: Sequence[Sensitivity] | None = None,
+    gate: Callable[[Outcome], None] = lambda reference: None,
 ) -> Found:
     """Run both stages on the speech of ``trials``.
 
@@ -65,12 +69,14 @@ def search(
         histograms: Of every activation to quantise, in network order.
         settings: How; the setting ``strategy`` says whether everything is evaluated on all speech.
         known: What stage 1 found in an earlier run; default: it is run.
+        gate: Given the float model's outcome before anything is searched; it may raise.
     """
     race = settings.search.strategy == "racing"
     plain = Candidate("float", {})
     reference, *probed = trials.run(
         [plain, *(probes(histograms, settings) if race and not known else ())], "float on dev"
     )
+    gate(reference)
     evaluation = trials.cost.by_candidate[plain.key()]
     strategy: Strategy = Racing(trials, reference, probed) if race else Exact(trials, reference)
     layers = tuple(known or strategy.sensitivity(histograms))

@@ -18,6 +18,10 @@ from stablequant.tasks.vocabulary import check_vocabulary
 
 #: Share of transcripts that may be empty or cut off beyond the reference's.
 ALARM_SHARE = 0.02
+#: A float model with more empty transcripts than this share,
+MOST_EMPTY = 0.5
+#: or with a higher error rate in per cent, does not work: no search could say what costs words.
+WORST_RATE = 90.0
 
 
 @task("recognition")
@@ -64,6 +68,17 @@ class Recognition:
             **result.counts,
             "empty": result.empty,
         }
+
+    def doubts(self, examples: Sequence[Utterance], answers: Sequence[Answer]) -> list[str]:
+        """Most transcripts are empty, or nearly every word is wrong."""
+        found = []
+        empty = sum(not a.text.strip() and bool(u.text.strip()) for u, a in zip(examples, answers, strict=True))
+        if empty > MOST_EMPTY * len(answers):
+            found.append(f"{empty} of {len(answers)} transcripts are empty")
+        score = self.score(examples, answers)
+        if score.rate > WORST_RATE:
+            found.append(f"{score.metric} is {score.rate:.0f} %")
+        return found
 
     def alarms(self, answers: Sequence[Answer], reference: Sequence[Answer], name: str) -> list[str]:
         """Transcripts that are empty, or that had to be cut off, where those of ``name`` are not."""

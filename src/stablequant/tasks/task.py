@@ -36,6 +36,9 @@ class Task(Protocol):
     def figures(self, examples: Sequence[Utterance], answers: Sequence[Answer]) -> dict[str, Any]:
         """The rate with its interval, and what else a reader wants to know of the answers, as JSON holds it."""
 
+    def doubts(self, examples: Sequence[Utterance], answers: Sequence[Answer]) -> list[str]:
+        """Why a float model with these answers does not work at all; empty where it does."""
+
     def alarms(self, answers: Sequence[Answer], reference: Sequence[Answer], name: str) -> list[str]:
         """What is wrong with ``answers`` beyond their score, where those of ``name`` have it not: empty, cut off."""
 

@@ -1,0 +1,199 @@
+"""The folder of a run as one unit: built aside, put in place together, with a manifest that says what belongs together.
+
+``manifest.json`` holds the SHA-256 and size of every file that was handed over, that of the plan that they come from
+first. It is taken away before the first file is replaced and put back after the last, so a folder in between has none, and
+is refused. What a run needs to go on (journal, histograms) lies beside it and is not part of it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from stablequant.errors import DataError, ModelError, SettingsError
+from stablequant.files import disk_errors, file_digest, write_text
+
+MANIFEST, PLAN = "manifest.json", "plan.json"
+LOCK = "stablequant.lock"
+#: Where files are built before they are put in place.
+ASIDE = "unverified"
+#: What a run keeps to go on from; its presence tells that a folder is a run's.
+WORK = ("trials.sqlite", "activations.npz", LOCK, "trials.sqlite.lock")
+#: Folders and files that a killed run can leave.
+LEFTOVERS = (ASIDE, "float", "*.part", "*.partial")
+
+
+class RunFolder:
+    """A run's folder while a command writes to it, which no other command then may.
+
+    Attributes:
+        path: The folder.
+        aside: Where to build what `publish` puts in place.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Name the folder; nothing is written yet."""
+        self.path = path
+        self.aside = path / ASIDE
+
+    @contextmanager
+    def held(self, *, wait: bool = False) -> Iterator[RunFolder]:
+        """Hold the folder for the life of the context, with ``wait`` once another command has let it go; clean it first.
+
+        Raises:
+            DataError: Another command holds it.
+            SettingsError: It is somebody else's: it has files, and none that a run leaves.
+            ResourceError: It cannot be written.
+        """
+        require_ours(self.path)
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / LOCK)
+        try:
+            with disk_errors(self.path):
+                lock.acquire(timeout=-1 if wait else 0)
+        except Timeout as error:
+            what = f"{self.path} is held by another run"
+            raise DataError(what, fix="wait for it (--wait), or choose another output folder") from error
+        try:
+            self._clean()
+            yield self
+        finally:
+            lock.release()
+
+    def publish(self, *, more: bool = False) -> list[Path]:
+        """Put the files that were built aside in place, and the manifest last; returns where they are.
+
+        A file of the folder that is not as a run left it, a model card that somebody wrote on, is kept beside the new one
+        as ``NAME.orig``.
+
+        Args:
+            more: They come from the plan that is there, and are added; else all that is there goes.
+        """
+        old = read_manifest(self.path) or {"files": self._of_before_manifests()}
+        new = {p.name: _entry(p) for p in sorted(self.aside.iterdir())}
+        kept = old["files"] if more else {}
+        with disk_errors(self.path):
+            (self.path / MANIFEST).unlink(missing_ok=True)
+            for name in new if more else {**old["files"], **new}:
+                self._make_room(name, old["files"].get(name))
+            for name in new:
+                (self.aside / name).replace(self.path / name)
+            self.aside.rmdir()
+        files = {**kept, **new}
+        content = {"schema_version": 1, "plan": files[PLAN]["sha256"], "files": files}
+        write_text(self.path / MANIFEST, json.dumps(content, indent=1) + "\n")
+        return [self.path / name for name in new]
+
+    def _of_before_manifests(self) -> dict[str, dict[str, Any]]:
+        """What a run of a version without manifests left: all that is there but its work."""
+        if not _before_manifests(self.path):
+            return {}
+        return {p.name: _entry(p) for p in sorted(self.path.iterdir()) if p.is_file() and p.name not in WORK}
+
+    def _make_room(self, name: str, entry: dict[str, Any] | None) -> None:
+        """Take away a file that a run left, and put aside one that is somebody's."""
+        path = self.path / name
+        if not path.is_file():
+            return
+        if entry is not None and entry == _entry(path):
+            path.unlink()
+            return
+        number, kept = 1, path.with_name(f"{name}.orig")
+        while kept.exists():
+            number, kept = number + 1, path.with_name(f"{name}.orig{number + 1}")
+        path.replace(kept)
+
+    def _clean(self) -> None:
+        """Take away what a killed run left."""
+        with disk_errors(self.path):
+            for pattern in LEFTOVERS:
+                for path in self.path.glob(pattern):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def require_ours(path: Path, checkpoint: Path | None = None) -> None:
+    """Raise SettingsError unless a run may write to ``path``: it is new, empty, or a run's own, and no checkpoint.
+
+    Args:
+        path: The folder.
+        checkpoint: Of the model that is quantised.
+    """
+    if checkpoint is not None and path.exists() and path.resolve() == checkpoint.resolve():
+        what = f"--out {path} is the checkpoint's own folder"
+        raise SettingsError(what, expected="a folder for what the run writes", fix="choose another --out")
+    if path.exists() and not path.is_dir():
+        what = f"--out {path} is a file"
+        raise SettingsError(what, expected="a folder", fix="choose another --out")
+    if path.is_dir() and any(path.iterdir()) and not _is_a_runs(path):
+        what = f"--out {path} has files that no run left there"
+        raise SettingsError(
+            what, expected="a new or empty folder, or one of an earlier run", fix="choose another --out"
+        )
+
+
+def require_whole(folder: Path, files: Iterable[Path]) -> None:
+    """Raise ModelError unless the plan in ``folder`` and ``files`` were handed over together, by their SHA-256.
+
+    Folders of a version that wrote no manifest, which their plan tells, are taken as they are.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        if _before_manifests(folder):
+            return
+        what = f"{folder} has no {MANIFEST}: the run that writes it has not ended"
+        fix = "run the same stablequant quantize again: it goes on where it was"
+        raise ModelError(what, expected="a finished run", fix=fix)
+    for path in (folder / PLAN, *files):
+        entry = manifest["files"].get(path.name)
+        if entry is None:
+            what = f"{path} does not belong to this run"
+            raise ModelError(what, expected=f"a file that {folder / MANIFEST} lists", fix=_AGAIN)
+        if not path.is_file() or entry != _entry(path):
+            what = f"{path} is {'damaged, or of another run' if path.is_file() else 'missing'}"
+            raise ModelError(what, expected=f"the file whose SHA-256 {folder / MANIFEST} lists", fix=_AGAIN)
+
+
+def _before_manifests(folder: Path) -> bool:
+    try:
+        found = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        return bool(found["schema_version"] == 1)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+_AGAIN = "run the same stablequant quantize, or stablequant export, again"
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a run; ``None`` where there is none.
+
+    Raises:
+        ModelError: It is damaged.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        files = {
+            str(name): {"sha256": str(e["sha256"]), "bytes": int(e["bytes"])} for name, e in found["files"].items()
+        }
+        return {"plan": str(found["plan"]), "files": files}
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
+        what = f"{path} is damaged ({type(error).__name__}: {error})"
+        raise ModelError(what, expected="the manifest that a run wrote", fix=_AGAIN) from error
+
+
+def _is_a_runs(path: Path) -> bool:
+    return any((path / name).is_file() for name in (MANIFEST, *WORK))
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    return {"sha256": file_digest(path), "bytes": path.stat().st_size}
