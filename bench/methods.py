@@ -19,7 +19,7 @@ from result_path import command, load_result, save
 from stablequant.cli.console import ProgressLine
 from stablequant.jobs.quantize import quantize
 from stablequant.report.tables import methods
-from stablequant.report.write import write_reports
+from stablequant.report.write import read_summary, write_reports
 from stablequant.search.pools import LocalPool
 from stablequant.search.stage1 import Sensitivity
 from stablequant.settings import Settings
@@ -61,9 +61,10 @@ def main() -> None:
         command=command(),
         known=stage_1(before, settings) if before else None,
         pool=LocalPool(arguments.workers),
+        report=write_reports,
         progress=ProgressLine(),
     )
-    summary = write_reports(evidence, WORK / name)
+    summary = read_summary(WORK / name)
     if before:
         require_same(arguments.stage_1, before, summary)
     for split in ("calibration", "dev", "test"):
