@@ -20,7 +20,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
-	$(BIN)/python bench/methods.py moonshine-tiny
+	$(BIN)/python bench/methods.py
 
 # torch first and alone: left to choose, pip would fetch a build with several gigabytes of CUDA.
 $(READY): pyproject.toml constraints.txt

@@ -1,74 +1,77 @@
-"""Whether several trials that ride the batch dimension of one forward are faster than one after another.
+"""Whether several trials stacked in the batch dimension of one forward pass are faster than one after another.
 
-    python bench/batched_trials.py
+    python bench/batched_trials.py [MODEL ...]
 
-From the middle of the network on, four trials apart against four stacked, one thread, interleaved; and whether the
-results are the same to the last bit. Writes bench/results/riding.json.
+From the middle of the network on, four trials one by one against four stacked, one thread, in turns; and whether the results
+are the same to the last bit. Writes bench/results/batched_trials.json.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
 from pathlib import Path
+from typing import Any
 
+import inputs  # first: it sets what torch reads when it is imported
 import numpy as np
 import torch
-from methods import MODELS, ROOT
+from result_path import save
+from tables import batched_trials
 
 from stablequant.families.checkpoint import load
 from stablequant.measure.latency import interleaved
+from stablequant.network.execute import Executor
 from stablequant.quantize.simulate import Simulator
-from stablequant.report.summary import machine
-from stablequant.report.tables import table
 
-TRIALS, RUNS = 4, 7
+TRIALS, ROUNDS = 4, 7
 #: Seconds and utterances of a batch.
 BATCHES = ((2, 1), (2, 4), (4, 10), (10, 4))
 #: Their outputs have no batch dimension.
-SHARED = {"rotary_tables", "relative_bias"}
+WITHOUT_BATCH = {"rotary_tables", "relative_bias"}
+
+
+def times(executor: Executor, state: dict[str, Any], stacked: dict[str, Any], middle: int) -> dict[str, float]:
+    """Median seconds of the second half of the network for all trials."""
+
+    def one_by_one(_: Any) -> None:
+        for _ in range(TRIALS):
+            executor.run(state, start=middle)
+
+    ways = {"one by one": one_by_one, "stacked": lambda _: executor.run(stacked, start=middle)}
+    return {way: statistics.median(taken) for way, taken in interleaved(ways, [None], ROUNDS).items()}
 
 
 def main() -> None:
     """Time both ways."""
+    parser = inputs.arguments_of(__doc__)
+    parser.add_argument("models", nargs="*", default=[inputs.MOONSHINE, inputs.GRAFT])
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
     random = np.random.default_rng(0)
     rows = []
-    for name, folder in MODELS.items():
-        model = load(str(ROOT / folder))
+    for folder in arguments.models:
+        model = load(folder)
         executor = Simulator(model).executors[model.graphs[0].name]
-        middle = len(executor.graph.nodes) // 2
-        shared = {output for node in executor.graph.nodes if node.kind in SHARED for output in node.outputs}
+        graph = executor.graph
+        middle = len(graph.nodes) // 2
+        shared = {output for node in graph.nodes if node.kind in WITHOUT_BATCH for output in node.outputs}
         for seconds, utterances in BATCHES:
             sounds = [0.05 * random.standard_normal(16000 * seconds).astype(np.float32) for _ in range(utterances)]
-            values = {k: torch.from_numpy(v) for k, v in model.frontend.features(sounds).items()}
+            values = {k: torch.from_numpy(v) for k, v in model.frontend.features(sounds).feeds.items()}
             state = executor.run(values, stop=middle)
             stacked = {k: v if k in shared else torch.cat([v] * TRIALS) for k, v in state.items()}
-
-            ways = {"apart": (TRIALS, state), "together": (1, stacked)}
-
-            def run(way: str, ways=ways, executor=executor, middle=middle) -> None:  # type: ignore[no-untyped-def]
-                times, start = ways[way]
-                for _ in range(times):
-                    executor.run(start, start=middle)
-
-            times = interleaved({way: lambda _, way=way, run=run: run(way) for way in ways}, [None], RUNS)
+            taken = times(executor, state, stacked, middle)
             one, many = executor.run(state, start=middle), executor.run(stacked, start=middle)
             rows.append(
                 {
-                    "model": name,
+                    "model": Path(folder).name,
                     "seconds": seconds,
                     "utterances": utterances,
-                    "speedup": round(statistics.median(times["apart"]) / statistics.median(times["together"]), 3),
-                    "equal": all(torch.equal(one[k], many[k][:utterances]) for k in executor.graph.outputs),
+                    "speedup": round(taken["one by one"] / taken["stacked"], 3),
+                    "equal": all(torch.equal(one[k], many[k][:utterances]) for k in graph.outputs),
                 }
             )
-    result = {"trials": TRIALS, "rows": rows, "machine": machine()}
-    Path(ROOT / "bench" / "results" / "riding.json").write_text(json.dumps(result, indent=1) + "\n")
-    cells = [
-        [r["model"], f"{r['utterances']} of {r['seconds']} s", f"{r['speedup']:.2f}", str(r["equal"])] for r in rows
-    ]
-    print(table(["model", "batch", "speed of riding", "equal"], cells))
+    print(batched_trials.table(save("batched_trials", {"trials": TRIALS, "rounds": ROUNDS, "rows": rows})))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A plan in int8 on a GPU, beside float32 and bfloat16 of the same graph in the same PyTorch.
 
-    python bench/gpu.py build/bench/moonshine-tiny-planes --seconds 10 --batch 1,32,128
+    python bench/gpu.py demo-out --seconds 10 --batch 1,32,128
 
 The first graph alone (the whole network of a CTC model, the encoder of others), noise as audio, in turns. Writes
 bench/results/gpu.json with the card's name. Without a GPU it says so and writes nothing; --device cpu tries the paths out.
@@ -8,31 +8,27 @@ bench/results/gpu.json with the card's name. Without a GPU it says so and writes
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
-from pathlib import Path
 from typing import Any
 
+import inputs  # first: it sets what torch reads when it is imported
 import numpy as np
 import torch
-from methods import ROOT
+from result_path import save
 
-from stablequant.jobs.serve import open_plan
+from stablequant.jobs.open import open_plan
 from stablequant.measure.latency import interleaved
 from stablequant.network.execute import TorchBackend
 from stablequant.quantize.simulate import Simulator
 from stablequant.report.tables import table
-from stablequant.runtime.processor import machine
 from stablequant.runtime.torch_int8 import TorchInt8Backend
 
 
 def main() -> None:
     """Time the three."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="what quantize wrote")
-    parser.add_argument("--checkpoint", default="", help="the float model, if it has moved")
+    parser = inputs.arguments_of(__doc__)
+    inputs.add_run(parser)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--batch", default="1,32,128")
     parser.add_argument("--rounds", type=int, default=20)
@@ -41,10 +37,10 @@ def main() -> None:
     device = arguments.device
     if device == "cuda" and not torch.cuda.is_available():
         sys.exit("no GPU here: not measured")
-    plan, model = open_plan(arguments.folder, arguments.checkpoint)
+    plan, model = open_plan(arguments.run, arguments.checkpoint)
     simulator = Simulator(model)
     simulator.to(device)
-    int8, plain = TorchInt8Backend(model, plan.scheme(), plan.settings, device=device), simulator.backend({})
+    int8, plain = TorchInt8Backend(model, plan.scheme(), device=device), simulator.backend({})
     first, random = model.graphs[0].name, np.random.default_rng(0)
 
     def run(backend: TorchBackend, dtype: torch.dtype | None, feeds: dict[str, Any]) -> None:
@@ -58,13 +54,11 @@ def main() -> None:
     for batch in map(int, arguments.batch.split(",")):
         samples = int(arguments.seconds * model.frontend.sampling_rate)
         sounds = [0.05 * random.standard_normal(samples).astype(np.float32) for _ in range(batch)]
-        feeds = {name: plain.put(value) for name, value in model.frontend.features(sounds).items()}
+        feeds = {name: plain.put(value) for name, value in model.frontend.features(sounds).feeds.items()}
         calls = {name: lambda _, way=way, feeds=feeds: run(*way, feeds) for name, way in ways.items()}
         times = interleaved(calls, [None], arguments.rounds)
-        medians = {name: statistics.median(t) for name, t in times.items()}
-        rows.append(
-            {"batch": batch, "seconds": arguments.seconds, "milliseconds": {n: 1e3 * m for n, m in medians.items()}}
-        )
+        medians = {name: 1e3 * statistics.median(t) for name, t in times.items()}
+        rows.append({"batch": batch, "seconds": arguments.seconds, "milliseconds": medians})
     cells = [
         [str(r["batch"]), *(f"{r['milliseconds'][n]:.2f}" for n in ways)]
         + [f"{r['milliseconds'][n] / r['milliseconds']['int8']:.2f}" for n in ("float32", "bfloat16")]
@@ -72,8 +66,8 @@ def main() -> None:
     ]
     print(table(["batch", *(f"{n}, ms" for n in ways), "over float32", "over bfloat16"], cells))
     if device == "cuda":
-        result = {"model": plan.model.name, "card": torch.cuda.get_device_name(), "rows": rows, "machine": machine()}
-        (ROOT / "bench" / "results" / "gpu.json").write_text(json.dumps(result, indent=1) + "\n")
+        card = torch.cuda.get_device_name()
+        save("gpu", {"model": plan.model.name, "card": card, "rounds": arguments.rounds, "rows": rows})
 
 
 if __name__ == "__main__":

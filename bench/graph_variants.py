@@ -1,15 +1,13 @@
-"""What each form of the graph is worth: files written with one form after another, timed in turns.
+"""What each variant of the graph is worth: files written with one variant after another, timed in turns.
 
-    python bench/graph_variants.py build/bench/moonshine-tiny-planes build/bench/wavlm-graft
+    python bench/graph_variants.py demo-out
 
-The first graph of each run (of a seq2seq model its encoder) in each runtime, one thread. Writes bench/results/forms.json.
+The first graph of each run (of an encoder-decoder model its encoder) in each runtime, one thread. Writes
+bench/results/graph_variants.json.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import statistics
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,69 +15,86 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch starts its threads, as the command line does
+import numpy as np
+from inputs import RUN, arguments_of
+from result_path import save
+from tables import graph_variants
 
-import numpy as np  # noqa: E402
-from where import result_file  # noqa: E402
+from stablequant.export.emitters import attention
+from stablequant.export.targets import TARGETS, Target
+from stablequant.export.translate import to_onnx
+from stablequant.families.model import SpeechModel
+from stablequant.jobs.open import open_plan
+from stablequant.measure.latency import interleaved
+from stablequant.quantize.plan import Plan
+from stablequant.quantize.weights import WeightStore
+from stablequant.runtime import onnxruntime as runtime
+from stablequant.runtime.registry import RUNTIMES
 
-from stablequant.export import writer  # noqa: E402
-from stablequant.export.emitters import attention  # noqa: E402
-from stablequant.export.targets import RECIPES  # noqa: E402
-from stablequant.families.model import SpeechModel  # noqa: E402
-from stablequant.jobs.serve import open_plan  # noqa: E402
-from stablequant.measure.latency import interleaved  # noqa: E402
-from stablequant.quantize.plan import Plan  # noqa: E402
-from stablequant.report.tables import table  # noqa: E402
-from stablequant.runtime import onnxruntime as runtime  # noqa: E402
-from stablequant.runtime.processor import machine  # noqa: E402
-from stablequant.runtime.registry import RUNTIMES  # noqa: E402
-
-ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 15
 #: Seconds of audio, and recordings at a time.
 CASES = ((2, 1), (10, 1), (10, 8))
 
 
 def onnxruntime_files(plan: Plan, model: SpeechModel) -> Iterator[tuple[str, bytes]]:
-    """The graph in float, then in int8 with no form, and with one more each time."""
-    recipe, scheme, graph = RECIPES["onnxruntime"], plan.scheme(), model.graphs[0]
-    convolutions = replace(recipe, windows=())
-    plain = replace(convolutions, float_convolutions=False)
+    """The graph in int8 with no variant, then with one more each time, and in float."""
+    target, scheme, graph, weights = TARGETS["onnxruntime"], plan.scheme(), model.graphs[0], _weights(model)
+
+    def file(target: Target, *, quantised: bool = True) -> bytes:
+        return to_onnx(graph, scheme if quantised else {}, weights, target).SerializeToString()
+
+    convolutions = replace(target, windows=())
     with mock.patch.object(attention, "_brings_padding", lambda w, product: False):
-        yield "int8, plain, mask added", writer.to_onnx(graph, scheme, plain).SerializeToString()
-        yield "planes added before one convolution", writer.to_onnx(graph, scheme, convolutions).SerializeToString()
-    yield "mask in the product", writer.to_onnx(graph, scheme, convolutions).SerializeToString()
-    file = writer.to_onnx(graph, scheme, recipe).SerializeToString()
-    yield "convolutions in windows", file
+        yield "int8, plain, mask added", file(replace(convolutions, float_convolutions=False))
+        yield "planes added before one convolution", file(convolutions)
+    yield "mask in the product", file(convolutions)
+    yield "convolutions in windows", file(target)
     # A session is opened before the next file is asked for, so with this setting.
     with mock.patch.object(runtime, "configuration", lambda: runtime.EXACT):
-        yield "the same, set to uint8 by uint8", file
-    both = replace(recipe, windows=(1, 2))
-    yield "not taken: of two planes too", writer.to_onnx(graph, scheme, both).SerializeToString()
-    yield "float32", writer.to_onnx(graph, {}, recipe).SerializeToString()
-    in_windows = replace(recipe, windows=(0, 1))
-    yield "not taken: float32 in windows", writer.to_onnx(graph, {}, in_windows).SerializeToString()
+        yield "the same, set to uint8 by uint8", file(target)
+    yield "not taken: of two planes too", file(replace(target, windows=(1, 2)))
+    yield "float32", file(target, quantised=False)
+    yield "not taken: float32 in windows", file(replace(target, windows=(0, 1)), quantised=False)
 
 
 def openvino_files(plan: Plan, model: SpeechModel) -> Iterator[tuple[str, bytes]]:
     """As for ONNX Runtime."""
-    recipe, scheme, graph = RECIPES["openvino"], plan.scheme(), model.graphs[0]
-    convolutions = replace(recipe, windows=())
+    target, scheme, graph, weights = TARGETS["openvino"], plan.scheme(), model.graphs[0], _weights(model)
+
+    def file(target: Target, *, quantised: bool = True) -> bytes:
+        return to_onnx(graph, scheme if quantised else {}, weights, target).SerializeToString()
+
+    convolutions = replace(target, windows=())
     with mock.patch.object(attention, "_brings_padding", lambda w, product: False):
-        yield "int8, plain, mask added", writer.to_onnx(graph, scheme, convolutions).SerializeToString()
-    yield "mask in the product", writer.to_onnx(graph, scheme, convolutions).SerializeToString()
-    yield "convolutions in windows", writer.to_onnx(graph, scheme, recipe).SerializeToString()
-    yield "float32", writer.to_onnx(graph, {}, recipe).SerializeToString()
-    yield "float32, convolutions as they are", writer.to_onnx(graph, {}, convolutions).SerializeToString()
+        yield "int8, plain, mask added", file(convolutions)
+    yield "mask in the product", file(convolutions)
+    yield "convolutions in windows", file(target)
+    yield "float32", file(target, quantised=False)
+    yield "float32, convolutions as they are", file(convolutions, quantised=False)
+
+
+def _weights(model: SpeechModel) -> WeightStore:
+    return WeightStore(model.layer_weights())
 
 
 FILES = {"onnxruntime": onnxruntime_files, "openvino": openvino_files}
 
 
+def speeds(times: dict[tuple[str, str], list[float]], name: str) -> dict[str, float]:
+    """Speed of each variant in one runtime against float32 there: ratios round by round, so that a slow one is slow for both."""
+    baseline = times[name, "float32"]
+    ratios = {
+        variant: [f / s for f, s in zip(baseline, taken, strict=True)]
+        for (of, variant), taken in times.items()
+        if of == name
+    }
+    return {variant: round(statistics.median(values), 4) for variant, values in ratios.items()}
+
+
 def main() -> None:
-    """Time every form."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of finished stablequant quantize")
+    """Time every variant."""
+    parser = arguments_of(__doc__)
+    parser.add_argument("runs", type=Path, nargs="*", default=[RUN], help="folders that stablequant quantize wrote")
     parser.add_argument("--checkpoint", action="append", help="where the float checkpoint of each is now")
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
@@ -87,35 +102,19 @@ def main() -> None:
         plan, model = open_plan(run, checkpoint)
         graph, rate = model.graphs[0].name, model.frontend.sampling_rate
         backends = {
-            (name, form): RUNTIMES[name]({graph: file}, threads=1)
-            for name, forms in FILES.items()
-            for form, file in forms(plan, model)
+            (name, variant): RUNTIMES[name]({graph: file}, threads=1)
+            for name, files in FILES.items()
+            for variant, file in files(plan, model)
         }
         for seconds, batch in CASES:
             noise = 0.1 * np.random.default_rng(0).standard_normal((batch, seconds * rate)).astype(np.float32)
-            feeds = model.frontend.features(list(noise))
+            feeds = model.frontend.features(list(noise)).feeds
             runners = {key: lambda item, b=b, graph=graph: b.run(graph, item) for key, b in backends.items()}
             times = interleaved(runners, [feeds], ROUNDS)
-            for name in FILES:
-                of_float = times[name, "float32"]
-                # Round by round, so that a slow one is slow for both.
-                ratios = {
-                    form: [f / s for f, s in zip(of_float, taken, strict=True)]
-                    for (of, form), taken in times.items()
-                    if of == name
-                }
-                speeds = {form: round(statistics.median(values), 4) for form, values in ratios.items()}
-                case = {"model": run.name, "graph": graph, "runtime": name, "seconds": seconds, "batch": batch}
-                rows.append(case | {"speeds": speeds})
-                head = [f"{run.name}, {name}, {seconds} s, batch {batch}", "speed"]
-                print(table(head, [[form, f"{speed:.2f}"] for form, speed in speeds.items()]), flush=True)
-    result = {
-        "machine": machine(),
-        "runtimes": [RUNTIMES[name]({}).name for name in FILES],
-        "rounds": ROUNDS,
-        "rows": rows,
-    }
-    result_file("forms").write_text(json.dumps(result, indent=1) + "\n")
+            case = {"model": run.name, "graph": graph, "seconds": seconds, "batch": batch}
+            rows += [case | {"runtime": name, "speeds": speeds(times, name)} for name in FILES]
+    result = {"runtimes": [RUNTIMES[name]({}).name for name in FILES], "rounds": ROUNDS, "rows": rows}
+    print(graph_variants.table(save("graph_variants", result, timed=True)))
 
 
 if __name__ == "__main__":

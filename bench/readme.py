@@ -2,7 +2,8 @@
 
     python bench/readme.py [--check]
 
-A table lives between `<!-- table KIND NAME -->` and `<!-- end -->`; KIND is a function named below, NAME a file of bench/results.
+A table lives between `<!-- table KIND NAME -->` and `<!-- end -->`; KIND is a module of bench/tables, NAME a file of
+bench/results.
 """
 
 from __future__ import annotations
@@ -10,30 +11,11 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from importlib import import_module
 
-import tables_speed
-import tables_words
-from tables import ROOT
+from result_path import ROOT
 
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-TABLES = {
-    "methods": tables_words.methods,
-    "ablation": tables_words.ablation,
-    "perturbation": tables_words.perturbation,
-    "search_cost": tables_words.search_cost,
-    "search_ablation": tables_words.search_ablation,
-    "search_model": tables_words.search_model,
-    "riding": tables_words.riding,
-    "large": tables_speed.large,
-    "sizes": tables_speed.sizes,
-    "size_speeds": tables_speed.size_speeds,
-    "size_cases": tables_speed.size_cases,
-    "overhead": tables_speed.overhead,
-    "benchmark": tables_speed.benchmark,
-    "forms": tables_speed.forms,
-    "roofline": tables_speed.roofline,
-    "peers": tables_speed.peers,
-}
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 
 def filled(text: str) -> str:
@@ -41,7 +23,8 @@ def filled(text: str) -> str:
 
     def table(match: re.Match[str]) -> str:
         kind, name = match[1].split()
-        return f"<!-- table {kind} {name} -->\n{TABLES[kind](name)}\n<!-- end -->"
+        made = import_module(f"tables.{kind}").table(name)
+        return f"<!-- table {kind} {name} -->\n{made}\n<!-- end -->"
 
     return re.sub(r"<!-- table (\w+ [\w.+-]+) -->.*?<!-- end -->", table, text, flags=re.DOTALL)
 

@@ -1,49 +1,44 @@
 """What this processor's int8 and float kernels allow at the model's own shapes, and how near the whole model comes.
 
-    python bench/roofline.py build/bench/moonshine-tiny-planes [--checkpoint MODEL] [--seconds 10]
+    python bench/roofline.py demo-out [--checkpoint MODEL] [--seconds 10]
 
-Every linear layer and convolution of the first graph (of a seq2seq model its encoder) is timed in a graph of its own, in float
-and in int8 as the plan has it, in every runtime. The bound is Amdahl's: each of them at the fastest of these, everything else as
-long as it takes in the fastest float model. One thread, batch 1. Writes bench/results/roofline.json.
+Every linear layer and convolution of the first graph (of an encoder-decoder model its encoder) is timed in a graph of its own,
+in float and in int8 as the plan has it, in every runtime. The bound is Amdahl's: each of them at the fastest of these, everything
+else as long as it takes in the fastest float model. One thread, batch 1. Writes bench/results/roofline.json.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch starts its threads, as the command line does
+import inputs  # first: it sets what torch reads when it is imported
+import numpy as np
+import torch
+from result_path import save
+from tables import roofline
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from where import result_file  # noqa: E402
+from stablequant.export.targets import TARGETS
+from stablequant.export.translate import to_onnx
+from stablequant.families.frontend import Frontend
+from stablequant.jobs.open import open_plan
+from stablequant.measure.latency import interleaved
+from stablequant.network.execute import Executor
+from stablequant.network.graph import Graph, Input, Node
+from stablequant.quantize.scheme import Scheme
+from stablequant.quantize.weights import WeightStore
+from stablequant.runtime.registry import RUNTIMES, installed
 
-from stablequant.export.targets import recipe_for  # noqa: E402
-from stablequant.export.writer import to_onnx  # noqa: E402
-from stablequant.jobs.serve import open_plan  # noqa: E402
-from stablequant.measure.latency import interleaved  # noqa: E402
-from stablequant.network.execute import Executor  # noqa: E402
-from stablequant.network.graph import Graph, Input, Node  # noqa: E402
-from stablequant.quantize.plan import Scheme  # noqa: E402
-from stablequant.report.tables import table  # noqa: E402
-from stablequant.runtime.processor import machine  # noqa: E402
-from stablequant.runtime.registry import RUNTIMES, installed  # noqa: E402
-
-ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 15
 Shape = tuple[int, ...]
 
 
-def feeds(frontend: Any, seconds: float) -> dict[str, Any]:
+def feeds(frontend: Frontend, seconds: float) -> dict[str, Any]:
     """Noise as the model wants it."""
     noise = 0.1 * np.random.default_rng(0).standard_normal(int(seconds * frontend.sampling_rate))
-    return dict(frontend.features([noise.astype(np.float32)]))
+    return frontend.features([noise.astype(np.float32)]).feeds
 
 
 def input_shapes(graph: Graph, values: Mapping[str, Any]) -> dict[str, Shape]:
@@ -78,17 +73,19 @@ def operations(graph: Graph, node: Node, shape: Shape) -> int:
     return 2 * steps * weight.numel()
 
 
-def times(graph: Graph, scheme: Scheme, values: Mapping[str, Any]) -> dict[tuple[str, str], float]:
+def times(
+    graph: Graph, scheme: Scheme, weights: WeightStore, values: Mapping[str, Any]
+) -> dict[tuple[str, str], float]:
     """Fewest seconds of ``graph`` in float and in int8, in each runtime, all in turns: other work on the machine is no limit."""
-    recognisers, names = {}, {}
+    runners, names = {}, {}
     for runtime in installed():
         for kind, chosen in (("float", {}), ("int8", scheme)):
-            proto = to_onnx(graph, chosen, recipe_for(runtime))
+            proto = to_onnx(graph, chosen, weights, TARGETS[runtime])
             backend = RUNTIMES[runtime]({"g": proto.SerializeToString()}, threads=1)
             label = f"{kind}, {runtime}"
             names[label] = (kind, runtime)
-            recognisers[label] = lambda item, b=backend: b.run("g", item)
-    measured = interleaved(recognisers, [values], ROUNDS)
+            runners[label] = lambda item, b=backend: b.run("g", item)
+    measured = interleaved(runners, [values], ROUNDS)
     return {names[label]: min(seconds) for label, seconds in measured.items()}
 
 
@@ -104,25 +101,20 @@ def kind_of(node: Node) -> str:
     return "convolution in groups" if node.attrs["groups"] > 1 else "convolution"
 
 
-def by_kind(graph: Graph, scheme: Scheme, shapes: Mapping[str, Shape]) -> list[dict[str, Any]]:
+def by_kind(graph: Graph, scheme: Scheme, weights: WeightStore, shapes: Mapping[str, Shape]) -> list[dict[str, Any]]:
     """Rows of the table: operations of one kind, their kernels' times and rates."""
-    known: dict[Any, dict[tuple[str, str], float]] = {}
+    known: dict[str, dict[tuple[str, str], float]] = {}
     sums: dict[str, dict[str, Any]] = defaultdict(
         lambda: {"ops": 0, "operations": 0, "float": 0.0, "int8": 0.0, "allowed": 0.0}
     )
     for node in graph.quantisable():
-        shape, grid = shapes[node.name], scheme.get(node.name, ())
-        key = (
-            shape,
-            tuple(graph.weights[node.weights["weight"]].shape),
-            node.kind,
-            str(node.attrs),
-            [g.planes for g in grid],
-        )
-        if str(key) not in known:
+        shape, layer = shapes[node.name], scheme.get(node.name)
+        planes = [grid.planes for grid in layer.activations] if layer else []
+        key = str((shape, graph.weights[node.weights["weight"]].shape, node.kind, node.attrs, planes))
+        if key not in known:
             x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-            known[str(key)] = times(alone(graph, node, shape), {node.name: grid} if grid else {}, {"x": x})
-        found, row = known[str(key)], sums[kind_of(node)]
+            known[key] = times(alone(graph, node, shape), {node.name: layer} if layer else {}, weights, {"x": x})
+        found, row = known[key], sums[kind_of(node)]
         row["ops"] += 1
         row["operations"] += operations(graph, node, shape)
         row["float"] += fastest(found, "float")
@@ -163,30 +155,24 @@ def summary(rows: Sequence[Mapping[str, Any]], whole: Mapping[tuple[str, str], f
 
 def main() -> None:
     """Measure the kernels and the model."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="folder of a finished stablequant quantize")
-    parser.add_argument("--checkpoint", default="", help="where the float checkpoint is now")
+    parser = inputs.arguments_of(__doc__)
+    inputs.add_run(parser)
     parser.add_argument("--seconds", type=float, default=10.0)
     arguments = parser.parse_args()
     plan, model = open_plan(arguments.run, arguments.checkpoint)
-    graph, scheme = model.graphs[0], plan.scheme()
+    graph, scheme, weights = model.graphs[0], plan.scheme(), WeightStore(model.layer_weights())
     values = feeds(model.frontend, arguments.seconds)
-    rows = by_kind(graph, scheme, input_shapes(graph, values))
+    rows = by_kind(graph, scheme, weights, input_shapes(graph, values))
     result = {
         "model": arguments.run.name,
         "graph": graph.name,
         "seconds": arguments.seconds,
         "rounds": ROUNDS,
-        "machine": machine(),
         "runtimes": [RUNTIMES[runtime]({}).name for runtime in installed()],
         "rows": rows,
-        **summary(rows, times(graph, scheme, values)),
+        **summary(rows, times(graph, scheme, weights, values)),
     }
-    result_file("roofline").write_text(json.dumps(result, indent=1) + "\n")
-    head = ["kind", "ops", "GOP", "float ms", "int8 ms", "float GOP/s", "int8 GOP/s"]
-    keys = ("kind", "ops", "gop", "float_ms", "int8_ms", "float_gop_per_second", "int8_gop_per_second")
-    print(table(head, [[str(r[k]) for k in keys] for r in rows]))
-    print({k: v for k, v in result.items() if k not in ("rows", "machine")})
+    print(roofline.table(save("roofline", result, timed=True)))
 
 
 if __name__ == "__main__":

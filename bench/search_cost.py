@@ -1,7 +1,7 @@
 """What the search costs without shortcuts, with the exact ones, and as a race; and whether all three decide alike.
 
-    python bench/search_cost.py wavlm-graft --workers 2
-    python bench/search_cost.py moonshine-tiny --workers 2 --set beyond_chance=true --naive-utterances 32
+    python bench/search_cost.py tests/assets/wavlm-graft --data examples/asterisk --workers 2
+    python bench/search_cost.py examples/moonshine-tiny --workers 2 --set beyond_chance=true --naive-utterances 32
 
 Cost is counted in evaluations of the float model on the dev speech (in multiplications) and in seconds of computation.
 Writes bench/results/search_cost.json, one entry a model; --searches runs some of the three again and leaves the rows of
@@ -11,78 +11,68 @@ given a part of the dev speech; the exact search is run on the same part, and th
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import shlex
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch starts its threads, as the command line does
+import numpy as np
+from inputs import WORK, add_data, add_model, add_settings, arguments_of, settings_of, sources
+from result_path import load_result, result_path, save
+from tables import search_cost
 
-import numpy as np  # noqa: E402
-from methods import MODELS, ROOT, manifests  # noqa: E402
-
-from stablequant.cli.console import ProgressLine  # noqa: E402
-from stablequant.data.speech import Speech  # noqa: E402
-from stablequant.families.checkpoint import load  # noqa: E402
-from stablequant.jobs import quantize  # noqa: E402
-from stablequant.observe.collect import observe  # noqa: E402
-from stablequant.quantize import calibrated  # noqa: E402
-from stablequant.quantize.simulate import Simulator  # noqa: E402
-from stablequant.report.summary import machine  # noqa: E402
-from stablequant.report.tables import table  # noqa: E402
-from stablequant.search.journal import Journal  # noqa: E402
-from stablequant.search.naive import NaiveTrials  # noqa: E402
-from stablequant.search.pools import LocalPool  # noqa: E402
-from stablequant.search.stages import Found, search  # noqa: E402
-from stablequant.search.trials import Candidate, Trials  # noqa: E402
-from stablequant.settings import Settings  # noqa: E402
-from stablequant.tasks.bootstrap import paired_bootstrap  # noqa: E402
-
-RESULT = ROOT / "bench" / "results" / "search_cost.json"
+from stablequant.cli.console import ProgressLine
+from stablequant.data.speech import Speech
+from stablequant.families.checkpoint import load
+from stablequant.families.model import SpeechModel
+from stablequant.jobs.open import simulator
+from stablequant.jobs.speech import read_splits
+from stablequant.observe.collect import Histograms, observe
+from stablequant.quantize import calibrated
+from stablequant.runtime.processor import machine
+from stablequant.search.journal import Journal
+from stablequant.search.naive import NaiveTrials
+from stablequant.search.objective import TaskError
+from stablequant.search.pools import LocalPool
+from stablequant.search.stages import Found, search
+from stablequant.search.trials import Candidate, Trials
+from stablequant.settings import Settings
+from stablequant.tasks.bootstrap import paired_bootstrap
+from stablequant.tasks.task import Task, task_of
 
 
-def main() -> None:
-    """Run the three searches on one model."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", choices=MODELS)
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="settings")
-    parser.add_argument("--speech", action="append", default=[], metavar="SET", help="default: all four")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--searches", default="exact,racing,naive", help="some of these, with commas")
-    parser.add_argument("--naive-utterances", type=int, default=0, help="of the dev speech; default: all")
-    arguments = parser.parse_args()
-    searches = arguments.searches.split(",")
-    settings = Settings.parse(dict(pair.split("=", 1) for pair in arguments.settings))
-    work = ROOT / "build" / "bench" / "search_cost" / arguments.model
-    work.mkdir(parents=True, exist_ok=True)
-    model = load(str(ROOT / MODELS[arguments.model]))
-    speech = quantize.read_speech(
-        model.frontend, manifests(ROOT / "build" / "bench" / "manifests", arguments.speech), settings
-    )
-    calibration, dev = speech["calibration"], speech["dev"]
-    histograms = observe(model, [calibration.waveforms_of(s) for s in calibration.batches], matmuls=settings.attention_matmuls)
-    pool = LocalPool(arguments.workers)
-    results = json.loads(RESULT.read_text()) if RESULT.is_file() else {"models": {}}
-    result: dict[str, Any] = results["models"].setdefault(arguments.model, {})
+@dataclass(frozen=True)
+class Searches:
+    """What every search is given."""
 
-    def run(kind: type[Trials], part: Speech, mode: str, name: str) -> tuple[Found, dict[str, Any]]:
-        chosen = settings.model_copy(update={"search": mode})
-        with Journal(None if kind is NaiveTrials else work / f"{name}.sqlite") as journal:
-            trials = kind(Simulator.under(model, settings), part, chosen, journal, ProgressLine(), pool)
+    model: SpeechModel
+    task: Task
+    histograms: Histograms
+    settings: Settings
+    pool: LocalPool
+    work: Path
+
+    def run(
+        self, kind: type[Trials], part: Speech, strategy: str, name: str, exact: dict[str, Any]
+    ) -> tuple[Found, dict[str, Any]]:
+        """One search of ``part``, and its row; a race's plan is compared with that of ``exact``, the exact search's row."""
+        chosen = self.settings.updated(strategy=strategy)
+        with Journal(None if kind is NaiveTrials else self.work / f"{name}.sqlite") as journal:
+            objective = TaskError(self.task)
+            simulated = simulator(self.model, chosen)
+            trials = kind(simulated, part, chosen, objective, journal, ProgressLine(), self.pool)
             began = time.perf_counter()
-            found = search(trials, histograms, chosen)
+            found = search(trials, self.histograms, chosen)
             wall = time.perf_counter() - began
             plans = {"this": found.scheme}
-            if mode == "racing":
-                base = calibrated.uniform(histograms, settings.base_calibrator, settings)
-                p = calibrated.same_p(result["exact"]["flagged"], result["exact"]["p"])
-                plans["exact"] = calibrated.mixed(base, histograms, p, settings)
+            if strategy == "racing":
+                base = calibrated.uniform(self.histograms, chosen.activations.calibrator, chosen)
+                p = calibrated.same_p(exact["flagged"], exact["p"])
+                plans["exact"] = calibrated.mixed(base, self.histograms, p, chosen)
             outcomes = trials.run([Candidate(n, s) for n, s in plans.items()], "the plan", base=found.scheme)
-        difference = paired_bootstrap(outcomes[-1].result, outcomes[0].result)
+        difference = paired_bootstrap(outcomes[-1].score, outcomes[0].score)
         spent = found.spent
         return found, {
             "evaluations": round(spent.evaluations, 2),
@@ -91,57 +81,71 @@ def main() -> None:
             "seconds": round(spent.seconds, 1),
             "wall_seconds_this_run": round(wall, 1),
             "flagged": [layer.name for layer in found.layers if layer.flagged],
-            "p": next(iter(found.percentiles.p.values()), None),
+            "p": next(iter(found.stage2.p.values()), None),
             "utterances": len(part.utterances),
             "audio_seconds": round(part.seconds, 1),
-            "wer": round(outcomes[0].result.wer, 4),
+            "wer": round(outcomes[0].score.rate, 4),
             "difference_to_exact": [round(x, 4) for x in (difference.delta, difference.low, difference.high)],
         }
 
-    if "exact" in searches:
-        found, row = run(Trials, dev, "exact", "exact")
+
+def measure(searches: Searches, dev: Speech, wanted: list[str], count: int, result: dict[str, Any]) -> None:
+    """Run the ``wanted`` searches, the naive one on ``count`` utterances, and put their rows into ``result``."""
+    if "exact" in wanted:
+        found, row = searches.run(Trials, dev, "exact", "exact", {})
         result["exact"] = result.get("exact", {}) | row
-        result |= {"words": found.reference.result.total_words, "float_wer": round(found.reference.result.wer, 4)}
+        result |= {"words": int(found.reference.score.total), "float_wer": round(found.reference.score.rate, 4)}
         result["naive"] = result.get("naive", {}) | {"evaluations": found.spent.naive}
-    if "racing" in searches:
-        found, row = run(Trials, dev, "racing", "racing")
-        heard = round(float(np.mean([layer.heard for layer in found.layers])), 3)
+    if "racing" in wanted:
+        found, row = searches.run(Trials, dev, "racing", "racing", result["exact"])
         result["racing"] = row | {
             "same_flagged": row["flagged"] == result["exact"]["flagged"],
-            "heard_in_stage_1": heard,
+            "share_in_stage_1": round(float(np.mean([layer.share for layer in found.layers])), 3),
         }
-    if "naive" in searches:
-        count = arguments.naive_utterances or len(dev.utterances)
-        chosen = np.sort(np.random.default_rng(settings.seed).permutation(len(dev.utterances))[:count])
-        part = dev.part(chosen.tolist(), settings.batch_size, settings.batch_seconds)
-        naive, naive_row = run(NaiveTrials, part, "exact", "naive")
-        exact, exact_row = run(Trials, part, "exact", "exact-part")
-        result["naive"] = naive_row | {
-            "evaluations": result["naive"]["evaluations"],
-            "measured": naive_row["evaluations"],
-        }
+    if "naive" in wanted:
+        data = searches.settings.data
+        chosen = np.sort(np.random.default_rng(data.seed).permutation(len(dev.utterances))[: count or None])
+        part = dev.part(chosen.tolist(), data.batch_size, data.batch_seconds)
+        naive, naive_row = searches.run(NaiveTrials, part, "exact", "naive", {})
+        exact, exact_row = searches.run(Trials, part, "exact", "exact-part", {})
+        counted = {"evaluations": result["naive"]["evaluations"], "measured": naive_row["evaluations"]}
+        result["naive"] = naive_row | counted
         result["exact"] |= {
             "identical": replace(exact, spent=naive.spent) == naive,
             "identical_on_utterances": len(part.utterances),
             "on_the_same_speech_as_naive": exact_row,
         }
-    result["settings"] = dict(pair.split("=", 1) for pair in arguments.settings)
+
+
+def main() -> None:
+    """Run the three searches on one model."""
+    parser = arguments_of(__doc__)
+    add_model(parser)
+    add_data(parser)
+    add_settings(parser)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--searches", default="exact,racing,naive", help="some of these, with commas")
+    parser.add_argument("--naive-utterances", type=int, default=0, help="of the dev speech; default: all")
+    arguments = parser.parse_args()
+    settings, name, data = settings_of(arguments), Path(arguments.model).name, sources(arguments)
+    model, task = load(arguments.model), task_of(settings.data)
+    speech = read_splits(model.frontend, task, data, settings)
+    calibration = speech["calibration"]
+    batches = (calibration.waveforms_of(batch) for batch in calibration.batches)
+    histograms = observe(model, batches, matmuls=settings.activations.attention_matmuls)
+    work = WORK / "search_cost" / name
+    searches = Searches(model, task, histograms, settings, LocalPool(arguments.workers), work)
+    results = load_result("search_cost") if result_path("search_cost").is_file() else {"models": {}}
+    result = results["models"].setdefault(name, {})
+    measure(searches, speech["dev"], arguments.searches.split(","), arguments.naive_utterances, result)
     rest = [a for i, a in enumerate(sys.argv) if i and "--searches" not in (a, sys.argv[i - 1])]
-    result["command"] = shlex.join(["python", "bench/search_cost.py", *rest])
-    result["machine"] = machine()
-    RESULT.write_text(json.dumps(results, indent=1) + "\n")
-    cells = [
-        [
-            name,
-            f"{row['evaluations']:.1f}",
-            f"{row['evaluations'] / result['naive']['evaluations']:.3f}",
-            f"{row['seconds']:.0f}",
-            str(len(row["flagged"])),
-            f"{row['p']}",
-        ]
-        for name, row in ((n, result[n]) for n in ("naive", "exact", "racing") if "seconds" in result.get(n, {}))
-    ]
-    print(table(["search", "evaluations", "of naive", "seconds", "flagged", "p"], cells))
+    result |= {
+        "data": data,
+        "settings": dict(pair.split("=", 1) for pair in arguments.settings),
+        "command": shlex.join(["python", "bench/search_cost.py", *rest]),
+        "machine": machine(),
+    }
+    print(search_cost.table(save("search_cost", {"models": results["models"]})))
 
 
 if __name__ == "__main__":

@@ -13,44 +13,36 @@ backend or peer that fails is listed with its reason. Writes bench/results/NAME.
 
 from __future__ import annotations
 
-import argparse
 import gc
-import json
-import os
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch starts its threads, as the command line does
+import inputs  # first: it sets what torch reads when it is imported
+import numpy as np
+import torch
+from peers.quantisers import QUANTISERS
+from peers.row import Material, Peer
+from random_models import NETWORKS, checkpoint
+from result_path import save
+from tables import sizes
+from transformers import AutoModelForCTC
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from large import ROOT, checkpoint, hubert_large  # noqa: E402
-from peer import Material, Peer  # noqa: E402
-from peer_quantisers import PEERS  # noqa: E402
-from transformers import AutoModelForCTC, PreTrainedModel, Wav2Vec2Config, Wav2Vec2ForCTC  # noqa: E402
-from where import result_file  # noqa: E402
+from stablequant.export.targets import TARGETS
+from stablequant.export.translate import to_onnx
+from stablequant.families.checkpoint import load
+from stablequant.families.model import SpeechModel
+from stablequant.measure import footprint
+from stablequant.measure.latency import interleaved
+from stablequant.observe.collect import observe
+from stablequant.quantize import calibrated
+from stablequant.quantize.weights import WeightStore
+from stablequant.runtime.processor import has_bfloat16
+from stablequant.runtime.registry import RUNTIMES, installed, target_of
+from stablequant.settings import Settings
 
-from stablequant.export.targets import recipe_for  # noqa: E402
-from stablequant.export.writer import to_onnx  # noqa: E402
-from stablequant.families.checkpoint import load  # noqa: E402
-from stablequant.families.model import SpeechModel  # noqa: E402
-from stablequant.measure import footprint  # noqa: E402
-from stablequant.measure.latency import interleaved  # noqa: E402
-from stablequant.observe.collect import observe  # noqa: E402
-from stablequant.quantize import calibrated  # noqa: E402
-from stablequant.report.tables import table  # noqa: E402
-from stablequant.runtime.processor import has_bfloat16, machine  # noqa: E402
-from stablequant.runtime.registry import RUNTIMES, installed, target_of  # noqa: E402
-from stablequant.settings import Settings  # noqa: E402
-
-WORK = ROOT / "build" / "bench"
-SIZES: dict[str, tuple[Path, Callable[[], PreTrainedModel]]] = {
-    "wav2vec2-base": (WORK / "sizes" / "wav2vec2-base-random", lambda: Wav2Vec2ForCTC(Wav2Vec2Config(vocab_size=32))),
-    "HuBERT-large": (WORK / "large" / "hubert-large-random", hubert_large),
-}
 ROUNDS = 5
 #: Peers whose other modes give graphs of the same speed.
 BESIDE = (
@@ -71,11 +63,12 @@ def noise(seconds: float) -> np.ndarray[Any, np.dtype[np.float32]]:
 def write(model: SpeechModel, folder: Path) -> dict[tuple[str, str], Path]:
     """Files by kind and target: the graph in float, and all of it in int8, each input in one plane."""
     scheme = calibrated.uniform(observe(model, [[noise(2.0)]]), "max", Settings())
+    weights = WeightStore(model.layer_weights())
     files = {}
     for target in installed():
         for kind, chosen in (("float", {}), ("int8", scheme)):
             files[kind, target] = folder / f"{kind}.{target}.onnx"
-            proto = to_onnx(model.graphs[0], chosen, recipe_for(target))
+            proto = to_onnx(model.graphs[0], chosen, weights, TARGETS[target])
             files[kind, target].write_bytes(proto.SerializeToString())
     return files
 
@@ -130,23 +123,23 @@ def reason(error: Exception) -> str:
 
 
 def peers(model: SpeechModel, file: Path, work: Path, left_out: dict[str, str]) -> Iterator[Peer]:
-    """Other ways to int8. They calibrate on noise: what they do to words is in bench/peers.py."""
-    feeds = {"model": [dict(model.frontend.features([noise(2.0)]))]}
+    """Other ways to int8. They calibrate on noise: what they do to words is in bench/compare_peers.py."""
+    feeds = {"model": [model.frontend.features([noise(2.0)]).feeds]}
     material = Material(model, {"model": file}, feeds, None, work)
     for name in BESIDE:
         try:
-            yield PEERS[name](material)
+            yield QUANTISERS[name](material)
         except Exception as error:  # whatever a peer fails with is its result
             left_out[name] = reason(error)
 
 
 def measure(name: str, seconds: float, batch: int, threads: int, *, beside: bool) -> dict[str, Any]:
     """One size of model, ``batch`` recordings at a time, on so many threads, and with ``beside`` the peers, which have one."""
-    folder, network = SIZES[name]
-    model = load(checkpoint(folder, network))
+    folder = checkpoint(name)
+    model = load(folder)
     torch.set_num_threads(threads)
     sounds = [noise(seconds)] * batch
-    feeds = dict(model.frontend.features(sounds))
+    feeds = model.frontend.features(sounds).feeds
     left_out: dict[str, str] = {}
     systems: dict[str, dict[str, Any]] = {}
     with TemporaryDirectory(prefix="stablequant-") as work:
@@ -166,7 +159,7 @@ def measure(name: str, seconds: float, batch: int, threads: int, *, beside: bool
                 runners[label] = lambda _, b=backend: b.run("model", feeds)  # type: ignore[misc]
         for peer in peers(model, files["float", "onnxruntime"], Path(work), left_out) if beside else ():
             systems[peer.name] = {"bytes": peer.bytes, "peak_rss_bytes": peer.peak_rss_bytes, "peer": True}
-            runners[peer.name] = lambda _, p=peer: p.recognise(sounds)  # type: ignore[misc]
+            runners[peer.name] = lambda _, p=peer: p.recognize(sounds)  # type: ignore[misc]
         if beside:
             try:
                 runners["PT2E, static"] = in_pt2e(folder, feeds)
@@ -200,11 +193,11 @@ def measure(name: str, seconds: float, batch: int, threads: int, *, beside: bool
 
 def main() -> None:
     """Measure every size."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = inputs.arguments_of(__doc__)
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--models", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--name", default="sizes", help="of the result")
     parser.add_argument("--no-peers", action="store_true")
     arguments = parser.parse_args()
@@ -214,17 +207,14 @@ def main() -> None:
             beside = threads == 1 and not arguments.no_peers
             rows.append(measure(name, arguments.seconds, arguments.batch, threads, beside=beside))
             gc.collect()
-            cells = [[s["name"], f"{s['seconds']:.3f}", f"{s['speedup']:.2f}"] for s in rows[-1]["systems"]]
-            print(table([f"{name}, threads {threads}", "seconds", "speed"], cells), rows[-1]["left_out"], flush=True)
     result = {
-        "machine": machine(),
         "seconds": arguments.seconds,
         "batch": arguments.batch,
         "rounds": ROUNDS,
         "runtimes": [*(RUNTIMES[r]({}).name for r in installed()), f"torch {torch.__version__}"],
         "models": rows,
     }
-    result_file(arguments.name).write_text(json.dumps(result, indent=1) + "\n")
+    print(sizes.table(save(arguments.name, result, timed=True)))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+#: Where a file that a page names in backticks may be: at the top of the repository, or in a room of the source.
+PLACES = ("src", "tests", "bench", "docs", *(p.name for p in (ROOT / "src" / "stablequant").iterdir() if p.is_dir()))
 
 
 def test_every_table_is_made_from_the_measured_results() -> None:
@@ -21,9 +23,10 @@ def test_every_table_is_made_from_the_measured_results() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_local_links_and_files_named_in_backticks_exist(page: Path) -> None:
-    text = page.read_text()
+    # What is to come (docs/architecture.md) names files that are not there yet.
+    text = page.read_text().partition("## What the next things would touch")[0]
     links = [page.parent / t for t in re.findall(r"\]\(([^)#\s]+)", text) if not t.startswith("http")]
-    named = re.findall(r"`((?:src|tests|bench|docs|models|search|quantize|export|calibrate)/[\w./-]+\.\w+)[`:]", text)
+    named = re.findall(rf"`((?:{'|'.join(PLACES)})/[\w./-]+\.\w+)[`:]", text)
     for target in links:
         assert target.exists(), f"{page.name} links to {target}"
     for name in named:

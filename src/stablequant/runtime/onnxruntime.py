@@ -14,7 +14,7 @@ from stablequant.runtime.processor import int8_overflows
 #: ONNX Runtime folds MatMul + Add into Gemm, which its int8 fusions do not know: a quantised layer then runs in float.
 DISABLED = ("MatMulAddFusion",)
 #: x86 without VNNI adds two products of uint8 and int8 in 16 bits, which can overflow; uint8 by uint8 cannot, as fast there.
-#: With VNNI the former is right, and faster than the latter (docs/performance.md).
+#: With VNNI the former is right, and faster than the latter (docs/results/speed.md).
 EXACT = {"session.x64quantprecision": "1"}
 
 

@@ -14,7 +14,7 @@ from stablequant.runtime.processor import int8_overflows
 #: Inputs of layers that the plan leaves in float are not rounded.
 CONFIGURATION = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
 #: OpenVINO's int8 kernels add two products in 16 bits on x86 without VNNI. They are off there: float kernels then multiply
-#: the same int8 operands, which gives the right result, and sooner (docs/performance.md).
+#: the same int8 operands, which gives the right result, and sooner (docs/results/speed.md).
 WITHOUT_INT8_KERNELS = {"LP_TRANSFORMS_MODE": "NO"}
 
 

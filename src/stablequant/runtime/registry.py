@@ -78,7 +78,7 @@ def _openvino_is_fastest(graphs: Sequence[str]) -> bool:
     """Whether OpenVINO is installed, and runs a model with ``graphs`` faster than ONNX Runtime on this processor.
 
     It does not where its int8 kernels could overflow (`OpenVinoBackend`): ONNX Runtime has int8 kernels there too. A decoder's
-    many small steps are faster in ONNX Runtime everywhere (docs/performance.md).
+    many small steps are faster in ONNX Runtime everywhere (docs/results/speed.md).
     """
     return len(graphs) == 1 and "openvino" in installed() and not int8_overflows()
 

@@ -1,4 +1,4 @@
-"""One row of bench/peers.py: what transcribes, in which runtime, and what it takes."""
+"""One row of bench/compare_peers.py: what transcribes, in which runtime, and what it takes."""
 
 from __future__ import annotations
 
@@ -11,22 +11,33 @@ from typing import Any
 import onnx
 
 from stablequant.data.speech import Speech
-from stablequant.families.frontend import Transcript
 from stablequant.families.model import SpeechModel
+from stablequant.heads.head import Answer
 from stablequant.measure import footprint
 from stablequant.runtime.registry import RUNTIMES
 
-Recognise = Callable[[Sequence[Any]], list[Transcript]]
+Recognize = Callable[[Sequence[Any]], list[Answer]]
 Files = dict[str, Path]
 Feeds = dict[str, list[dict[str, Any]]]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Peer:
-    """One row: how it transcribes, and what it cost to make."""
+    """One row: how it transcribes, and what it cost to make.
+
+    Attributes:
+        name: Of the tool, with its version.
+        recognize: Waveforms to answers.
+        bytes: Of its files.
+        float_ops: Linear layers and convolutions whose weight is stored in float; None: not counted.
+        ours: Whether it is stablequant's.
+        int8: Whether it is quantised.
+        quantise_seconds: What making it took; None: not known.
+        peak_rss_bytes: Most memory of a process that runs it; None: not measured.
+    """
 
     name: str
-    recognise: Recognise
+    recognize: Recognize
     bytes: int
     float_ops: int | None
     ours: bool = False

@@ -1,4 +1,4 @@
-"""Other ways to int8 than ours: each takes the same model and speech, and gives a row of bench/peers.py."""
+"""Other ways to int8 than ours: each takes the same model and speech, and gives a row of bench/compare_peers.py."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from peer import Material, Peer, PlainOpenVino, in_onnxruntime, size
 
-from stablequant.families.frontend import TOKENS_A_SECOND, TOKENS_AT_LEAST, Transcript
+from peers.row import Material, Peer, PlainOpenVino, in_onnxruntime, size
+from stablequant.heads.head import Answer
 from stablequant.measure import footprint
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 from stablequant.runtime.processor import int8_overflows
-from stablequant.tasks.score import score
+from stablequant.settings import Settings
+from stablequant.tasks.task import task_of
 
-#: Of NNCF's accuracy-aware mode: the share of words that may be lost, as our gamma says in points, rounds, and recordings that an
-#: operation is ranked on.
+#: Of NNCF's accuracy-aware mode: the share of words that may be lost (our gamma, as a fraction), rounds, and recordings that
+#: an operation is ranked on.
 MAX_DROP, ITERATIONS, RANKED = 0.0025, 3, 8
 
 
@@ -118,7 +119,7 @@ def nncf_ptq(m: Material) -> Peer:
 def nncf_accuracy(m: Material) -> Peer:
     """NNCF's accuracy-aware mode: it gives operations back to float until the dev speech loses no more than it may.
 
-    One graph after the other, each heard with those before it as they are by then.
+    One graph after the other, each evaluated with those before it as they are by then.
     """
     import nncf
     import openvino
@@ -127,18 +128,18 @@ def nncf_accuracy(m: Material) -> Peer:
     made = {graph: core.read_model(str(path)) for graph, path in m.files.items()}
     for graph in m.files:
 
-        def heard(compiled: Any, chosen: Any, graph: str = graph) -> tuple[float, list[float]]:
+        def evaluated(compiled: Any, chosen: Any, graph: str = graph) -> tuple[float, list[float]]:
             backend, numbers = PlainOpenVino({**made, graph: compiled}), list(chosen)
-            texts = [m.model.frontend.recognize(backend, [m.dev.waveforms[i]])[0] for i in numbers]
-            result = score(m.dev.part(numbers, 1, 30.0), texts, "english")
-            errors = zip(result.substitutions, result.deletions, result.insertions, strict=True)
-            return 1 - result.wer / 100, [-float(sum(e)) for e in errors]
+            part = m.dev.part(numbers, 1, 30.0)
+            answers = [m.model.frontend.recognize(backend, [w])[0] for w in part.waveforms]
+            score = task_of(Settings().data).score(part.utterances, answers)
+            return 1 - score.rate / 100, [-e for e in score.errors]
 
         made[graph] = nncf.quantize_with_accuracy_control(
             made[graph],
             nncf.Dataset(m.feeds[graph]),
             nncf.Dataset(range(len(m.dev.waveforms))),
-            heard,
+            evaluated,
             max_drop=MAX_DROP,
             model_type=nncf.ModelType.TRANSFORMER,
             subset_size=len(m.feeds[graph]),
@@ -175,33 +176,36 @@ def torchao_dynamic(m: Material) -> Peer:
 
     torch.set_num_threads(1)
     frontend = m.model.frontend
-    kind = transformers.AutoModelForCTC if frontend.shape == "ctc" else transformers.AutoModelForSpeechSeq2Seq
+    head = frontend.head
+    one_graph = len(head.graphs) == 1
+    kind = transformers.AutoModelForCTC if one_graph else transformers.AutoModelForSpeechSeq2Seq
     network = kind.from_pretrained(m.model.path, dtype=torch.float32).eval()
     began = time.perf_counter()
     quantize_(network, Int8DynamicActivationInt8WeightConfig())
     seconds = time.perf_counter() - began
 
-    def recognise(sounds: Sequence[Any]) -> list[Transcript]:
-        values = torch.from_numpy(frontend.features(sounds)["input_values"])
-        limit = int(values.shape[1] / frontend.sampling_rate * TOKENS_A_SECOND) + TOKENS_AT_LEAST
+    def recognize(sounds: Sequence[Any]) -> list[Answer]:
+        features = frontend.features(sounds)
+        values = torch.from_numpy(features.feeds["input_values"])
         with torch.inference_mode():
-            if frontend.shape == "ctc":
+            if one_graph:
                 logits = network(values).logits
-                out = {"logits": logits.numpy(), "frames": np.array([logits.shape[1]])}
-                return frontend.read_out(OnnxRuntimeBackend({}), out, np.array([values.shape[1]]))
+                outputs = {"logits": logits.numpy(), "frames": np.full(len(logits), logits.shape[1])}
+                return head.read(OnnxRuntimeBackend({}), outputs, features.sizes)
+            limit = head.most_steps(values.shape[1])
             ids = network.generate(values, max_new_tokens=limit, do_sample=False, num_beams=1)[0].tolist()
-        return [Transcript(frontend.processor.tokenizer.decode(ids, skip_special_tokens=True).strip(), tuple(ids))]
+        return [Answer(frontend.processor.tokenizer.decode(ids, skip_special_tokens=True).strip(), tuple(ids))]
 
-    recognise([np.zeros(frontend.sampling_rate, np.float32)])
+    recognize([np.zeros(frontend.sampling_rate, np.float32)])
     convolutions = sum(op.node.kind == "conv1d" for op in m.model.ops())
     stored = io.BytesIO()
     torch.save(network.state_dict(), stored)
     name = f"torchao, dynamic, eager (torchao {torchao.__version__})"
-    return Peer(name, recognise, stored.getbuffer().nbytes, convolutions, quantise_seconds=seconds)
+    return Peer(name, recognize, stored.getbuffer().nbytes, convolutions, quantise_seconds=seconds)
 
 
-#: In that order.
-PEERS: dict[str, Callable[[Material], Peer]] = {
+#: By name, in the order of the table's rows.
+QUANTISERS: dict[str, Callable[[Material], Peer]] = {
     "ONNX Runtime, dynamic": ort_dynamic,
     "Optimum, dynamic": optimum,
     "ONNX Runtime, static, percentile": ort_static("Percentile"),

@@ -1,0 +1,18 @@
+"""Speeds of models of usual sizes beside every float backend and other ways to int8, a column a model."""
+
+from __future__ import annotations
+
+from result_path import load_result
+
+from tables.markdown import cpu, made_by, markdown
+
+
+def table(name: str) -> str:
+    """Of bench/sizes.py."""
+    r = load_result(name)
+    labels = dict.fromkeys(x["name"] for m in r["models"] for x in m["systems"])
+    columns = [{x["name"]: f"{x['speedup']:.2f}" for x in m["systems"]} for m in r["models"]]
+    rows = [[f"**{n}**" if n.startswith("int8") else n, *(c.get(n, "") for c in columns)] for n in labels]
+    head = ["", *(f"{m['model']}, {m['threads']} thread{'s' * (m['threads'] > 1)}" for m in r["models"])]
+    note = f"Random weights, {r['seconds']:g} s of audio; best float32 = 1, medians of {r['rounds']} rounds in turns; {cpu(r)}."
+    return markdown(head, rows, note, made_by(r))

@@ -1,0 +1,34 @@
+"""What models of usual sizes take: seconds, bytes, memory."""
+
+from __future__ import annotations
+
+from result_path import load_result
+
+from tables.markdown import cpu, known, made_by, markdown
+
+
+def table(name: str) -> str:
+    """Of bench/sizes.py, on one thread."""
+    r = load_result(name)
+    models = [m for m in r["models"] if m["threads"] == 1]
+    rows = []
+    for m in models:
+        for x in m["systems"]:
+            label = f"{m['model']}, {x['name']}"
+            rows.append(
+                [
+                    f"**{label}**" if x["name"].startswith("int8") else label,
+                    f"{x['seconds']:.2f}",
+                    known(x.get("bytes") and x["bytes"] / m["float_bytes"], "{:.3f}"),
+                    known(x.get("peak_rss_bytes") and x["peak_rss_bytes"] / 1e6, "{:.0f}"),
+                    known(x.get("load_seconds"), "{:.1f}"),
+                ]
+            )
+    failed = [f"{m['model']}, {n} ({why})" for m in models for n, why in m["left_out"].items()]
+    note = (
+        f"Random weights, {r['seconds']:g} s of audio, batch {r['batch']}, one thread; medians of {r['rounds']} rounds in turns; "
+        f"bytes against those of float32 weights; {', '.join(r['runtimes'])}; {cpu(r)}."
+    )
+    if failed:
+        note += f" Left out: {'; '.join(failed)}."
+    return markdown(["", "seconds", "bytes", "peak MB", "seconds to load"], rows, note, made_by(r))
