@@ -45,7 +45,7 @@ def test_memory_is_held_within_a_fifth_of_what_was_told(tmp_path):
 
     summary = json.loads(ran.stdout)
     assert expected["layers"] == summary["ops"]
-    assert expected["values"] == len(Settings(p_max=0.1, p_step=0.1).search.candidates())
+    assert expected["values"] == len(Settings().updated(p_max=0.1, p_step=0.1).search.candidates())
     assert expected["naive"] == 1 + expected["layers"] + expected["values"]
     assert summary["search"]["evaluations"] <= expected["evaluations"] + 0.5
     size = sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file())

@@ -66,7 +66,7 @@ def test_a_simulator_that_was_handed_over_transcribes_alike() -> None:
 
 
 def held(descriptor: int, start: int) -> Iterator[int]:
-    """Bytes of this process's own, once it has the tensor and has read all of it."""
+    """Bytes that this process has come to hold for itself, once it has read all of the tensor."""
     torch.ones(10).sum()
     before = _own()
     tensor = take(descriptor, start)
@@ -76,7 +76,7 @@ def held(descriptor: int, start: int) -> Iterator[int]:
 
 def _own() -> int:
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) * 1024
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Anonymous:")) * 1024
 
 
 def test_processes_hold_the_tensors_together() -> None:
@@ -94,5 +94,4 @@ def test_processes_hold_the_tensors_together() -> None:
                 own.append(content)
     for process in processes:
         process.end()
-    # The first to read a page has it alone until the other reads it.
-    assert min(own) < 0.2 * tensor.nbytes, own
+    assert max(own) < 0.2 * tensor.nbytes, own

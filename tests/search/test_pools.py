@@ -14,11 +14,14 @@ import torch
 
 from stablequant.errors import DataError, ResourceError
 from stablequant.grid.affine import QuantParams
+from stablequant.quantize.scheme import LayerScheme, weight_spec
 from stablequant.quantize.simulate import Simulator
 from stablequant.search.journal import Journal
+from stablequant.search.objective import TaskError
 from stablequant.search.pools import TRIES, LocalPool
 from stablequant.search.trials import Candidate, Trials
 from stablequant.settings import Settings
+from stablequant.tasks.task import task_of
 
 
 def spread(
@@ -142,12 +145,15 @@ def test_trials_come_out_alike_with_any_number_of_workers(name: str) -> None:
     model = support.MODELS[name]()
     layers = [op.name for op in model.ops()]
     chosen = [*layers[:2], layers[-1]]
-    candidates = [Candidate(layer, {layer: (QuantParams(2.0),)}) for layer in chosen]
+    settings = Settings()
+    candidates = [
+        Candidate(layer, {layer: LayerScheme((QuantParams(2.0),), weight_spec(settings.weights))}) for layer in chosen
+    ]
     outcomes = []
     for workers in (1, 2):
         with Journal(None) as journal:
-            speech = support.speech(batch_size=1)
-            trials = Trials(Simulator(model), speech, Settings(), journal, pool=LocalPool(workers))
+            speech, objective = support.speech(batch_size=1), TaskError(task_of(settings.data))
+            trials = Trials(Simulator(model), speech, settings, objective, journal, pool=LocalPool(workers))
             outcomes.append(trials.run(candidates, "layers"))
             assert len(journal) == len(candidates) * len(speech.batches)
             assert trials.run(candidates, "again") == outcomes[-1]

@@ -309,9 +309,9 @@ def main() -> None:
     # do, and gain nothing on an idle one.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # A batch system that ends a run and a terminal that is closed get what Ctrl-C gets: one message, and nothing lost.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
-            signal.signal(number, signal.default_int_handler)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) != signal.SIG_IGN:  # as under nohup
+            signal.signal(ending, signal.default_int_handler)
     app()
 
 
