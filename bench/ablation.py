@@ -25,7 +25,6 @@ from stablequant.search.pools import LocalPool
 from stablequant.search.trials import Candidate, Trials
 from stablequant.settings import Settings
 from stablequant.tasks.bootstrap import paired_bootstrap
-from stablequant.tasks.task import task_of
 
 P_VALUES = (0.0, 0.03, 0.1)
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -50,8 +49,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
     plan, model = open_plan(arguments.run, arguments.checkpoint)
-    task = task_of(Settings().data)
-    speech = read_splits(model.frontend, task, sources(arguments), Settings())
+    speech, task, _ = read_splits(model.frontend, sources(arguments), Settings())
     calibration, dev = speech["calibration"], speech["dev"]
     histograms = observe(model, (calibration.waveforms_of(b) for b in calibration.batches), matmuls=True)
 

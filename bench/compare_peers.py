@@ -41,7 +41,6 @@ from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 from stablequant.runtime.registry import graph_files
 from stablequant.settings import Settings
 from stablequant.tasks.bootstrap import bootstrap
-from stablequant.tasks.task import task_of
 
 #: Peers without a row, and why.
 NOT_RUN = {
@@ -112,8 +111,7 @@ def main() -> None:
     arguments = parser.parse_args()
     _, model = open_plan(arguments.run, arguments.checkpoint)
     data, settings = sources(arguments), Settings(batch_size=1)
-    task = task_of(settings.data)
-    speech = read_splits(model.frontend, task, data, settings)
+    speech, task, settings = read_splits(model.frontend, data, settings)
     test = speech["test"]
     if arguments.count:
         test = test.part(range(min(arguments.count, len(test.utterances))), 1, settings.data.batch_seconds)

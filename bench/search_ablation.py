@@ -28,7 +28,6 @@ from stablequant.search.stages import search
 from stablequant.search.trials import Candidate, Trials
 from stablequant.settings import Settings
 from stablequant.tasks.bootstrap import paired_bootstrap
-from stablequant.tasks.task import task_of
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "gamma 0.25; step 0.01": {},
@@ -52,8 +51,7 @@ def main() -> None:
     arguments = parser.parse_args()
     name, data = Path(arguments.model).name, sources(arguments)
     model = load(arguments.model)
-    task = task_of(Settings().data)
-    speech = read_splits(model.frontend, task, data, Settings())
+    speech, task, _ = read_splits(model.frontend, data, Settings())
     calibration = speech["calibration"]
     histograms = observe(model, (calibration.waveforms_of(batch) for batch in calibration.batches))
     pool, simulator = LocalPool(arguments.workers), Simulator(model)

@@ -40,7 +40,7 @@ from stablequant.search.stages import Found, search
 from stablequant.search.trials import Candidate, Trials
 from stablequant.settings import Settings
 from stablequant.tasks.bootstrap import paired_bootstrap
-from stablequant.tasks.task import Task, task_of
+from stablequant.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,8 @@ def main() -> None:
     parser.add_argument("--naive-utterances", type=int, default=0, help="of the dev speech; default: all")
     arguments = parser.parse_args()
     settings, name, data = settings_of(arguments), Path(arguments.model).name, sources(arguments)
-    model, task = load(arguments.model), task_of(settings.data)
-    speech = read_splits(model.frontend, task, data, settings)
+    model = load(arguments.model)
+    speech, task, settings = read_splits(model.frontend, data, settings)
     calibration = speech["calibration"]
     batches = (calibration.waveforms_of(batch) for batch in calibration.batches)
     histograms = observe(model, batches, matmuls=settings.activations.attention_matmuls)

@@ -9,8 +9,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "stablequant"
 
 #: In the order data flows; docs/architecture.md says what each is for.
 ROOMS = (
-    "errors settings files progress grid data network heads families tasks observe quantize runtime search export measure "
-    "jobs report library cli"
+    "errors settings files progress processes grid data network heads families tasks observe quantize runtime search "
+    "export measure jobs report library cli"
 ).split()
 
 MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
@@ -56,3 +56,34 @@ def test_an_arrow_back_would_be_seen():
     assert arrows_back(source, "data") == [(3, "search")]
     assert arrows_back("import stablequant.cli.main\n", "jobs") == [(1, "cli")]
     assert arrows_back("from stablequant import __version__, report\n", "export") == [(1, "report")]
+
+
+def imported_files(path):
+    """Modules of this package that a module imports, wherever in it the import stands."""
+    for node in ast.walk(ast.parse((SOURCE / path).read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stablequant"):
+            base = node.module.removeprefix("stablequant").strip(".")
+            yield from (f"{base}.{alias.name}".strip(".") for alias in node.names)
+            yield base
+
+
+def test_no_file_is_in_a_circle():
+    files = {".".join(path.with_suffix("").parts): path for path in MODULES if path.name != "__init__.py"}
+    arrows = {
+        name: {other for other in imported_files(path) if other in files} - {name} for name, path in files.items()
+    }
+
+    def reached(start):
+        seen, waiting = set(), [start]
+        while waiting:
+            new = arrows[waiting.pop()] - seen
+            seen |= new
+            waiting += new
+        return seen
+
+    assert [name for name in files if name in reached(name)] == []
+
+
+def test_files_are_short():
+    long = {str(p): n for p in MODULES if (n := len((SOURCE / p).read_text().splitlines())) > 300}
+    assert long == {}

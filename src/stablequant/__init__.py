@@ -19,32 +19,20 @@ if TYPE_CHECKING:
     from stablequant.grid.calibrators import calibrator
     from stablequant.grid.weights import PerChannel, PerGroup, PerTensor
     from stablequant.grid.weights import WeightSpec as Weights
-    from stablequant.library import (
-        Model,
-        Run,
-        Trials,
-        compare,
-        evaluate,
-        export,
-        observe,
-        open,
-        quantize,
-        read_speech,
-        scheme,
-        stage1,
-        stage2,
-    )
+    from stablequant.library.run import Model, Run, export, open, quantize
+    from stablequant.library.search import Trials, stage1, stage2
+    from stablequant.library.speech import read_speech
+    from stablequant.library.study import compare, evaluate, observe, scheme
     from stablequant.search.objective import Divergence, TaskError
     from stablequant.settings import Settings
     from stablequant.tasks.task import task
 
 #: Public name -> where it comes from; "module:name" where it has another name there.
 _PUBLIC = {
-    **dict.fromkeys(
-        ("Model", "Run", "Trials", "compare", "evaluate", "export", "observe", "open", "quantize", "read_speech"),
-        "library",
-    ),
-    **dict.fromkeys(("scheme", "stage1", "stage2"), "library"),
+    **dict.fromkeys(("Model", "Run", "export", "open", "quantize"), "library.run"),
+    **dict.fromkeys(("Trials", "stage1", "stage2"), "library.search"),
+    **dict.fromkeys(("compare", "evaluate", "observe", "scheme"), "library.study"),
+    "read_speech": "library.speech",
     **dict.fromkeys(("PerChannel", "PerGroup", "PerTensor"), "grid.weights"),
     **dict.fromkeys(("Divergence", "TaskError"), "search.objective"),
     **dict.fromkeys(("Target", "target"), "export.targets"),

@@ -37,8 +37,10 @@ class DataSettings(_Group):
 
     task: str = "recognition"
     """What answers are scored for: a registered task."""
-    normalizer: Literal["english", "basic", "none"] = "english"
-    """What counts as the same word."""
+    normalizer: Literal["auto", "english", "basic", "turkish", "none"] = "auto"
+    """What counts as the same word; auto: by the language."""
+    language: str | None = None
+    """Of the transcripts, an ISO 639 code; null: told from them."""
     seed: int = 0
     """Of the division into splits, of the draw of calibration speech, and of the races."""
     max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from stablequant import __version__
 from stablequant.cli.console import ProgressLine, plain_errors, print_json
-from stablequant.cli.options import Checkpoint, Data, Json, Model, Runtime, Set, Wait, number, pairs
+from stablequant.cli.options import (
+    Checkpoint,
+    Data,
+    Json,
+    Model,
+    Runtime,
+    Set,
+    Wait,
+    command_line,
+    number,
+    pairs,
+    pool_of,
+)
 
 app = typer.Typer(
     help="Make speech models small and fast in int8 without making them worse, and prove it.",
@@ -98,13 +109,13 @@ def quantize(
         expected = estimate(model, data, chosen, workers=workers, progress=ProgressLine())
         print_json(dataclasses.asdict(expected)) if json else print(show(expected, chosen))
         return
-    pool, progress = _pool(executor, workers, address), ProgressLine()
+    pool, progress = pool_of(executor, workers, address), ProgressLine()
     evidence = run(
         model,
         data,
         out,
         chosen,
-        command=_command(),
+        command=command_line(),
         pool=pool,
         wait=wait,
         force=force,
@@ -264,25 +275,6 @@ def benchmark(
     if plot is not None:
         write_text(plot, speeds(result))
     print_json(result) if json else print(benchmarked(result))
-
-
-def _pool(executor: str, workers: int, address: str) -> Any:
-    from stablequant.errors import SettingsError
-
-    if executor == "local":
-        from stablequant.search.pools import LocalPool
-
-        return LocalPool(workers)
-    if executor == "ray":
-        from stablequant.search.ray_pool import RayPool
-
-        return RayPool(address)
-    what = f"--executor {executor}"
-    raise SettingsError(what, expected="local or ray")
-
-
-def _command() -> str:
-    return shlex.join(["stablequant", *(a for a in sys.argv[1:] if a != "--json")])
 
 
 def _version(show: bool) -> None:

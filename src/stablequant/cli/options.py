@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -61,3 +63,24 @@ def pairs(settings: list[str]) -> dict[str, str]:
             raise SettingsError(what, expected="NAME=VALUE", fix="for example --set p_step=0.05")
         values[name] = value
     return values
+
+
+def pool_of(executor: str, workers: int, address: str) -> Any:
+    """The workers that were asked for; a SettingsError if there are none of the kind."""
+    from stablequant.errors import SettingsError
+
+    if executor == "local":
+        from stablequant.search.pools import LocalPool
+
+        return LocalPool(workers)
+    if executor == "ray":
+        from stablequant.search.ray_pool import RayPool
+
+        return RayPool(address)
+    what = f"--executor {executor}"
+    raise SettingsError(what, expected="local or ray")
+
+
+def command_line() -> str:
+    """The command line of this process, for the record."""
+    return shlex.join(["stablequant", *(a for a in sys.argv[1:] if a != "--json")])

@@ -31,7 +31,7 @@ from stablequant.search.remaining_work import remaining_work
 from stablequant.search.stage1 import Sensitivity
 from stablequant.search.trials import Candidate, Trials
 from stablequant.settings import Settings
-from stablequant.tasks.task import task_of
+from stablequant.tasks.task import Task
 
 #: Of the progress.
 TITLE = "dry run on the longest batches"
@@ -107,9 +107,9 @@ def _in_the_process(
 
 def _scaled(model: str, sources: Sequence[str], settings: Settings, workers: int, folder: Path) -> Estimate:
     """What was measured on the longest batches, taken to the whole."""
-    task, loaded = task_of(settings.data), load(model)
-    speech = read_splits(loaded.frontend, task, sources, settings)
-    found = _measure(loaded, {name: _longest(s) for name, s in speech.items()}, settings, folder)
+    loaded = load(model)
+    speech, task, settings = read_splits(loaded.frontend, sources, settings)
+    found = _measure(loaded, task, {name: _longest(s) for name, s in speech.items()}, settings, folder)
 
     ops = loaded.ops(matmuls=settings.activations.attention_matmuls)
     values = len(settings.search.candidates())
@@ -146,18 +146,19 @@ def _longest(speech: Speech) -> Speech:
     )
 
 
-def _measure(model: SpeechModel, speech: Mapping[str, Speech], settings: Settings, folder: Path) -> dict[str, Any]:
+def _measure(
+    model: SpeechModel, task: Task, speech: Mapping[str, Speech], settings: Settings, folder: Path
+) -> dict[str, Any]:
     # One p, every layer flagged: the most work and memory that a trial can take.
     one = settings.updated(p_max=0.0, strategy="exact", max_drop=None, tolerance=100.0)
     layers = model.ops(matmuls=settings.activations.attention_matmuls)
     flagged = [Sensitivity(op.name, 0.0, 0.0, True) for op in layers]
-    task = task_of(settings.data)
     work = remaining_work(model, speech["dev"], settings)
     trials = Trials(simulator(model, settings), speech["dev"], settings, TaskError(task))
     trials.run([Candidate("float", {})], "float")
     float_seconds = trials.cost.seconds
     trial_peak = peak()
-    job = Job(model, speech, task, folder, one, known=flagged)
+    job = Job(model, speech, task, folder, one, known=flagged, force=True)
     evidence = run(job)
     journal_bytes = (folder / "trials.sqlite").stat().st_size
     seconds = job.clock.seconds

@@ -55,8 +55,10 @@ def evaluate(
     opened = open_model(model, simulate=simulate, checkpoint=checkpoint, runtime=runtime)
     settings = opened.settings.updated(**(given or {}))
     _same_division(opened, settings, split)
-    task = task_of(settings.data)
-    chosen = _chosen(opened, manifest.load(sources), split, settings.data.seed)
+    utterances = manifest.load(sources)
+    task = task_of(settings.data).suited(utterances)
+    settings = settings.updated(**task.decided())
+    chosen = _chosen(opened, utterances, split, settings.data.seed)
     speech = decode(opened.frontend, task, {split: chosen}, settings)[split]
     result = evaluate_on(opened.frontend, opened.backend, task, speech, progress)
     return {

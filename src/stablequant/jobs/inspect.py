@@ -53,6 +53,7 @@ def inspect(name: str) -> dict[str, Any]:
         "parameters": parameters,
         "parameters_int8": inside,
         "float_bytes": model.float_bytes,
+        "notes": list(model.notes),
         "int8_bytes": inside + 4 * channels + 4 * (parameters - inside),
         "ops": rows,
         "float": [{"kind": k, "count": n, "reason": REASONS[k]} for k, n in sorted(left.items())],

@@ -37,7 +37,7 @@ from stablequant.search.stage1 import Sensitivity, resolution
 from stablequant.search.stages import Found, search
 from stablequant.search.trials import Candidate, Outcome, Trials
 from stablequant.settings import Settings
-from stablequant.tasks.task import Evaluation, task_of
+from stablequant.tasks.task import Evaluation
 from stablequant.tasks.task import evaluate as evaluate_answers
 
 
@@ -77,9 +77,8 @@ def quantize(
     require_kernels(settings)
     require_ours(out)
     began = time.perf_counter()
-    task = task_of(settings.data)
     loaded = load(model)
-    speech = read_splits(loaded.frontend, task, sources, settings)
+    speech, task, settings = read_splits(loaded.frontend, sources, settings)
     clock = Clock({"load": round(time.perf_counter() - began, 2)})
     return run(
         Job(
@@ -161,6 +160,7 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
         test=test,
         agreements=tuple(agreements),
         warnings=(
+            *job.model.notes,
             *warnings,
             *too_coarse(resolved, found.reference.score.total, settings),
             *_too_costly(found, settings),

@@ -18,19 +18,27 @@ from stablequant.errors import DataError
 from stablequant.families.frontend import Frontend
 from stablequant.quantize.plan import Plan
 from stablequant.settings import Settings
-from stablequant.tasks.task import Task
+from stablequant.tasks.task import Task, task_of
 
 
-def read_splits(frontend: Frontend, task: Task, sources: Sequence[str], settings: Settings) -> dict[str, Speech]:
-    """Calibration, dev and test speech of ``sources``, disjoint; of the calibration speech as much as is wanted."""
+def read_splits(
+    frontend: Frontend, sources: Sequence[str], settings: Settings
+) -> tuple[dict[str, Speech], Task, Settings]:
+    """Calibration, dev and test speech of ``sources``, disjoint; of the calibration speech as much as is wanted.
+
+    Also the task that scores it and the settings, both with all decided that was left to the speech: rules for its language.
+    """
+    utterances = manifest.load(sources)
+    task = task_of(settings.data).suited(utterances)
+    settings = settings.updated(**task.decided())
     seed = settings.data.seed
-    splits = make_splits(manifest.load(sources), seed)
+    splits = make_splits(utterances, seed)
     order = np.random.default_rng(seed).permutation(len(splits.calibration))
     drawn = tuple(splits.calibration[i] for i in sorted(order[: settings.data.calibration_utterances]))
     parts = {"calibration": drawn, "dev": splits.dev, "test": splits.test}
     speech = decode(frontend, task, parts, settings)
     require_sound(speech["calibration"].waveforms, "calibration")
-    return speech
+    return speech, task, settings
 
 
 def decode(

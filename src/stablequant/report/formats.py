@@ -58,9 +58,10 @@ def verdict(summary: dict[str, Any]) -> str:
     file = summary["int8_file"]
     ops, done = summary["ops"], summary["ops_int8"]
     share = f"all {ops}" if done == ops else f"{done} of {ops}"
+    name = "character" if summary["float"]["metric"] == "CER" else "word"
     return (
-        f"With {share} operations in int8, word error rate is {file['wer']:.2f} % where float32 has "
-        f"{summary['float']['wer']:.2f} %: a difference of {signed(file['delta'])} points "
+        f"With {share} operations in int8, {name} error rate is {file['rate']:.2f} % where float32 has "
+        f"{summary['float']['rate']:.2f} %: a difference of {signed(file['delta'])} points "
         f"(95 % interval {interval(file['delta_interval'])}), {chance(file['delta_interval'])}, "
         f"in {file['bytes_ratio']:.3f} of the bytes and at {file['speedup']:.2f} times the speed."
     )

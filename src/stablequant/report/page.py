@@ -34,7 +34,7 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One layer's cost: its name within its group, points of WER, whether it is flagged, and its bar."""
+    """One layer's cost: its name within its group, points, whether it is flagged, and its bar."""
 
     name: str
     delta: float

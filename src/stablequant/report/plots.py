@@ -51,7 +51,7 @@ def intervals(rows: Sequence[Estimate]) -> Markup:
                 tag("rect", x=0, y=y - pitch / 2, width="100%", height=pitch, class_="target"),
             )
         )
-    label = "Difference of WER to float32 with its 95 % interval: " + "; ".join(
+    label = "Difference of the error rate to float32 with its 95 % interval: " + "; ".join(
         f"{r.name} {signed(r.delta)} ({signed(r.low)} to {signed(r.high)})" for r in rows
     )
     return picture(bottom + 22, *parts, label=label)
@@ -79,18 +79,18 @@ def bar(delta: float, gamma: float, scale: Scale, flagged: bool, title: str) -> 
 
 
 def p_curve(tried: Sequence[tuple[float, float]], reference: float, chosen: float, height: float = 220) -> Markup:
-    """WER on dev over p, float as a line, the chosen p marked.
+    """Error rate on dev over p, float as a line, the chosen p marked.
 
     Where a few values dwarf the rest they are drawn as arrows at the upper edge, with their number.
 
     Args:
-        tried: p and WER, both in per cent.
-        reference: WER in float, per cent.
+        tried: p and error rate, both in per cent.
+        reference: Error rate in float, per cent.
         chosen: The p that won.
         height: Of the plot in pixels.
     """
     points = sorted(tried)
-    rates = [wer for _, wer in points]
+    rates = [rate for _, rate in points]
     usual = reference + 4 * max(median(rates) - reference, 0.25)
     top_value = max(rates) if max(rates) <= usual * 1.5 else usual
     low = min(reference, *rates)
@@ -108,16 +108,16 @@ def p_curve(tried: Sequence[tuple[float, float]], reference: float, chosen: floa
             words("-12", y(value) + 4, f"{value:g}", anchor="end"),
         ]
     parts.append(line("0%", y(reference), "100%", y(reference), "reference"))
-    curve = [(x_scale.share(p), y_scale.share(wer)) for p, wer in points]
+    curve = [(x_scale.share(p), y_scale.share(rate)) for p, rate in points]
     parts.append(area(curve, height, "curve", closed=False))
     last_label = -1.0
-    for p, wer in points:
-        x, here = x_scale.share(p), y(wer)
-        title = tag("title", f"p = {p:g} %: WER {wer:.2f} %")
-        if wer > y_scale.high:
+    for p, rate in points:
+        x, here = x_scale.share(p), y(rate)
+        title = tag("title", f"p = {p:g} %: error rate {rate:.2f} %")
+        if rate > y_scale.high:
             parts.append(tag("g", title, words(x_scale.percent(p), 9, "\N{BLACK UP-POINTING TRIANGLE}", "beyond")))
             if x - last_label > 0.12:
-                parts.append(words(f"{100 * x + 1.2:.2f}%", 22, f"{wer:.1f}", "beyond", "start"))
+                parts.append(words(f"{100 * x + 1.2:.2f}%", 22, f"{rate:.1f}", "beyond", "start"))
                 last_label = x
         else:
             kind = "dot accent" if p == chosen else "dot small"
@@ -137,7 +137,9 @@ def p_curve(tried: Sequence[tuple[float, float]], reference: float, chosen: floa
             anchor(x_scale.share(chosen)),
         )
     )
-    label = f"WER on the dev speech over p, from {min(rates):.2f} to {max(rates):.2f} %; chosen p = {chosen:g} %, {won:.2f} %"
+    label = (
+        f"Error rate on dev over p, from {min(rates):.2f} to {max(rates):.2f} %; chosen p = {chosen:g} %, {won:.2f} %"
+    )
     return picture(height + 22, *parts, label=label)
 
 

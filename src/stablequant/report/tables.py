@@ -30,14 +30,14 @@ def methods(summary: dict[str, Any]) -> str:
     """The verdict of a run: float, the rivals, stablequant and the int8 file."""
     file, flagged = summary["int8_file"], summary["flagged"]
     mb = summary["model"]["float_bytes"] / 1e6
-    rows = [["float32", f"{summary['float']['wer']:.2f}", "", "", f"{mb:.1f}", "1.00x"]]
+    rows = [["float32", f"{summary['float']['rate']:.2f}", "", "", f"{mb:.1f}", "1.00x"]]
     for name in (*summary["methods"], "int8 file"):
         r = file if name == "int8 file" else summary["methods"][name]
         low, high = r["delta_interval"]
         size, speed = (f"{file['bytes'] / 1e6:.1f}", f"{file['speedup']:.2f}x") if name == "int8 file" else ("", "")
         label = name if name == "int8 file" else f"{name}, simulated"
-        rows.append([label, f"{r['wer']:.2f}", f"{r['delta']:+.2f}", f"{low:+.2f} to {high:+.2f}", size, speed])
-    head = ["W8A8", "WER %", "delta", "95 % interval", "MB", "speed"]
+        rows.append([label, f"{r['rate']:.2f}", f"{r['delta']:+.2f}", f"{low:+.2f} to {high:+.2f}", size, speed])
+    head = ["W8A8", f"{summary['float']['metric']} %", "delta", "95 % interval", "MB", "speed"]
     p = summary["p"] if not isinstance(summary["p"], dict) else "one a layer"
     spent = summary["search"]
     float32, cpu = summary["float"], summary["machine"]["cpu"]
@@ -62,9 +62,10 @@ def speech_remarks(skipped: Mapping[str, str], notes: Sequence[Sequence[str]], m
 
 def evaluation(result: dict[str, Any]) -> str:
     """One evaluation."""
-    low, high = result["wer_interval"]
+    low, high = result["rate_interval"]
+    other = f"  CER {result['cer']:.2f} %" if result["metric"] == "WER" else ""
     text = (
-        f"WER {result['wer']:.2f} % (95 % interval {low:.2f} to {high:.2f})  CER {result['cer']:.2f} %\n"
+        f"{result['metric']} {result['rate']:.2f} % (95 % interval {low:.2f} to {high:.2f}){other}\n"
         f"{result['substitutions']} substitutions, {result['deletions']} deletions, {result['insertions']} insertions "
         f"in {result['words']} words, {result['utterances']} utterances\n"
         f"{result['runtime']}; split {result['split']}; normaliser {result['normalizer']}"
@@ -140,6 +141,7 @@ def inspection(found: dict[str, Any]) -> str:
         [o["name"], o["kind"], "x".join(map(str, o["shape"])), f"{o['parameters']:,}", "int8"] for o in found["ops"]
     ]
     share = found["int8_bytes"] / found["float_bytes"]
+    notes = "".join(f"\nnote: {note}" for note in found["notes"])
     left = "\n".join(f"  {f['count']:4} {f['kind']}: {f['reason']}" for f in found["float"])
     return f"""{table(["operation", "kind", "weight", "parameters", "would be"], rows)}
 
@@ -147,7 +149,7 @@ def inspection(found: dict[str, Any]) -> str:
 {found["parameters_int8"]:,} parameters in int8
 {found["float_bytes"]:,} -> {found["int8_bytes"]:,} bytes ({share:.3f}x)
 stays in float:
-{left}"""
+{left}{notes}"""
 
 
 def trials(rows: Sequence[dict[str, Any]]) -> str:

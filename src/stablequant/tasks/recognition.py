@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from stablequant.data.utterance import Utterance
 from stablequant.heads.head import Answer, Head
@@ -12,6 +12,7 @@ from stablequant.settings import DataSettings
 from stablequant.tasks.asr import EvaluationResult
 from stablequant.tasks.asr import evaluate as count
 from stablequant.tasks.bootstrap import bootstrap
+from stablequant.tasks.rules import Rules, resolve
 from stablequant.tasks.score import Score
 from stablequant.tasks.task import task
 from stablequant.tasks.vocabulary import check_vocabulary
@@ -31,10 +32,26 @@ class Recognition:
 
     Attributes:
         settings: Name the normaliser, and the share of transcripts that the model may be unable to write.
+        rules: By which transcripts are compared; ``None``: decided by the references at hand.
     """
 
     settings: DataSettings
-    metric: str = "WER"
+    rules: Rules | None = None
+
+    @property
+    def metric(self) -> str:
+        """WER, or CER where words are not set apart."""
+        return "CER" if self.rules and self.rules.unit == "character" else "WER"
+
+    def suited(self, examples: Sequence[Utterance]) -> Self:
+        """With rules for all of the references together; see `Task.suited`."""
+        return replace(
+            self, rules=resolve(self.settings.normalizer, self.settings.language, [u.text for u in examples])
+        )
+
+    def decided(self) -> dict[str, Any]:
+        """The normaliser that the language asks for."""
+        return {"normalizer": self.rules.normalizer} if self.rules else {}
 
     def refuse(self, examples: Sequence[Utterance], head: Head) -> Mapping[str, str]:
         """Transcripts with letters that the model cannot write.
@@ -49,7 +66,9 @@ class Recognition:
     def result(self, examples: Sequence[Utterance], answers: Sequence[Answer]) -> EvaluationResult:
         """Errors utterance by utterance."""
         ids, references = [u.id for u in examples], [u.text for u in examples]
-        return count(ids, references, [a.text for a in answers], self.settings.normalizer)
+        hypotheses = [a.text for a in answers]
+        rules = self.rules or self.settings.normalizer
+        return count(ids, references, hypotheses, rules, self.settings.language)
 
     def score(self, examples: Sequence[Utterance], answers: Sequence[Answer]) -> Score:
         """Word errors."""
@@ -59,9 +78,13 @@ class Recognition:
         """Error rates in per cent, the interval of the first, and counts."""
         result = self.result(examples, answers)
         interval = bootstrap(result.score)
+        ends = [round(interval.low, 4), round(interval.high, 4)]
         return {
+            "metric": result.metric,
+            "rate": round(interval.rate, 4),
+            "rate_interval": ends,
             "wer": round(result.wer, 4),
-            "wer_interval": [round(interval.low, 4), round(interval.high, 4)],
+            "wer_interval": ends if result.metric == "WER" else None,
             "cer": round(result.cer, 4),
             "words": result.total_words,
             "utterances": len(result.ids),

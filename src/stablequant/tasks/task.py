@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from stablequant.data.utterance import Utterance
 from stablequant.errors import SettingsError
@@ -22,6 +22,12 @@ class Task(Protocol):
     @property
     def metric(self) -> str:
         """What the score is called: "WER"."""
+
+    def suited(self, examples: Sequence[Utterance]) -> Self:
+        """The same task with all that it leaves open decided by these examples, all of a run's: rules for their language."""
+
+    def decided(self) -> Mapping[str, Any]:
+        """Settings that `suited` decided, by name."""
 
     def refuse(self, examples: Sequence[Utterance], head: Head) -> Mapping[str, str]:
         """Ids of the examples that cannot be scored, each with the reason: text that the model cannot write, no text.

@@ -1,0 +1,156 @@
+"""All of it at once, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stablequant.data.audio import read
+from stablequant.data.speech import Speech
+from stablequant.families.checkpoint import load
+from stablequant.families.model import SpeechModel
+from stablequant.heads.head import Answer
+from stablequant.jobs import export as export_job
+from stablequant.jobs.evaluate import evaluate_on
+from stablequant.jobs.evidence import Job
+from stablequant.jobs.open import Opened, open_model
+from stablequant.jobs.quantize import require_kernels, run
+from stablequant.library.speech import SpeechSplits, read_speech
+from stablequant.progress import Progress, silent
+from stablequant.quantize.plan import Plan
+from stablequant.report.write import read_summary, write_reports
+from stablequant.runtime.transcribe import transcribe
+from stablequant.search.pools import LocalPool
+from stablequant.tasks.task import Evaluation, task_of
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder that `quantize` wrote.
+
+    Attributes:
+        folder: Where.
+        summary: What it found, see docs/summary.md.
+    """
+
+    folder: Path
+    summary: dict[str, Any]
+
+    @property
+    def plan(self) -> Plan:
+        """How each layer is quantised, and why."""
+        return Plan.load(self.folder / "plan.json")
+
+
+def quantize(
+    model: SpeechModel | str,
+    speech: SpeechSplits | Sequence[str],
+    out: str | Path,
+    *,
+    workers: int = 1,
+    progress: Progress = silent,
+    **settings: Any,
+) -> Run:
+    """All of it: observe, search, write int8 files, check them against the simulation, report.
+
+    Args:
+        model: From `load`, or its folder or hub id.
+        speech: From `read_speech`, or sources for it.
+        out: Folder to write; a run that was stopped there goes on.
+        workers: Processes that share the trials.
+        progress: Told what is running.
+        settings: Any of docs/settings.md; those that the speech was read with stay as they are.
+
+    Raises:
+        StablequantError: Of any kind; what was computed stays in ``out``.
+    """
+    loaded = load(model) if isinstance(model, str) else model
+    if not isinstance(speech, SpeechSplits):
+        speech = read_speech(speech, loaded, **settings)
+    chosen = speech.settings.updated(**settings)
+    require_kernels(chosen)
+    parts = {"calibration": speech.calibration, "dev": speech.dev, "test": speech.test}
+    everything = [utterance for part in parts.values() for utterance in part.utterances]
+    job = Job(
+        loaded,
+        parts,
+        task_of(chosen.data).suited(everything),
+        Path(out),
+        chosen,
+        name=str(loaded.path),
+        sources=speech.sources,
+        pool=LocalPool(workers),
+        report=write_reports,
+        progress=progress,
+    )
+    run(job)
+    return Run(job.out, read_summary(job.out))
+
+
+def export(run: Run | str | Path, target: str) -> list[Path]:
+    """Write a run's plan as files for another runtime, checked against the simulation; returns the files.
+
+    Raises:
+        ExportError: The plan has something that the target does not take.
+        VerificationError: The files do not compute what the plan says.
+    """
+    found = export_job.export(run.folder if isinstance(run, Run) else Path(run), target)
+    return [Path(file) for file in found["files"]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that is ready to run; see `open`.
+
+    Attributes:
+        opened: Its parts.
+    """
+
+    opened: Opened
+
+    @property
+    def runtime(self) -> str:
+        """What runs it, in words."""
+        return self.opened.runtime
+
+    def transcribe(self, audio: str | Path | NDArray[np.floating]) -> Answer:
+        """Text of one recording: a file, or mono samples ``[T]`` at the model's rate, in [-1, 1].
+
+        Raises:
+            AudioError: The recording cannot be used; says why.
+        """
+        frontend = self.opened.frontend
+        if not isinstance(audio, np.ndarray):
+            audio = read(Path(audio), frontend.sampling_rate, frontend.bounds.shortest)
+        (answer,) = frontend.recognize(self.opened.backend, [np.asarray(audio, np.float32)])
+        return answer
+
+    def answers(self, speech: Speech) -> tuple[Answer, ...]:
+        """Text of many recordings, in batches of similar length."""
+        return transcribe(self.opened.frontend, self.opened.backend, speech)
+
+    def evaluate(self, speech: Speech) -> Evaluation:
+        """Answers and score on labelled speech."""
+        task = task_of(self.opened.settings.data).suited(speech.utterances)
+        return evaluate_on(self.opened.frontend, self.opened.backend, task, speech)
+
+
+def open(model: Run | str | Path, *, runtime: str = "", threads: int | None = None) -> Model:
+    """Open a folder that `quantize` wrote, with the fastest runtime that it has files for, or a float checkpoint.
+
+    Args:
+        model: The folder.
+        runtime: "onnxruntime", "openvino", "openvino-bf16" or "torch"; default: by files, installation and processor.
+        threads: Of the runtime; default: its own choice.
+
+    Raises:
+        ModelError: The folder is neither.
+        MissingRuntimeError: The runtime is not installed.
+    """
+    folder = model.folder if isinstance(model, Run) else model
+    return Model(open_model(folder, runtime=runtime, threads=threads))

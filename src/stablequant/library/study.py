@@ -1,0 +1,86 @@
+"""Look at a model: what its activations are, what a scheme costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from stablequant.data.speech import Speech
+from stablequant.errors import DataError
+from stablequant.families.model import SpeechModel
+from stablequant.grid.weights import WeightSpec
+from stablequant.jobs.evaluate import evaluate_on
+from stablequant.observe import collect
+from stablequant.observe.collect import Histograms
+from stablequant.quantize import calibrated
+from stablequant.quantize.scheme import LayerScheme, Scheme
+from stablequant.quantize.simulate import Simulator
+from stablequant.settings import Settings
+from stablequant.tasks.bootstrap import Difference, paired_bootstrap
+from stablequant.tasks.task import Evaluation, task_of
+
+
+def observe(model: SpeechModel, speech: Speech, *, attention_matmuls: bool = False) -> Histograms:
+    """Histograms of the activations of every layer of the float ``model`` on ``speech``, by layer, padding left out.
+
+    Args:
+        model: What is observed.
+        speech: Calibration speech; its text is not used.
+        attention_matmuls: Whether to observe attention's two products too.
+    """
+    batches = (speech.waveforms_of(batch) for batch in speech.batches)
+    return collect.observe(model, batches, matmuls=attention_matmuls)
+
+
+def scheme(
+    model: SpeechModel,
+    statistics: Histograms,
+    calibrator: str = "mse",
+    *,
+    weights: WeightSpec | None = None,
+    layers: Sequence[str] | None = None,
+    **settings: Any,
+) -> dict[str, LayerScheme]:
+    """Every layer quantised by one calibrator.
+
+    Args:
+        model: What is quantised.
+        statistics: Of `observe`.
+        calibrator: "max", "percentile", "mse", "entropy", "clipped_mse", or one registered with `calibrator`.
+        weights: How weights become integers; default: 8 bits, one scale an output channel.
+        layers: Names of the layers to quantise, others stay in float; default: all.
+        settings: Any of docs/settings.md, such as ``symmetric=False`` or ``percentile=99.9``.
+
+    Raises:
+        SettingsError: The calibrator or a setting is unknown.
+        DataError: A layer was not observed.
+    """
+    chosen = Settings.parse(settings)
+    names = list(statistics) if layers is None else list(layers)
+    if unknown := sorted(set(names) - set(statistics)):
+        what = f"layers {', '.join(unknown)} were not observed"
+        raise DataError(
+            what, expected=f"names among {len(statistics)} of this model", fix="stablequant inspect lists them"
+        )
+    found = {name: calibrated.layer(statistics, name, calibrator, chosen) for name in names}
+    if weights is None:
+        return found
+    return {name: replace(s, weight=weights) if s.weight else s for name, s in found.items()}
+
+
+def evaluate(model: SpeechModel, speech: Speech, scheme: Scheme | None = None, **settings: Any) -> Evaluation:
+    """Answers and score of ``model`` on ``speech``, in float or, with a ``scheme``, in simulated quantisation."""
+    matmuls = any(layer.weight is None for layer in (scheme or {}).values())
+    backend = Simulator(model, matmuls=matmuls).backend(scheme or {})
+    task = task_of(Settings.parse(settings).data).suited(speech.utterances)
+    return evaluate_on(model.frontend, backend, task, speech)
+
+
+def compare(before: Evaluation, after: Evaluation) -> Difference:
+    """By how much ``after`` errs more than ``before`` on the same speech, with its paired 95 % interval, in points.
+
+    Raises:
+        DataError: They were not evaluated on the same speech.
+    """
+    return paired_bootstrap(before.score, after.score)
