@@ -35,7 +35,9 @@ class Target:
 
     def check(self, plan: Plan) -> None:
         """Raise ExportError if the plan has something that the target does not take."""
-        moved = [layer.name for layer in plan.layers if any(a.zero_point for a in layer.activations)]
+        moved = [
+            layer.name for layer in plan.layers if any(a.kind == "static" and a.zero_point for a in layer.activations)
+        ]
         if self.signed and moved:
             what = f"the plan has a zero point other than 0 in {len(moved)} layers, such as {moved[0]}"
             fix = "quantize with --set symmetric=true, or export for openvino or onnxruntime"

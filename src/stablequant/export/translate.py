@@ -8,8 +8,9 @@ from stablequant.errors import ExportError
 from stablequant.export.emitters import EMITTERS
 from stablequant.export.targets import DEFAULT, Target
 from stablequant.export.writer import Writer
+from stablequant.grid.frame import PerFrame
 from stablequant.grid.weights import PerGroup
-from stablequant.network.graph import Graph
+from stablequant.network.graph import Graph, Node
 from stablequant.quantize.scheme import Scheme
 from stablequant.quantize.weights import WeightStore
 
@@ -37,7 +38,24 @@ def to_onnx(graph: Graph, scheme: Scheme, weights: WeightStore, target: Target =
         if layer.weight and isinstance(layer.weight.per, PerGroup):
             what = f"{name} has a scale for every {layer.weight.per.size} weights"
             raise ExportError(what, expected="one scale an output channel or one a tensor, as int8 kernels have")
+    for node in graph.nodes:
+        layer_scheme = scheme.get(node.name)
+        if layer_scheme and any(isinstance(a, PerFrame) for a in layer_scheme.activations):
+            _require_rows(node, target)
     writer = Writer(graph, scheme, target, weights)
     for node in graph.nodes:
         EMITTERS[node.kind](writer, node)
     return writer.model()
+
+
+def _require_rows(node: Node, target: Target) -> None:
+    """Raise ExportError where a node's input cannot be rounded with a scale a frame in a file for ``target``."""
+    if target.strict:
+        what = f"{node.name} has a scale a frame"
+        fix = "quantize with --recipe paper, or export for onnxruntime or openvino"
+        raise ExportError(what, expected=f"calibrated scales, the only ones that {target.name} takes", fix=fix)
+    if node.kind == "matmul" or (node.kind == "conv1d" and (node.attrs["groups"] != 1 or node.attrs["padding"])):
+        what = f"{node.name} ({node.kind}) has a scale a frame"
+        raise ExportError(
+            what, expected="a static grid for a product of activations and for a padded or grouped convolution"
+        )

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from stablequant.export.targets import Target
 from stablequant.grid.affine import QuantParams
+from stablequant.grid.frame import ActivationSpec, PerFrame
 from stablequant.grid.weights import QuantizedWeight
 from stablequant.network.graph import Graph, Node
 from stablequant.quantize.scheme import LayerScheme, Scheme
@@ -95,8 +96,8 @@ class Writer:
         """How a node's layer is quantised; ``None`` if it stays in float."""
         return self._scheme.get(node.layer)
 
-    def grids(self, node: Node) -> tuple[QuantParams, ...] | None:
-        """Grids of a node's own activations; ``None`` if they stay in float."""
+    def grids(self, node: Node) -> tuple[ActivationSpec, ...] | None:
+        """How a node's own activations are rounded; ``None`` if they stay in float."""
         layer = self._scheme.get(node.name)
         return None if layer is None else layer.activations
 
@@ -108,6 +109,8 @@ class Writer:
     def in_windows(self, node: Node) -> bool:
         """Whether a convolution is written as a linear layer over the windows that its kernel sees."""
         grids, a = self.grids(node), node.attrs
+        if node.kind == "conv1d" and grids and isinstance(grids[0], PerFrame):
+            return True
         if node.kind != "conv1d" or (0 if grids is None else grids[0].planes) not in self.target.windows:
             return False
         return bool(a["groups"] == 1 and a["padding"] == 0 and a["kernel"] <= MOST_COPIES * a["stride"])
@@ -125,7 +128,7 @@ class Writer:
         a layer of two products has its weights as uint8 from the start: the same grid, moved by 128, stored once. OpenVINO has
         int8 kernels for int8 weights alone.
         """
-        key, held = node.weights["weight"], self._codes(node)
+        key, held = node.weights["weight"], self.quantised_weight(node)
         q, scale = held.codes.numpy(), held.scales.numpy().reshape(-1)
         if transposed:
             q = _turned(q)
@@ -139,7 +142,8 @@ class Writer:
             int(transposed),
         )
 
-    def _codes(self, node: Node) -> QuantizedWeight:
+    def quantised_weight(self, node: Node) -> QuantizedWeight:
+        """The weight of a quantised node as integers."""
         layer = self.layer(node)
         assert layer is not None and layer.weight is not None
         return self._weights.codes(node.layer, layer.weight)

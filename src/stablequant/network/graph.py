@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Operations with weights, and the product of two activations, that have an int8 form.
 QUANTISABLE = ("conv1d", "linear", "matmul")
+#: The least value of each activation function, rounded down to six digits: GELU x Phi(x) has it at x = -0.7518, SiLU at -1.2785.
+LOWER_BOUNDS = {"gelu": -0.169972, "silu": -0.278465, "relu": 0.0, "sigmoid": 0.0}
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,11 @@ class Graph:
         return self.add("group_norm", x, lengths, name=name, weights=_roles(name, True), groups=groups, eps=eps)
 
     # -- reading -----------------------------------------------------------------------------------------------------
+
+    def lower_bound(self, node: Node) -> float | None:
+        """The least value that the activation function behind a node's first input can give; ``None``: it has none."""
+        source = next((n for n in self.nodes if node.inputs[0] in n.outputs), None)
+        return LOWER_BOUNDS.get(source.attrs["function"]) if source and source.kind == "activation" else None
 
     def quantisable(self, *, matmuls: bool = False) -> list[Node]:
         """Nodes that have an int8 form, in execution order; attention's products only with ``matmuls``."""

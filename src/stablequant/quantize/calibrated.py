@@ -37,7 +37,7 @@ def uniform(histograms: Histograms, calibrator: str, settings: Settings) -> dict
 def mixed(base: Scheme, histograms: Histograms, p: Mapping[str, float], settings: Settings) -> dict[str, LayerScheme]:
     """``base`` with the layers in ``p`` clipped at their own p and given the scale of least squared error."""
     clipped = {
-        name: _with_residual(histograms[name][0], settings, value)
+        name: with_residual(histograms[name][0], settings, value)
         if settings.activations.planes > 1 and len(histograms[name]) == 1
         else layer(histograms, name, "clipped_mse", settings, value)
         for name, value in p.items()
@@ -50,14 +50,12 @@ def same_p(flagged: Iterable[str], p: float) -> dict[str, float]:
     return dict.fromkeys(flagged, p)
 
 
-def _with_residual(histogram: Histogram, settings: Settings, p: float) -> LayerScheme:
+def with_residual(histogram: Histogram, settings: Settings, p: float = 0.0) -> LayerScheme:
     """A grid whose range has the least squared error at the resolution that code and residual code have together."""
     chosen = settings.activations
-    whole = clipped_mse_range(
-        histogram, bits=chosen.planes * chosen.bits, symmetric=chosen.symmetric, p=p, removed=chosen.removed
-    )
+    whole = clipped_mse_range(histogram, bits=2 * chosen.bits, symmetric=chosen.symmetric, p=p, removed=chosen.removed)
     grid = params_from_range(whole, bits=chosen.bits, symmetric=chosen.symmetric)
-    return _scheme((replace(grid, planes=chosen.planes),), settings)
+    return _scheme((replace(grid, planes=2),), settings)
 
 
 def _scheme(grids: tuple[QuantParams, ...], settings: Settings) -> LayerScheme:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from stablequant.errors import PlanError
 from stablequant.files import write_text
 from stablequant.grid.affine import QuantParams
+from stablequant.grid.frame import PerFrame
 from stablequant.grid.weights import Granularity, PerChannel, PerGroup, PerTensor, WeightSpec
 from stablequant.quantize.scheme import LayerScheme, require_layers
 from stablequant.settings import Settings
@@ -30,6 +31,7 @@ class _Frozen(BaseModel):
 class ActivationPlan(_Frozen):
     """Grid of one activation tensor: ``x ~ (q - zero_point) * scale``, q a signed integer of ``bits`` bits."""
 
+    kind: Literal["static"] = "static"
     scale: float
     zero_point: int
     bits: int
@@ -44,6 +46,22 @@ class ActivationPlan(_Frozen):
     def params(self) -> QuantParams:
         """The grid as the quantiser wants it."""
         return QuantParams(self.scale, self.zero_point, self.bits, self.planes)
+
+
+class FramePlan(_Frozen):
+    """An activation with a scale for each frame, computed when the layer runs (grid/frame.py)."""
+
+    kind: Literal["per_frame"] = "per_frame"
+    bits: int
+    shift: float | None
+    """Added before rounding, where the values are never below its negative; None: a symmetric grid."""
+    minimum: float
+    maximum: float
+    """Exact extremes seen in calibration."""
+
+    def params(self) -> PerFrame:
+        """The grid as the quantiser wants it."""
+        return PerFrame(self.bits, self.shift)
 
 
 class WeightPlan(_Frozen):
@@ -96,7 +114,7 @@ class LayerPlan(_Frozen):
     sensitivity_interval: tuple[float, float] | None = None
     """95 % interval of that."""
     reason: str
-    activations: tuple[ActivationPlan, ...]
+    activations: tuple[ActivationPlan | FramePlan, ...]
     """Empty where the layer is left in float."""
     weight: WeightPlan | None
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stablequant.errors import PlanError
-from stablequant.grid.affine import QuantParams
+from stablequant.grid.frame import ActivationSpec
 from stablequant.grid.weights import PerChannel, PerTensor, WeightSpec
 from stablequant.settings import WeightSettings
 
@@ -20,16 +20,19 @@ class LayerScheme:
     """A layer with integer operands.
 
     Attributes:
-        activations: The static grid of each: one, or two for a product of activations.
+        activations: How each is rounded, on a static grid or with a scale a frame: one, or two for a product of activations.
         weight: How the weight is quantised; ``None`` for a product of activations.
     """
 
-    activations: tuple[QuantParams, ...]
+    activations: tuple[ActivationSpec, ...]
     weight: WeightSpec | None
 
     def identity(self) -> list[Any]:
         """All of it as JSON holds it, for keys of results."""
-        return [[asdict(a) for a in self.activations], None if self.weight is None else weight_identity(self.weight)]
+        return [
+            [[type(a).__name__, asdict(a)] for a in self.activations],
+            None if self.weight is None else weight_identity(self.weight),
+        ]
 
 
 #: Layer name -> how it is quantised. A layer that is not named stays in float.

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from stablequant.families.model import SpeechModel
 from stablequant.grid.affine import QuantParams
+from stablequant.grid.frame import SMALLEST_MAXIMUM, ActivationSpec, PerFrame
 from stablequant.grid.weights import WeightSpec
 from stablequant.network.execute import Executor, Operands, TorchBackend
 from stablequant.network.fuse import fuse_attention
@@ -58,9 +59,9 @@ class Simulator:
             return None
         last: list[Any] = [None, None, None]  # q, k and v read one tensor on one grid: round it once
 
-        def rounded(x: Tensor, params: QuantParams) -> Tensor:
-            if last[0] is not x or last[1] != params:
-                last[:] = x, params, fake_quantize(x, params)
+        def rounded(x: Tensor, spec: ActivationSpec, node: Node) -> Tensor:
+            if last[0] is not x or last[1] != spec:
+                last[:] = x, spec, fake_quantize(x, spec, node)
             result: Tensor = last[2]
             return result
 
@@ -74,7 +75,7 @@ class Simulator:
                 weights = {**weights, "weight": self._weight(node.layer, layer.weight)}
             if node.activations:
                 grids = layer.activations
-                inputs = (*(rounded(x, p) for x, p in zip(inputs, grids, strict=False)), *inputs[len(grids) :])
+                inputs = (*(rounded(x, a, node) for x, a in zip(inputs, grids, strict=False)), *inputs[len(grids) :])
             return inputs, weights
 
         return operands
@@ -97,12 +98,31 @@ class Simulator:
         return self._rounded[key]
 
 
-def fake_quantize(x: Tensor, params: QuantParams) -> Tensor:
-    """Round ``x`` to its grid and back: ``(clip(round(x / s) + z) - z) * s``, ties to even, as ONNX QuantizeLinear.
+def fake_quantize(x: Tensor, spec: ActivationSpec, node: Node) -> Tensor:
+    """Round ``x`` to its grid and back, ties to even, as ONNX QuantizeLinear.
 
-    With two planes the remainder is rounded to its own grid and added.
+    Static: ``(clip(round(x / s) + z) - z) * s``; with two planes the remainder is rounded to its own grid and added. With a
+    scale a frame see grid/frame.py; of a convolution's input the result is its windows ``[B, T', kernel, C]``, as frames that
+    several windows share are rounded in each by that window's scale.
     """
-    low, high = params.qmin - params.zero_point, params.qmax - params.zero_point
     with torch.inference_mode():
-        held = torch.div(x, params.scale).round_().clamp_(low, high).mul_(params.scale)
-        return held if params.planes == 1 else held.add_(fake_quantize(x - held, params.remainder))
+        if isinstance(spec, QuantParams):
+            return _static(x, spec)
+        if node.kind != "conv1d":
+            return _by_frame(x, spec, (-1,))
+        windows = x.unfold(1, node.attrs["kernel"], node.attrs["stride"])
+        return _by_frame(windows.transpose(2, 3), spec, (-2, -1))
+
+
+def _static(x: Tensor, params: QuantParams) -> Tensor:
+    low, high = params.qmin - params.zero_point, params.qmax - params.zero_point
+    held = torch.div(x, params.scale).round_().clamp_(low, high).mul_(params.scale)
+    return held if params.planes == 1 else held.add_(_static(x - held, params.remainder))
+
+
+def _by_frame(x: Tensor, spec: PerFrame, axes: tuple[int, ...]) -> Tensor:
+    shifted = x if spec.shift is None else x + spec.shift
+    largest = (shifted.abs() if spec.shift is None else shifted).amax(axes, keepdim=True)
+    largest = largest.clamp_(min=SMALLEST_MAXIMUM)
+    held = _static(shifted / largest, spec.unit).mul_(largest)
+    return held if spec.shift is None else held.sub_(spec.shift)

@@ -16,6 +16,7 @@ from torch.nn.functional import pad
 from stablequant.errors import SettingsError
 from stablequant.families.model import SpeechModel
 from stablequant.grid.affine import QuantParams
+from stablequant.grid.frame import SMALLEST_MAXIMUM, ActivationSpec, PerFrame
 from stablequant.grid.weights import PerGroup
 from stablequant.network.execute import Executor, TorchBackend
 from stablequant.network.fuse import fuse_attention
@@ -101,7 +102,7 @@ def _int8_kernels(scheme: Scheme, fewest: int) -> dict[str, Callable[..., tuple[
     def linear(node: Node, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         (grid,) = scheme[node.name].activations
         rows = x.reshape(-1, x.shape[-1])
-        return _planes(rows[:, None], grid, weights, fewest).reshape(*x.shape[:-1], -1)
+        return _rounded_product(rows[:, None], grid, weights, fewest).reshape(*x.shape[:-1], -1)
 
     def conv1d(node: Node, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         (grid,) = scheme[node.name].activations
@@ -111,7 +112,7 @@ def _int8_kernels(scheme: Scheme, fewest: int) -> dict[str, Callable[..., tuple[
         batch, steps, channels, kernel = windows.shape
         # [B, T, groups, channels of one * kernel], as the weight's own rows lie.
         rows = windows.reshape(batch * steps, a["groups"], channels // a["groups"] * kernel)
-        return _planes(rows, grid, weights, fewest).reshape(batch, steps, -1)
+        return _rounded_product(rows, grid, weights, fewest).reshape(batch, steps, -1)
 
     def embedding(node: Node, ids: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         codes = weights["weight"][ids][..., : node.attrs["width"]]
@@ -131,13 +132,25 @@ def _int8_kernels(scheme: Scheme, fewest: int) -> dict[str, Callable[..., tuple[
     return {kind: choosing(kind, kernel) for kind, kernel in kernels.items()}
 
 
-def _planes(x: Tensor, grid: QuantParams, weights: Mapping[str, Tensor], fewest: int) -> Tensor:
-    """``x @ weight.T + bias`` with ``x`` ``[M, groups, K]`` on ``grid``, in as many products as it has planes."""
+def _rounded_product(x: Tensor, grid: ActivationSpec, weights: Mapping[str, Tensor], fewest: int) -> Tensor:
+    """``x @ weight.T + bias`` with ``x`` ``[M, groups, K]`` on ``grid``, in as many products as it has codes."""
+    if isinstance(grid, PerFrame):
+        return _by_row(x, grid, weights, fewest)
     codes = _codes(x, grid)
     y = _product(codes, grid, weights, fewest)
     if grid.planes == 2:
         rest = x - (codes.float() - grid.zero_point) * grid.scale
         y = y + _product(_codes(rest, grid.remainder), grid.remainder, weights, fewest)
+    return y + weights["bias"] if "bias" in weights else y
+
+
+def _by_row(x: Tensor, grid: PerFrame, weights: Mapping[str, Tensor], fewest: int) -> Tensor:
+    """The same with a scale a row; what a shift adds to each product is taken off it, ``c`` times the sum of the weights."""
+    shifted = x if grid.shift is None else x + grid.shift
+    largest = (shifted.abs() if grid.shift is None else shifted).amax((1, 2), keepdim=True).clamp_(min=SMALLEST_MAXIMUM)
+    y = _product(_codes(shifted / largest, grid.unit), grid.unit, weights, fewest) * largest[:, 0]
+    if grid.shift is not None:
+        y = y - grid.shift * weights["weight"].sum(1, dtype=torch.int32) * weights["scales"]
     return y + weights["bias"] if "bias" in weights else y
 
 

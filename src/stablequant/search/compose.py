@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 from stablequant.families.model import Op, SpeechModel
-from stablequant.grid.affine import QuantParams
+from stablequant.grid.frame import ActivationSpec, PerFrame
 from stablequant.observe.collect import Histograms
-from stablequant.quantize.plan import ActivationPlan, Identity, LayerPlan, Plan, SpeechIdentity, WeightPlan
+from stablequant.quantize.plan import ActivationPlan, FramePlan, Identity, LayerPlan, Plan, SpeechIdentity, WeightPlan
 from stablequant.search.fallback import FloatFallback
 from stablequant.search.stage1 import Sensitivity
 from stablequant.search.stages import Found
@@ -99,7 +99,9 @@ def _left_in_float(floats: FloatFallback, name: str, settings: Settings) -> str:
     )
 
 
-def _activation(grid: QuantParams, minimum: float, maximum: float) -> ActivationPlan:
+def _activation(grid: ActivationSpec, minimum: float, maximum: float) -> ActivationPlan | FramePlan:
+    if isinstance(grid, PerFrame):
+        return FramePlan(bits=grid.bits, shift=grid.shift, minimum=minimum, maximum=maximum)
     return ActivationPlan(
         scale=grid.scale,
         zero_point=grid.zero_point,

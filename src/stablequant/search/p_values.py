@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from stablequant.grid.affine import QuantParams
 from stablequant.observe.collect import Histograms
 from stablequant.quantize import calibrated
 from stablequant.settings import Settings
@@ -38,4 +39,13 @@ def p_values(histograms: Histograms, flagged: Sequence[str], settings: Settings)
 def _log_scale(histograms: Histograms, flagged: Sequence[str], p: float, settings: Settings) -> float:
     """Mean logarithm of the flagged layers' scales."""
     layers = calibrated.mixed({}, histograms, calibrated.same_p(flagged, p), settings)
-    return float(np.mean([np.log(grid.scale) for layer in layers.values() for grid in layer.activations]))
+    return float(
+        np.mean(
+            [
+                np.log(grid.scale)
+                for layer in layers.values()
+                for grid in layer.activations
+                if isinstance(grid, QuantParams)
+            ]
+        )
+    )

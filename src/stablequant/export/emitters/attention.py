@@ -12,6 +12,7 @@ import numpy as np
 
 from stablequant.export.emitters.lengths import counted, steps, valid
 from stablequant.export.writer import Writer
+from stablequant.grid.affine import QuantParams
 from stablequant.network.graph import Node
 from stablequant.network.kernels import HIDDEN
 
@@ -87,6 +88,7 @@ def _rounded(w: Writer, node: Node, index: int, turn: list[int] | None = None) -
     def turned(value: str) -> str:
         return value if turn is None else w.op("Transpose", value, perm=turn)
 
-    if params is None or index >= len(params):
+    grid = params[index] if params and index < len(params) else None
+    if not isinstance(grid, QuantParams):  # translate.py refuses products rounded by frame
         return turned(value)
-    return w.activation(turned(value), params[index]) if w.target.strict else turned(w.activation(value, params[index]))
+    return w.activation(turned(value), grid) if w.target.strict else turned(w.activation(value, grid))

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from stablequant.export.emitters import frames
 from stablequant.export.emitters.lengths import counted, steps
 from stablequant.export.writer import Writer
 from stablequant.grid.affine import QuantParams
+from stablequant.grid.frame import PerFrame
 from stablequant.network.graph import Node
 
 
@@ -26,7 +28,10 @@ def linear(w: Writer, node: Node, moved: Callable[[str], str] = _as_it_is) -> No
     def multiply(x: str, out: str | None = None) -> str:
         return w.op("MatMul", x, weight, out=out)
 
-    if "bias" in node.weights:
+    spec = _by_frame(w, node)
+    if spec is not None:
+        frames.product(w, node, spec, multiply, None)
+    elif "bias" in node.weights:
         product = _product(w, node, node.inputs[0], multiply, f"{node.name}.product", moved)
         w.op("Add", product, w.parameter(node, "bias"), out=node.outputs[0])
     else:
@@ -64,11 +69,21 @@ def _in_windows(w: Writer, node: Node) -> None:
     """
     width = node.attrs["kernel"] * w.float_weight(node, "weight").shape[1]
 
-    def windows(held: str) -> str:
-        numbers = w.once(("windows", node.name), lambda: _window_steps(w, node))
-        return w.op("Reshape", w.op("Gather", held, numbers, axis=1), w.constant([0, 0, width]))
+    def gathered(value: str) -> str:
+        return w.op("Gather", value, w.once(("windows", node.name), lambda: _window_steps(w, node)), axis=1)
 
-    linear(w, node, windows)
+    spec = _by_frame(w, node)
+    if spec is None:
+        linear(w, node, lambda held: w.op("Reshape", gathered(held), w.constant([0, 0, width])))
+        return
+    weight = w.weight(node, transposed=True)
+    frames.product(w, node, spec, lambda x: w.op("MatMul", x, weight), gathered)
+
+
+def _by_frame(w: Writer, node: Node) -> PerFrame | None:
+    """How a node's input is rounded, if with a scale a frame."""
+    grids = w.grids(node)
+    return grids[0] if grids and isinstance(grids[0], PerFrame) else None
 
 
 def _window_steps(w: Writer, node: Node) -> str:
@@ -89,17 +104,19 @@ def _product(
     Two planes are multiplied one by one and the products added, or added and multiplied once where the target's kernel is a
     float one anyway. Either way the operands are the same codes of 8 bits.
     """
-    params = w.grids(node)
-    if params is None:
+    grids = w.grids(node)
+    if grids is None:
         return multiply(moved(x), out=out)
+    params = grids[0]
+    assert isinstance(params, QuantParams)  # what is rounded by frame has a form of its own
 
     def rounded(value: str, grid: QuantParams) -> str:
         return w.activation(value, grid) if moved is _as_it_is else w.dequantised(moved(w.codes(value, grid)), grid)
 
-    held = rounded(x, params[0])
-    if params[0].planes == 1:
+    held = rounded(x, params)
+    if params.planes == 1:
         return multiply(held, out=out)
-    rest = rounded(w.remainder(x, params[0]), params[0].remainder)
+    rest = rounded(w.remainder(x, params), params.remainder)
     if w.products(node) == 1:
         return multiply(w.op("Add", held, rest), out=out)
     return w.op("Add", multiply(held), multiply(rest), out=out)
