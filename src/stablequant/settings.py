@@ -58,6 +58,8 @@ class ActivationSettings(_Group):
 
     bits: Annotated[int, Field(ge=2, le=8)] = 8
     """Of a code; files can be exported at 8."""
+    scales: Literal["calibrated", "frame"] = "calibrated"
+    """One for all speech, from calibration; or one a frame, computed when the layer runs (needs strategy none)."""
     symmetric: bool = True
     """Zero point 0 (the paper's); false gives each activation its own zero point."""
     calibrator: str = "mse"
@@ -90,8 +92,8 @@ class SearchSettings(_Group):
     """Stage 1 flags a layer that alone costs more than this, in points."""
     beyond_chance: bool = False
     """Flag a layer only if the 95 % interval of its cost lies above 0 as well; a thousand words err by more than gamma."""
-    strategy: Literal["exact", "racing"] = "exact"
-    """Whether every trial is evaluated on all dev speech, or only on as much as settles it; see docs/search.md."""
+    strategy: Literal["exact", "racing", "none"] = "exact"
+    """Whether every trial is evaluated on all dev speech, or only on as much as settles it, or nothing is searched."""
     stage1_calibrator: Literal["max", "percentile"] = "max"
     p_max: Annotated[float, Field(ge=0, lt=50)] = 0.5
     p_step: Annotated[float, Field(gt=0)] = 0.01

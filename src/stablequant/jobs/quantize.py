@@ -108,6 +108,10 @@ def require_kernels(settings: Settings) -> None:
             what = f"setting bits is {group.bits}"
             raise SettingsError(what, expected=f"{BITS}: the width of the kernels that run the exported file")
     require_calibrator(settings.activations.calibrator)
+    if settings.activations.scales == "frame" and settings.search.strategy != "none":
+        what = f"scales=frame with strategy={settings.search.strategy}"
+        fix = "leave the search out (--recipe fast, or --set strategy=none), or use calibrated scales"
+        raise SettingsError(what, expected="strategy=none: a scale a frame leaves nothing to clip", fix=fix)
 
 
 def run(job: Job) -> Evidence:

@@ -20,6 +20,13 @@ from stablequant.quantize.scheme import LayerScheme, weight_spec
 from stablequant.settings import Settings
 
 
+def base(model: SpeechModel, histograms: Histograms, settings: Settings) -> dict[str, LayerScheme]:
+    """Every observed layer as the setting ``scales`` has it, before anything is searched."""
+    if settings.activations.scales == "frame":
+        return by_frame(model, histograms, settings)
+    return calibrated.uniform(histograms, settings.activations.calibrator, settings)
+
+
 def by_frame(model: SpeechModel, histograms: Histograms, settings: Settings) -> dict[str, LayerScheme]:
     """Every observed layer of ``model``, with a scale a frame where it can be had; static grids come from ``histograms``."""
     return {op.name: _layer(model, op, histograms, settings) for op in model.ops(matmuls=True) if op.name in histograms}

@@ -99,6 +99,7 @@ def page(evidence: Evidence, summary: dict[str, Any]) -> str:
             ],
             curves=curves(evidence),
             agreements=evidence.agreements,
+            frames=sum(any(a.kind == "per_frame" for a in layer.activations) for layer in plan.layers),
             check_level=f"{100 * LEVEL:g}",
             settings=settings,
             total_seconds=sum(summary["seconds"].values()),

@@ -159,6 +159,15 @@ def trials(rows: Sequence[dict[str, Any]]) -> str:
     return f"{table(['trial', 'batches', 'utterances', 'seconds'], cells)}\n\n{len(rows)} trials, {total:.1f} seconds"
 
 
+def recipes(rows: Sequence[dict[str, Any]]) -> str:
+    """Bundles of settings, and what each does."""
+    lines = []
+    for row in rows:
+        settings = ", ".join(f"{name}={value}" for name, value in row["settings"].items()) or "the defaults"
+        lines.append(f"{row['name']}\n  {row['about']}\n  {settings}")
+    return "\n".join(lines)
+
+
 def dry_run(found: Estimate, settings: Settings) -> str:
     """What a run will take."""
     rows = [

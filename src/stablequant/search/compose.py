@@ -39,7 +39,7 @@ def compose(
     """
     measured = {s.name: s for s in found.layers}
     layers = [
-        _layer(op, settings, histograms, measured[op.name], found)
+        _layer(op, settings, histograms, measured.get(op.name), found)
         for op in model.ops(matmuls=settings.activations.attention_matmuls)
     ]
     values = set(found.stage2.p.values())
@@ -53,26 +53,31 @@ def compose(
     )
 
 
-def _layer(op: Op, settings: Settings, histograms: Histograms, sensitivity: Sensitivity, found: Found) -> LayerPlan:
+def _layer(
+    op: Op, settings: Settings, histograms: Histograms, sensitivity: Sensitivity | None, found: Found
+) -> LayerPlan:
     gamma = settings.search.gamma
-    cost = f"alone it costs {sensitivity.delta:+.2f} points"
-    if sensitivity.share < 1:
-        cost += f" (forecast from {100 * sensitivity.share:.0f} % of the dev speech)"
     scheme = found.scheme.get(op.name)
     if scheme is None and found.floats:
         p, calibrator = None, "float"
         reason = _left_in_float(found.floats, op.name, settings)
+    elif sensitivity is None:
+        p, calibrator, reason = None, settings.activations.calibrator, "nothing was searched; a calibrated scale"
+        if scheme and any(isinstance(grid, PerFrame) for grid in scheme.activations):
+            calibrator, reason = "frame", "nothing was searched; a scale a frame, computed when the layer runs"
+        elif scheme and scheme.activations[0].planes == 2:
+            reason = "nothing was searched; it reads the waveform, which 8 bits are too few for: carried in two planes"
     elif sensitivity.flagged:
         p = found.stage2.p[op.name]
         calibrator = "clipped_mse"
         clip = f"{p:g} % of the mass clipped, then least squared error"
         if scheme and any(grid.planes == 2 for grid in scheme.activations):
             clip += "; carried in two planes"
-        reason = f"sensitive: {cost}, more than gamma {gamma:g}; {clip}"
+        reason = f"sensitive: {_cost(sensitivity)}, more than gamma {gamma:g}; {clip}"
     else:
         p, calibrator = None, settings.activations.calibrator
         chance = sensitivity.delta > gamma
-        reason = f"not sensitive: {cost}, " + ("within chance" if chance else f"at most gamma {gamma:g}")
+        reason = f"not sensitive: {_cost(sensitivity)}, " + ("within chance" if chance else f"at most gamma {gamma:g}")
     grids = zip(scheme.activations, histograms[op.name], strict=True) if scheme else ()
     return LayerPlan(
         name=op.name,
@@ -80,13 +85,27 @@ def _layer(op: Op, settings: Settings, histograms: Histograms, sensitivity: Sens
         kind=op.node.kind,
         calibrator=calibrator,
         p=p,
-        flagged=sensitivity.flagged,
-        sensitivity=round(sensitivity.delta, 6),
-        sensitivity_interval=sensitivity.interval and tuple(round(end, 6) for end in sensitivity.interval),
+        flagged=sensitivity is not None and sensitivity.flagged,
+        sensitivity=None if sensitivity is None else round(sensitivity.delta, 6),
+        sensitivity_interval=_ends(sensitivity),
         reason=reason,
         activations=tuple(_activation(grid, h.minimum, h.maximum) for grid, h in grids),
         weight=WeightPlan.of(scheme.weight) if scheme and scheme.weight else None,
     )
+
+
+def _cost(sensitivity: Sensitivity) -> str:
+    cost = f"alone it costs {sensitivity.delta:+.2f} points"
+    if sensitivity.share < 1:
+        cost += f" (forecast from {100 * sensitivity.share:.0f} % of the dev speech)"
+    return cost
+
+
+def _ends(sensitivity: Sensitivity | None) -> tuple[float, float] | None:
+    if sensitivity is None or sensitivity.interval is None:
+        return None
+    low, high = sensitivity.interval
+    return round(low, 6), round(high, 6)
 
 
 def _left_in_float(floats: FloatFallback, name: str, settings: Settings) -> str:

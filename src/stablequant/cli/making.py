@@ -1,0 +1,167 @@
+"""Commands that make a quantised model: inspect, recipes, quantize, trials, export."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stablequant.cli.app import app
+from stablequant.cli.console import ProgressLine, plain_errors, print_json
+from stablequant.cli.options import (
+    Checkpoint,
+    Data,
+    Json,
+    Model,
+    Set,
+    Wait,
+    command_line,
+    pairs,
+    pool_of,
+)
+
+
+@app.command()
+@plain_errors()
+def inspect(model: Model, json: Json = False) -> None:
+    """Show a model's family, operations and bytes, and what would be quantised, what not, and why."""
+    from stablequant.jobs.inspect import inspect as look
+    from stablequant.report.tables import inspection
+
+    found = look(model)
+    print_json(found) if json else print(inspection(found))
+
+
+@app.command()
+@plain_errors(resumes=True)
+def quantize(
+    model: Model,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder to write; a stopped run there goes on.", show_default=False)],
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what the run will take in passes, time, memory and disk; write nothing."),
+    ] = False,
+    recipe: Annotated[
+        str, typer.Option(help="A bundle of settings; `stablequant recipes` lists them.", metavar="paper|fast")
+    ] = "paper",
+    gamma: Annotated[
+        float | None, typer.Option(help="Stage 1 flags a layer that costs more, in points.", show_default=False)
+    ] = None,
+    p_step: Annotated[
+        float | None, typer.Option(help="Step of the search for p, in per cent of the mass.", show_default=False)
+    ] = None,
+    p_max: Annotated[float | None, typer.Option(help="Largest p tried.", show_default=False)] = None,
+    p_spacing: Annotated[
+        str | None, typer.Option(help="paper: even steps of p; scale: of the scale.", show_default=False)
+    ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            help="exact: every trial on all dev speech; racing: on as much as settles it.", show_default=False
+        ),
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            help="If the plan costs more points, leave layers in float until it does not.", show_default=False
+        ),
+    ] = None,
+    wait: Wait = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on although the model does not work in float on the dev speech.")
+    ] = False,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that share the trials, one thread each; memory grows with them.")
+    ] = 1,
+    executor: Annotated[
+        str, typer.Option(help="Where trials run: local, or ray (see docs/search.md).", metavar="local|ray")
+    ] = "local",
+    address: Annotated[str, typer.Option(help="Of the Ray cluster; empty: one on this machine.")] = "",
+    settings: Set = [],  # noqa: B006 - typer reads the default, nobody changes it
+    json: Json = False,
+) -> None:
+    """Observe, search, export to int8, verify, and report WER before and after on held-out speech."""
+    from stablequant.jobs.quantize import quantize as run
+    from stablequant.recipes import recipe as recipe_of
+    from stablequant.report.tables import methods
+    from stablequant.report.write import read_summary, write_reports
+    from stablequant.runtime.registry import advice
+    from stablequant.settings import Settings
+
+    options = {"gamma": gamma, "p_step": p_step, "p_max": p_max, "p_spacing": p_spacing, "max_drop": max_drop}
+    given = {name: value for name, value in {**options, "strategy": search}.items() if value is not None}
+    chosen = Settings.parse({**recipe_of(recipe).settings, **given, **pairs(settings)})
+    if dry_run:
+        from stablequant.jobs.estimate import estimate
+        from stablequant.report.tables import dry_run as show
+
+        expected = estimate(model, data, chosen, workers=workers, progress=ProgressLine())
+        print_json(dataclasses.asdict(expected)) if json else print(show(expected, chosen))
+        return
+    pool, progress = pool_of(executor, workers, address), ProgressLine()
+    evidence = run(
+        model,
+        data,
+        out,
+        chosen,
+        command=command_line(),
+        pool=pool,
+        wait=wait,
+        force=force,
+        report=write_reports,
+        progress=progress,
+    )
+    summary = read_summary(out)
+    print_json(summary) if json else print(methods(summary))
+    if told := advice(out, evidence.model.frontend.head.graphs):
+        print(told, file=sys.stderr)
+
+
+@app.command()
+@plain_errors()
+def recipes(json: Json = False) -> None:
+    """List the recipes: bundles of settings for quantize."""
+    from stablequant.recipes import RECIPES
+    from stablequant.report.tables import recipes as show
+
+    rows = [{"name": r.name, "settings": dict(r.settings), "about": r.about} for r in RECIPES.values()]
+    print_json({"recipes": rows}) if json else print(show(rows))
+
+
+@app.command()
+@plain_errors()
+def trials(
+    folder: Annotated[Path, typer.Argument(help="A folder that quantize wrote, or is writing.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Show the finished trials of a search, and the seconds that each took."""
+    from stablequant.report.tables import trials as show
+    from stablequant.search.journal import finished
+
+    rows = finished(folder / "trials.sqlite")
+    print_json({"folder": str(folder), "trials": rows}) if json else print(show(rows))
+
+
+@app.command()
+@plain_errors()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A folder that quantize wrote.", show_default=False)],
+    target: Annotated[str, typer.Option(help="onnxruntime, openvino or tensorrt.", show_default=False)],
+    checkpoint: Checkpoint = "",
+    data: Annotated[
+        list[str],
+        typer.Option(help="Speech to check the files on; default: what quantize had.", show_default=False),
+    ] = [],  # noqa: B006
+    wait: Wait = False,
+    json: Json = False,
+) -> None:
+    """Write a folder's plan as int8 files for another runtime, checked against the simulation."""
+    from stablequant.jobs.export import export as run
+    from stablequant.report.tables import exported
+
+    result = run(folder, target, checkpoint=checkpoint, sources=data, wait=wait)
+    print_json(result) if json else print(exported(result))

@@ -1,0 +1,135 @@
+"""Commands that use a model: evaluate, transcribe, benchmark."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stablequant.cli.app import app
+from stablequant.cli.console import ProgressLine, plain_errors, print_json
+from stablequant.cli.options import (
+    Checkpoint,
+    Data,
+    Json,
+    Runtime,
+    Set,
+    number,
+    pairs,
+)
+
+
+@app.command()
+@plain_errors()
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(help="A float checkpoint, or a folder that quantize wrote.", show_default=False)
+    ],
+    data: Data,
+    split: Annotated[str, typer.Option(help="calibration, dev, test, or all.")] = "test",
+    simulate: Annotated[
+        bool, typer.Option(help="Run the folder's plan in simulation instead of its int8 files.")
+    ] = False,
+    checkpoint: Checkpoint = "",
+    runtime: Runtime = "",
+    settings: Set = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Measure the error rate of a float checkpoint, an int8 file, or a simulated plan."""
+    from stablequant.jobs.evaluate import evaluate as run
+    from stablequant.report.tables import evaluation
+
+    result = run(
+        model,
+        data,
+        split,
+        pairs(settings),
+        simulate=simulate,
+        checkpoint=checkpoint,
+        runtime=runtime,
+        progress=ProgressLine(),
+    )
+    print_json(result) if json else print(evaluation(result))
+
+
+@app.command()
+@plain_errors()
+def transcribe(
+    model: Annotated[
+        str, typer.Argument(help="A folder that quantize wrote, or a float checkpoint.", show_default=False)
+    ],
+    files: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.", show_default=False)],
+    threads: Annotated[int, typer.Option(help="Of the runtime; 0: its own choice.")] = 0,
+    runtime: Runtime = "",
+    checkpoint: Checkpoint = "",
+    settings: Set = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Transcribe recordings."""
+    from stablequant.jobs.transcribe import transcribe as run
+    from stablequant.report.tables import transcribed
+    from stablequant.settings import Settings
+
+    chosen = Settings.parse(pairs(settings))
+    result = run(
+        model,
+        files,
+        chosen,
+        runtime=runtime,
+        checkpoint=checkpoint,
+        threads=threads or None,
+        progress=ProgressLine(),
+    )
+    if json:
+        print_json(result)
+        return
+    for line in transcribed(result):
+        print(line, file=sys.stderr)
+    for row in result["transcripts"]:
+        print(f"{row['file']}\t{row['text']}" if len(result["transcripts"]) > 1 else row["text"])
+
+
+@app.command()
+@plain_errors()
+def benchmark(
+    folders: Annotated[list[Path], typer.Argument(help="Folders that quantize wrote.", show_default=False)],
+    against: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL", help="Where the float checkpoint is now; default: where it was.", show_default=False
+        ),
+    ] = "",
+    seconds: Annotated[str, typer.Option(help="Lengths of audio; real: recordings as they are.")] = "2,10,30,real",
+    batch: Annotated[str, typer.Option(help="Recordings at a time.")] = "1,8",
+    threads: Annotated[str, typer.Option(help="Of the runtime.")] = "1,2",
+    rounds: Annotated[int, typer.Option(min=1, help="Measured, after one that warms up.")] = 5,
+    data: Annotated[
+        list[str], typer.Option(help="Speech to transcribe; default: what quantize had.", show_default=False)
+    ] = [],  # noqa: B006
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Draw the speeds as well.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Time int8 files and the float model side by side in every runtime that is installed."""
+    from stablequant.files import write_text
+    from stablequant.jobs.benchmark import REAL
+    from stablequant.jobs.benchmark import benchmark as run
+    from stablequant.report.speeds import speeds
+    from stablequant.report.tables import benchmarked
+
+    result = run(
+        folders,
+        against=against,
+        sources=data,
+        seconds=[REAL if part == REAL else number("seconds", part, float) for part in seconds.split(",")],
+        batch=[number("batch", part, int) for part in batch.split(",")],
+        threads=[number("threads", part, int) for part in threads.split(",")],
+        rounds=rounds,
+        progress=ProgressLine(),
+    )
+    if plot is not None:
+        write_text(plot, speeds(result))
+    print_json(result) if json else print(benchmarked(result))
