@@ -84,7 +84,7 @@ def quantize(
     settings: Set = [],  # noqa: B006 - typer reads the default, nobody changes it
     json: Json = False,
 ) -> None:
-    """Observe, search, export to int8, verify, and report WER before and after on held-out speech."""
+    """Observe, search, export to int8, verify, and report error rates before and after on held-out speech."""
     from stablequant.jobs.quantize import quantize as run
     from stablequant.recipes import recipe as recipe_of
     from stablequant.report.tables import methods

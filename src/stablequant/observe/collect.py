@@ -69,7 +69,7 @@ def observe(
 
 def _alone(graph: Graph, outputs: Mapping[str, Tensor], row: int) -> dict[str, Tensor]:
     """One utterance's part of a graph's outputs, without padding: its own frames alone."""
-    frames = next(int(outputs[name][row]) for name, output in graph.outputs.items() if output.shape == ("batch",))
+    frames = next(int(outputs[name][row]) for name, output in graph.outputs.items() if len(output.shape) == 1)
     alone = {name: outputs[name][row : row + 1] for name in graph.outputs}
     for name, output in graph.outputs.items():
         if "frames" in output.shape:

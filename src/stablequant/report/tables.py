@@ -27,7 +27,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def methods(summary: dict[str, Any]) -> str:
-    """The verdict of a run: float, the rivals, stablequant and the int8 file."""
+    """The verdict of a run: float, the baselines, stablequant and the int8 file."""
     file, flagged = summary["int8_file"], summary["flagged"]
     mb = summary["model"]["float_bytes"] / 1e6
     rows = [["float32", f"{summary['float']['rate']:.2f}", "", "", f"{mb:.1f}", "1.00x"]]

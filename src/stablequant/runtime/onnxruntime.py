@@ -32,7 +32,7 @@ class OnnxRuntimeBackend:
         Args:
             files: What to run.
             threads: Of one operation; default: ONNX Runtime's own choice.
-            optimise: False runs every node as written, the reference that an optimised graph is held against.
+            optimise: False runs every node as written, the reference that an optimised graph is compared with.
 
         Raises:
             ExportError: ONNX Runtime refuses a file.

@@ -16,7 +16,7 @@ from stablequant.tasks.fidelity import divergence, divergence_score
 from stablequant.tasks.score import Score
 from stablequant.tasks.task import Task
 
-#: Points of error rate that one nat a step stands for: WER rose by about that much on Moonshine tiny, below 0.3 nats.
+#: Points of error rate that one nat a step stands for: word error rate rose by about that much on Moonshine tiny, below 0.3 nats.
 POINTS_A_NAT = 40.0
 
 

@@ -26,7 +26,7 @@ def check_vocabulary(
     """Ids of the utterances whose transcripts hold letters outside a CTC model's ``alphabet``, each with the reason.
 
     A transcript fits if each word can be put together from tokens, of one character or several (phonemes, word
-    pieces). Case, digits and punctuation are not held against it, nor are accents and other marks on letters that the
+    pieces). Case, digits and punctuation do not count against it, nor do accents and other marks on letters that the
     alphabet has without: a normaliser may remove them.
 
     Args:
