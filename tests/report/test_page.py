@@ -110,7 +110,7 @@ def test_the_search_shows_every_trial(read: Reader, evidence: Evidence) -> None:
     assert len(evidence.search.stage2.trials) == 3
     for trial in evidence.search.stage2.trials:
         (p,) = set(trial.p.values())
-        assert f"p = {p:g} %: WER {trial.rate:.2f} %" in read.text
+        assert f"p = {p:g} %: error rate {trial.rate:.2f} %" in read.text
 
 
 def test_provenance_is_there(read: Reader, evidence: Evidence, summary: dict[str, Any]) -> None:

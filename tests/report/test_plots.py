@@ -96,7 +96,7 @@ def test_p_curve_names_the_chosen_value_and_holds_every_trial() -> None:
     drawn = plots.p_curve(tried, 7.4, 0.2)
     shown = texts(drawn)
     for p, wer in tried:
-        assert f"p = {p:g} %: WER {wer:.2f} %" in shown
+        assert f"p = {p:g} %: error rate {wer:.2f} %" in shown
     assert "p = 0.2 %: 8.25 %" in shown
     # The outlier is told in words at the edge, and does not flatten the rest.
     assert "31.0" in shown

@@ -96,9 +96,9 @@ def test_prices_are_bytes_beyond_int8_or_multiplications() -> None:
 def test_a_plan_with_layers_in_float_is_exported_and_told(tmp_path) -> None:  # type: ignore[no-untyped-def]
     settings = Settings(calibrator="max", gamma=99.0, p_max=0.0, max_drop=0.0)
     evidence = quantize(
-        str(support.GRAFT), [str(support.small_manifest(tmp_path / "speech.jsonl"))], tmp_path, settings
+        str(support.GRAFT), [str(support.small_manifest(tmp_path / "speech.jsonl"))], tmp_path / "out", settings
     )
-    plan, summary = Plan.load(tmp_path / "plan.json"), summarise(evidence)
+    plan, summary = Plan.load(tmp_path / "out" / "plan.json"), summarise(evidence)
     floats = summary["ops_float"]
     if not floats:
         pytest.fail("all layers in int8 cost nothing here: the test shows nothing")
