@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# Files of tests that run at a time, one thread each.
+JOBS   ?= 2
 # Threads that spin while they wait cost dearly on a machine with other work to do.
 export OMP_WAIT_POLICY ?= passive
 
@@ -12,7 +14,7 @@ demo: $(READY)
 	$(BIN)/stablequant quantize examples/moonshine-tiny --data examples/asterisk --set planes=2 --set beyond_chance=true --p-max 0.05 --workers 2 --out demo-out
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
