@@ -55,6 +55,19 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def json_value(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: It is no JSON, a number has more digits than Python converts, or it is nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        what = "nested too deeply"
+        raise ValueError(what) from None
+
+
 def digest(value: Any) -> str:
     """SHA-256 of a JSON value, independent of key order and spacing."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

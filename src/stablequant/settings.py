@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -17,6 +17,13 @@ from stablequant.errors import SettingsError
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+
+#: Values of p at most: each is a trial on all dev speech, and the paper's search has 51.
+MOST_CANDIDATES = 10_000
+#: A day of audio; padded to that length one batch takes more memory than any machine has.
+MOST_SECONDS = 86_400.0
+#: Characters of a value that a message repeats.
+_LONGEST_VALUE = 100
 
 #: What settings were called before they had groups; plans of that time are still read.
 RENAMED = {
@@ -41,13 +48,13 @@ class DataSettings(_Group):
     """What counts as the same word; auto: by the language."""
     language: str | None = None
     """Of the transcripts, an ISO 639 code; null: told from them."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Of the division into splits, of the draw of calibration speech, and of the races."""
     max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Share of recordings that may be unusable and are skipped."""
     batch_size: Annotated[int, Field(ge=1)] = 16
     """Most utterances in one batch."""
-    batch_seconds: Annotated[float, Field(gt=0)] = 40.0
+    batch_seconds: Annotated[float, Field(gt=0, le=MOST_SECONDS)] = 40.0
     """Most padded audio in one batch."""
     calibration_utterances: Annotated[int, Field(ge=1)] = 256
     """At most this many, drawn with the seed."""
@@ -106,6 +113,17 @@ class SearchSettings(_Group):
     """If the plan costs more than this on the dev speech, in points, layers are left in float until it does not."""
     max_drop_by: Literal["bytes", "multiplications"] = "bytes"
     """What is spared in choosing those layers: bytes, or multiplications in float, which stand for time."""
+
+    @model_validator(mode="after")
+    def _few_candidates(self) -> Self:
+        """Refuse a step that leads to a search without end."""
+        if self.p_max / self.p_step >= MOST_CANDIDATES:
+            what = (
+                f"p_step {self.p_step:g} makes more than {MOST_CANDIDATES:,} values of p up to p_max {self.p_max:g}; "
+                "use a larger p_step or a smaller p_max"
+            )
+            raise ValueError(what)
+        return self
 
     def candidates(self) -> tuple[float, ...]:
         """The values of p that stage 2 tries, ascending from 0, rounded to six decimals."""
@@ -195,8 +213,14 @@ def grouped(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _complaint(error: ErrorDetails) -> str:
-    name = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "value_error":  # about several settings, which it names
+        return str(error["ctx"]["error"])
+    name = _short(".".join(str(part) for part in error["loc"]))
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, [*NAMES, *(n.partition(".")[2] for n in NAMES), *RENAMED], 1)
         return f"there is no setting {name}" + (f" (did you mean {near[0]}?)" if near else "")
-    return f"setting {name} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    return f"setting {name} is {_short(repr(error['input']))}: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."

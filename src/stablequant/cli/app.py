@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from stablequant import __version__
+from stablequant.cli.console import show
 
 app = typer.Typer(
     help="Make speech models small and fast in int8 without making them worse, and prove it.",
@@ -16,9 +17,9 @@ app = typer.Typer(
 )
 
 
-def _version(show: bool) -> None:
-    if show:
-        print(f"stablequant {__version__}")
+def _version(asked: bool) -> None:
+    if asked:
+        show(f"stablequant {__version__}")
         raise typer.Exit
 
 

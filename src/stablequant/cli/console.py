@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -29,7 +32,7 @@ class ProgressLine:
         now = time.monotonic()
         if title != self._title:
             self._title, self._began, self._printed, self._at_start = title, now, 0.0, done
-        terminal = sys.stderr.isatty()
+        terminal = _on_terminal()
         finished = done >= total
         if not finished and now - self._printed < (0.2 if terminal else 10.0):
             return
@@ -39,8 +42,7 @@ class ProgressLine:
             text += f"  {_clock((now - self._began) / (done - self._at_start) * (total - done))} left"
         elif finished:
             text += f"  {_clock(now - self._began)}"
-        sys.stderr.write(f"\r\x1b[2K{text}" + ("\n" if finished else "") if terminal else text + "\n")
-        sys.stderr.flush()
+        say(f"\r\x1b[2K{text}" + ("\n" if finished else "") if terminal else text, end="" if terminal else "\n")
 
 
 def _clock(seconds: float) -> str:
@@ -49,9 +51,54 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def plain_streams() -> None:
+    r"""Write what an encoding lacks, or no encoding has, as ``\u20ac`` or ``\udc80``: half a file name, a terminal in ASCII."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def show(text: str) -> None:
+    """Write a command's result to stdout.
+
+    Raises:
+        ResourceError: It cannot be written: the disk behind it is full, its reader has gone, or it is closed.
+    """
+    try:
+        # Flushed here: what fails at the interpreter's end fails without a word of ours.
+        print(text, flush=True)
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "it is closed")
+    except (OSError, ValueError) as error:
+        _drop_stdout()
+        what = f"the result cannot be written to stdout ({getattr(error, 'strerror', None) or error})"
+        raise ResourceError(what, fix="check where the output goes, and run the same command again") from error
+
+
 def print_json(value: Any) -> None:
-    """One JSON object on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+    """One JSON object on stdout, as `show` writes; half a file name as JSON's own escape."""
+    whole = (getattr(sys.stdout, "encoding", None) or "").lower() in ("utf-8", "utf8")
+    show(json.dumps(value, ensure_ascii=not whole, indent=1))
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Write a remark to stderr; a terminal that was closed takes none, which stops nothing."""
+    with suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            sys.stderr.write(text + end)
+            sys.stderr.flush()
+
+
+def _on_terminal() -> bool:
+    with suppress(OSError, ValueError):
+        return sys.stderr is not None and sys.stderr.isatty()
+    return False
+
+
+def _drop_stdout() -> None:
+    """Send what is left in stdout's buffer nowhere, or the interpreter would complain of it at its end."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
@@ -72,6 +119,8 @@ def plain_errors(*, resumes: bool = False) -> Iterator[None]:
         _give_up(Interrupted("the run was interrupted", fix=again))
     except Exception as error:
         if not memory_ran_out(error):
+            if isinstance(error, OSError):
+                _give_up(_refused(error))
             raise
         # In a C++ library's message only the first line is for people.
         what = f"memory ran out ({str(error).strip().splitlines()[0]})" if str(error) else "memory ran out"
@@ -79,8 +128,17 @@ def plain_errors(*, resumes: bool = False) -> Iterator[None]:
         _give_up(ResourceError(what, fix=fix))
 
 
+def _refused(error: OSError) -> ResourceError:
+    """What the operating system refused, where no room has said what it means: a file that went away, a closed terminal."""
+    if error.errno == errno.EPIPE:
+        _drop_stdout()
+    name = "an input or output of the command" if error.filename is None else str(error.filename)
+    what = f"{name} cannot be used ({error.strerror or error})"
+    return ResourceError(what, fix="check the path and its permissions, and where the output goes")
+
+
 def _give_up(error: StablequantError) -> NoReturn:
-    with suppress(OSError):  # a terminal that was closed takes no message
-        # A progress line may stand there unfinished.
-        sys.stderr.write("\n" * sys.stderr.isatty() + f"error: {error}\n")
+    # A name out of a file may hold what moves a terminal's cursor, or colours it.
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(error))
+    say("\n" * _on_terminal() + f"error: {text}")  # a progress line may stand there unfinished
     raise SystemExit(error.exit_code) from error

@@ -7,6 +7,7 @@ import signal
 
 from stablequant.cli import making, using
 from stablequant.cli.app import app
+from stablequant.cli.console import plain_errors, plain_streams
 
 __all__ = ["making", "using"]
 
@@ -23,7 +24,9 @@ def main() -> None:
     for ending in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(ending) != signal.SIG_IGN:  # as under nohup
             signal.signal(ending, signal.default_int_handler)
-    app()
+    plain_streams()
+    with plain_errors():  # --help is written outside of every command
+        app()
 
 
 if __name__ == "__main__":

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from stablequant.cli.app import app
-from stablequant.cli.console import ProgressLine, plain_errors, print_json
+from stablequant.cli.console import ProgressLine, plain_errors, print_json, say, show
 from stablequant.cli.options import (
+    MOST_WORKERS,
     Checkpoint,
     Data,
     Json,
@@ -32,7 +32,7 @@ def inspect(model: Model, json: Json = False) -> None:
     from stablequant.report.tables import inspection
 
     found = look(model)
-    print_json(found) if json else print(inspection(found))
+    print_json(found) if json else show(inspection(found))
 
 
 @app.command()
@@ -75,7 +75,10 @@ def quantize(
         bool, typer.Option("--force", help="Go on although the model does not work in float on the dev speech.")
     ] = False,
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes that share the trials, one thread each; memory grows with them.")
+        int,
+        typer.Option(
+            min=1, max=MOST_WORKERS, help="Processes that share the trials, one thread each; memory grows with them."
+        ),
     ] = 1,
     executor: Annotated[
         str, typer.Option(help="Where trials run: local, or ray (see docs/search.md).", metavar="local|ray")
@@ -97,10 +100,10 @@ def quantize(
     chosen = Settings.parse({**recipe_of(recipe).settings, **given, **pairs(settings)})
     if dry_run:
         from stablequant.jobs.estimate import estimate
-        from stablequant.report.tables import dry_run as show
+        from stablequant.report.tables import dry_run as told
 
         expected = estimate(model, data, chosen, workers=workers, progress=ProgressLine())
-        print_json(dataclasses.asdict(expected)) if json else print(show(expected, chosen))
+        print_json(dataclasses.asdict(expected)) if json else show(told(expected, chosen))
         return
     pool, progress = pool_of(executor, workers, address), ProgressLine()
     evidence = run(
@@ -116,9 +119,9 @@ def quantize(
         progress=progress,
     )
     summary = read_summary(out)
-    print_json(summary) if json else print(methods(summary))
-    if told := advice(out, evidence.model.frontend.head.graphs):
-        print(told, file=sys.stderr)
+    print_json(summary) if json else show(methods(summary))
+    if faster := advice(out, evidence.model.frontend.head.graphs):
+        say(faster)
 
 
 @app.command()
@@ -126,10 +129,10 @@ def quantize(
 def recipes(json: Json = False) -> None:
     """List the recipes: bundles of settings for quantize."""
     from stablequant.recipes import RECIPES
-    from stablequant.report.tables import recipes as show
+    from stablequant.report.tables import recipes as listed
 
     rows = [{"name": r.name, "settings": dict(r.settings), "about": r.about} for r in RECIPES.values()]
-    print_json({"recipes": rows}) if json else print(show(rows))
+    print_json({"recipes": rows}) if json else show(listed(rows))
 
 
 @app.command()
@@ -139,11 +142,11 @@ def trials(
     json: Json = False,
 ) -> None:
     """Show the finished trials of a search, and the seconds that each took."""
-    from stablequant.report.tables import trials as show
+    from stablequant.report.tables import trials as listed
     from stablequant.search.journal import finished
 
     rows = finished(folder / "trials.sqlite")
-    print_json({"folder": str(folder), "trials": rows}) if json else print(show(rows))
+    print_json({"folder": str(folder), "trials": rows}) if json else show(listed(rows))
 
 
 @app.command()
@@ -164,4 +167,4 @@ def export(
     from stablequant.report.tables import exported
 
     result = run(folder, target, checkpoint=checkpoint, sources=data, wait=wait)
-    print_json(result) if json else print(exported(result))
+    print_json(result) if json else show(exported(result))

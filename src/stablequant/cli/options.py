@@ -37,17 +37,25 @@ Runtime = Annotated[
 ]
 
 
-def number(option: str, text: str, kind: type[Any]) -> Any:
-    """One of an option's numbers; a SettingsError if it is none, or not above 0."""
+#: Far above what makes sense, and low enough that no number makes the program allocate without end.
+MOST_WORKERS = MOST_THREADS = 1_024
+MOST_ROUNDS = 10_000
+MOST_BATCH = 10_000
+MOST_SECONDS = 86_400
+
+
+def number(option: str, text: str, kind: type[Any], most: int) -> Any:
+    """One of an option's numbers; a SettingsError if it is none, not above 0, or above ``most``."""
     from stablequant.errors import SettingsError
 
     try:
         value = kind(text)
     except ValueError:
         value = 0
-    if not 0 < value < float("inf"):
-        what = f"--{option} {text}"
-        raise SettingsError(what, expected=f"{'whole numbers' if kind is int else 'numbers'} above 0, split by commas")
+    if not 0 < value <= most:
+        what = f"--{option} {text[:100]}"
+        numbers = "whole numbers" if kind is int else "numbers"
+        raise SettingsError(what, expected=f"{numbers} above 0 and at most {most:,}, split by commas")
     return value
 
 
@@ -59,7 +67,7 @@ def pairs(settings: list[str]) -> dict[str, str]:
     for pair in settings:
         name, found, value = pair.partition("=")
         if not found:
-            what = f"--set {pair}"
+            what = f"--set {pair[:100]}"
             raise SettingsError(what, expected="NAME=VALUE", fix="for example --set p_step=0.05")
         values[name] = value
     return values

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from stablequant.cli.app import app
-from stablequant.cli.console import ProgressLine, plain_errors, print_json
+from stablequant.cli.console import ProgressLine, plain_errors, print_json, say, show
 from stablequant.cli.options import (
+    MOST_BATCH,
+    MOST_ROUNDS,
+    MOST_SECONDS,
+    MOST_THREADS,
     Checkpoint,
     Data,
     Json,
@@ -51,7 +54,7 @@ def evaluate(
         runtime=runtime,
         progress=ProgressLine(),
     )
-    print_json(result) if json else print(evaluation(result))
+    print_json(result) if json else show(evaluation(result))
 
 
 @app.command()
@@ -61,7 +64,7 @@ def transcribe(
         str, typer.Argument(help="A folder that quantize wrote, or a float checkpoint.", show_default=False)
     ],
     files: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.", show_default=False)],
-    threads: Annotated[int, typer.Option(help="Of the runtime; 0: its own choice.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, max=MOST_THREADS, help="Of the runtime; 0: its own choice.")] = 0,
     runtime: Runtime = "",
     checkpoint: Checkpoint = "",
     settings: Set = [],  # noqa: B006
@@ -86,9 +89,9 @@ def transcribe(
         print_json(result)
         return
     for line in transcribed(result):
-        print(line, file=sys.stderr)
+        say(line)
     for row in result["transcripts"]:
-        print(f"{row['file']}\t{row['text']}" if len(result["transcripts"]) > 1 else row["text"])
+        show(f"{row['file']}\t{row['text']}" if len(result["transcripts"]) > 1 else row["text"])
 
 
 @app.command()
@@ -104,7 +107,7 @@ def benchmark(
     seconds: Annotated[str, typer.Option(help="Lengths of audio; real: recordings as they are.")] = "2,10,30,real",
     batch: Annotated[str, typer.Option(help="Recordings at a time.")] = "1,8",
     threads: Annotated[str, typer.Option(help="Of the runtime.")] = "1,2",
-    rounds: Annotated[int, typer.Option(min=1, help="Measured, after one that warms up.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, max=MOST_ROUNDS, help="Measured, after one that warms up.")] = 5,
     data: Annotated[
         list[str], typer.Option(help="Speech to transcribe; default: what quantize had.", show_default=False)
     ] = [],  # noqa: B006
@@ -124,12 +127,12 @@ def benchmark(
         folders,
         against=against,
         sources=data,
-        seconds=[REAL if part == REAL else number("seconds", part, float) for part in seconds.split(",")],
-        batch=[number("batch", part, int) for part in batch.split(",")],
-        threads=[number("threads", part, int) for part in threads.split(",")],
+        seconds=[REAL if part == REAL else number("seconds", part, float, MOST_SECONDS) for part in seconds.split(",")],
+        batch=[number("batch", part, int, MOST_BATCH) for part in batch.split(",")],
+        threads=[number("threads", part, int, MOST_THREADS) for part in threads.split(",")],
         rounds=rounds,
         progress=ProgressLine(),
     )
     if plot is not None:
         write_text(plot, speeds(result))
-    print_json(result) if json else print(benchmarked(result))
+    print_json(result) if json else show(benchmarked(result))

@@ -185,8 +185,16 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         files = {
             str(name): {"sha256": str(e["sha256"]), "bytes": int(e["bytes"])} for name, e in found["files"].items()
         }
+        # A run's files lie in its folder: what else a manifest names would be replaced or taken away there.
+        if strange := [name for name in files if name in ("", ".", "..") or set(name) & set("/\\\0")]:
+            what = f"{strange[0][:100]!r} is no file name"
+            raise ValueError(what)
+        if files[PLAN]["sha256"] != found["plan"]:
+            what = f"it lists another {PLAN} than the one that its files come from"
+            raise ValueError(what)
         return {"plan": str(found["plan"]), "files": files}
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
+    # An infinite number of bytes is an OverflowError.
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError, OverflowError) as error:
         what = f"{path} is damaged ({type(error).__name__}: {error})"
         raise ModelError(what, expected="the manifest that a run wrote", fix=_AGAIN) from error
 

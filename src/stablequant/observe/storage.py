@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablequant.errors import DataError, ResourceError
+from stablequant.files import json_value
 from stablequant.grid.histogram import MANTISSA_BITS, MAX_EXPONENT, MIN_EXPONENT, Histogram
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def load_histograms(path: str | Path) -> tuple[dict[str, Histogram], dict[str, A
     try:
         with np.load(Path(path), allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-        header = json.loads(str(arrays["header"]))
+        header = json_value(str(arrays["header"]))
         form, names, meta = header["format"], header["names"], header["meta"]
         sizes = arrays["sizes"]
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:

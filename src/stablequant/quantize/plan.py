@@ -7,21 +7,25 @@ docs/plan.md explains each field.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from stablequant.errors import PlanError
-from stablequant.files import write_text
+from stablequant.files import json_value, write_text
 from stablequant.grid.affine import QuantParams
 from stablequant.grid.frame import PerFrame
 from stablequant.grid.weights import Granularity, PerChannel, PerGroup, PerTensor, WeightSpec
+from stablequant.quantize.plan_errors import complaint, usable
 from stablequant.quantize.scheme import LayerScheme, require_layers
 from stablequant.settings import Settings
 
 SCHEMA_VERSION = 2
+
+
+_REPEAT = "run stablequant quantize again: finished trials are not repeated"
 
 
 class _Frozen(BaseModel):
@@ -43,6 +47,12 @@ class ActivationPlan(_Frozen):
     planes: Literal[1, 2] = 1
     """Codes that carry a value; of two, the second holds the first one's remainder."""
 
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        """Refuse a grid that no value can be rounded to."""
+        usable(self.params)
+        return self
+
     def params(self) -> QuantParams:
         """The grid as the quantiser wants it."""
         return QuantParams(self.scale, self.zero_point, self.bits, self.planes)
@@ -59,9 +69,25 @@ class FramePlan(_Frozen):
     maximum: float
     """Exact extremes seen in calibration."""
 
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        """Refuse a grid that no value can be rounded to."""
+        usable(self.params)
+        return self
+
     def params(self) -> PerFrame:
         """The grid as the quantiser wants it."""
         return PerFrame(self.bits, self.shift)
+
+
+def _grid_kind(value: Any) -> str:
+    """Which of the two a grid is; ``kind`` may be left out of the first."""
+    kind = value.get("kind", "static") if isinstance(value, Mapping) else getattr(value, "kind", "static")
+    return "per_frame" if kind == "per_frame" else "static"
+
+
+#: The grid of an activation as it stands in a plan, told apart by ``kind``.
+ActivationGrid = Annotated[ActivationPlan, Tag("static")] | Annotated[FramePlan, Tag("per_frame")]
 
 
 class WeightPlan(_Frozen):
@@ -81,6 +107,7 @@ class WeightPlan(_Frozen):
         if (self.per == "group") != (self.group is not None):
             what = f"per is {self.per}, group is {self.group}"
             raise ValueError(what)
+        usable(self.spec)
         return self
 
     @classmethod
@@ -114,7 +141,7 @@ class LayerPlan(_Frozen):
     sensitivity_interval: tuple[float, float] | None = None
     """95 % interval of that."""
     reason: str
-    activations: tuple[ActivationPlan | FramePlan, ...]
+    activations: tuple[Annotated[ActivationGrid, Discriminator(_grid_kind)], ...]
     """Empty where the layer is left in float."""
     weight: WeightPlan | None
 
@@ -164,6 +191,16 @@ class Plan(_Frozen):
     """The one p of all flagged layers; None where no layer is flagged or each has its own."""
     layers: tuple[LayerPlan, ...]
 
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        """Refuse a layer that is named twice: only the second would count."""
+        names = [layer.name for layer in self.layers]
+        if len(set(names)) < len(names):
+            twice = next(name for index, name in enumerate(names) if name in names[:index])
+            what = f"the layer {twice} stands there twice"
+            raise ValueError(what)
+        return self
+
     def scheme(self) -> dict[str, LayerScheme]:
         """What the simulator and the exporter need of it."""
         return {layer.name: layer.scheme() for layer in self.layers if layer.activations}
@@ -194,27 +231,27 @@ class Plan(_Frozen):
     def load(cls, path: Path) -> Plan:
         """Read and validate a plan."""
         try:
-            raw = json.loads(path.read_text())
+            raw = json_value(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             what = f"{path} is missing"
             raise PlanError(what, expected="a folder written by stablequant quantize") from error
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except OSError as error:
+            what = f"{path} cannot be read ({error.strerror or error})"
+            raise PlanError(what, fix="check the file and its permissions") from error
+        except ValueError as error:
             what = f"{path} is not valid JSON ({error})"
-            raise PlanError(what, fix="run stablequant quantize again: finished trials are not repeated") from error
+            raise PlanError(what, fix=_REPEAT) from error
         version = raw.get("schema_version") if isinstance(raw, dict) else None
         if version == 1:
             raw = _from_version_1(raw)
         elif version != SCHEMA_VERSION:
-            what = f"{path} has schema version {version}"
-            fix = "run stablequant quantize again: finished trials are not repeated"
-            raise PlanError(what, expected=f"version 1 to {SCHEMA_VERSION}", fix=fix)
+            what = f"{path} has schema version {str(version)[:40]}"
+            raise PlanError(what, expected=f"version 1 to {SCHEMA_VERSION}", fix=_REPEAT)
         try:
             return cls.model_validate(raw)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            what = f"{path}: {where} is wrong ({first['msg']})"
-            raise PlanError(what, fix="run stablequant quantize again: finished trials are not repeated") from error
+            what = f"{path}: {complaint(error, raw)}"
+            raise PlanError(what, fix=_REPEAT) from error
 
 
 def _from_version_1(raw: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stablequant.errors import DataError
-from stablequant.files import write_text
+from stablequant.files import json_value, write_text
 from stablequant.jobs.evidence import Evidence
 from stablequant.report.card import card
 from stablequant.report.page import page
@@ -31,8 +31,11 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """
     path = folder / "summary.json"
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        found = json_value(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         what = f"{path} cannot be read ({error})"
         raise DataError(what, expected="the summary that stablequant quantize wrote", fix="run it again") from error
+    if not isinstance(found, dict):
+        what = f"{path} holds a JSON {type(found).__name__}"
+        raise DataError(what, expected="the summary that stablequant quantize wrote", fix="run it again")
     return found

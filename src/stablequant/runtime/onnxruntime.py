@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from stablequant.errors import ExportError, memory_ran_out
+from stablequant.runtime.outputs import Outputs
 from stablequant.runtime.processor import int8_overflows
 
 #: ONNX Runtime folds MatMul + Add into Gemm, which its int8 fusions do not know: a quantised layer then runs in float.
@@ -49,6 +50,7 @@ class OnnxRuntimeBackend:
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
         self.sessions: dict[str, Any] = {}
         self._outputs: dict[str, list[str]] = {}
+        self._labels = {n: "a model in memory" if isinstance(file, bytes) else str(file) for n, file in files.items()}
         for name, file in files.items():
             source = file if isinstance(file, bytes) else str(file)
             try:
@@ -58,8 +60,7 @@ class OnnxRuntimeBackend:
             except Exception as error:  # ONNX Runtime's errors share no base of their own
                 if memory_ran_out(error):
                     raise
-                label = "a model in memory" if isinstance(file, bytes) else str(file)
-                what = f"ONNX Runtime cannot load {label} ({error})"
+                what = f"ONNX Runtime cannot load {self._labels[name]} ({error})"
                 raise ExportError(what, fix="export again with stablequant quantize") from error
             # Asked for at every step of a decoder it would cost as much as all else here together.
             self._outputs[name] = [output.name for output in self.sessions[name].get_outputs()]
@@ -72,9 +73,20 @@ class OnnxRuntimeBackend:
         return f"onnxruntime {onnxruntime.__version__}"
 
     def run(self, graph: str, feeds: Mapping[str, Any]) -> dict[str, Any]:
-        """Outputs of ``graph`` by name."""
+        """Outputs of ``graph`` by name.
+
+        Raises:
+            ExportError: The file takes other inputs, as another model's does, or fails on these.
+        """
         names = self._outputs[graph]
-        return dict(zip(names, self.sessions[graph].run(names, dict(feeds)), strict=True))
+        try:
+            found = self.sessions[graph].run(names, dict(feeds))
+        except Exception as error:  # as open-ended as at loading
+            if memory_ran_out(error):
+                raise
+            what = f"ONNX Runtime cannot run {self._labels[graph]} ({error})"
+            raise ExportError(what, fix="export again with stablequant quantize") from error
+        return Outputs(self._labels[graph], zip(names, found, strict=True))
 
     def put(self, array: NDArray[Any]) -> NDArray[Any]:
         """As it is."""

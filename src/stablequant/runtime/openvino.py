@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from stablequant.errors import ExportError, MissingRuntimeError, memory_ran_out
+from stablequant.runtime.outputs import Outputs
 from stablequant.runtime.processor import int8_overflows
 
 #: Inputs of layers that the plan leaves in float are not rounded.
@@ -16,6 +17,7 @@ CONFIGURATION = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
 #: OpenVINO's int8 kernels add two products in 16 bits on x86 without VNNI. They are off there: float kernels then multiply
 #: the same int8 operands, which gives the right result, and sooner (docs/results/speed.md).
 WITHOUT_INT8_KERNELS = {"LP_TRANSFORMS_MODE": "NO"}
+_AGAIN = "export again with stablequant export --target openvino"
 
 
 class OpenVinoBackend:
@@ -45,6 +47,7 @@ class OpenVinoBackend:
             settings = settings | {"INFERENCE_NUM_THREADS": str(threads)}
         self.requests: dict[str, Any] = {}
         self._outputs: dict[str, list[str]] = {}
+        self._labels = {n: "a model in memory" if isinstance(file, bytes) else str(file) for n, file in files.items()}
         for name, file in files.items():
             try:
                 model = core.read_model(file if isinstance(file, bytes) else str(file))
@@ -52,9 +55,8 @@ class OpenVinoBackend:
             except Exception as error:  # OpenVINO raises RuntimeError for anything
                 if memory_ran_out(error):
                     raise
-                label = "a model in memory" if isinstance(file, bytes) else str(file)
-                what = f"OpenVINO cannot load {label} ({_reason(error)})"
-                raise ExportError(what, fix="export again with stablequant export --target openvino") from error
+                what = f"OpenVINO cannot load {self._labels[name]} ({_reason(error)})"
+                raise ExportError(what, fix=_AGAIN) from error
             self.requests[name] = compiled.create_infer_request()
             # A tensor has a name for every node that it passes through; its result has the one from the file.
             results = [output.node.get_friendly_name() for output in compiled.outputs]
@@ -67,10 +69,20 @@ class OpenVinoBackend:
         return f"openvino {version.split('-')[0]}" + (", bfloat16" if self.precision == "bf16" else "")
 
     def run(self, graph: str, feeds: Mapping[str, Any]) -> dict[str, Any]:
-        """Outputs of ``graph`` by name."""
-        # Inputs are read where they lie; outputs are copied, as the next run writes over them.
-        found = self.requests[graph].infer(dict(feeds), share_inputs=True)
-        return {name: found[name] for name in self._outputs[graph]}
+        """Outputs of ``graph`` by name.
+
+        Raises:
+            ExportError: The file takes other inputs, as another model's does, or fails on these.
+        """
+        try:
+            # Inputs are read where they lie; outputs are copied, as the next run writes over them.
+            found = self.requests[graph].infer(dict(feeds), share_inputs=True)
+        except Exception as error:
+            if memory_ran_out(error):
+                raise
+            what = f"OpenVINO cannot run {self._labels[graph]} ({_reason(error)})"
+            raise ExportError(what, fix=_AGAIN) from error
+        return Outputs(self._labels[graph], ((name, found[name]) for name in self._outputs[graph]))
 
     def put(self, array: NDArray[Any]) -> NDArray[Any]:
         """As it is."""

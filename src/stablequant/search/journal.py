@@ -19,7 +19,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from stablequant.errors import DataError, ResourceError
-from stablequant.files import disk_errors
+from stablequant.files import disk_errors, json_value
 
 _COLUMNS = ("key", "label", "batch", "seconds", "multiplications", "readings")
 _SCHEMA = """
@@ -81,7 +81,7 @@ class Journal:
         query = "SELECT seconds, multiplications, readings FROM trials WHERE key = ?"
         with self._plain_errors():
             row = self._db.execute(query, (key,)).fetchone()
-            return None if row is None else (float(row[0]), int(row[1]), list(json.loads(row[2])))
+            return None if row is None else (float(row[0]), int(row[1]), list(json_value(row[2])))
 
     def add(
         self, key: str, label: str, batch: int, seconds: float, multiplications: int, readings: Sequence[Any]
@@ -101,7 +101,7 @@ class Journal:
         """What SQLite says, as an error that names the file and the fix."""
         try:
             yield
-        except (sqlite3.Error, ValueError, TypeError) as error:
+        except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
             kind = getattr(error, "sqlite_errorname", "")
             if kind == "SQLITE_FULL":
                 with disk_errors(self._path):
@@ -130,8 +130,8 @@ def finished(path: Path) -> list[dict[str, Any]]:
         what = f"{path} is missing"
         raise DataError(what, expected="a folder that stablequant quantize wrote")
     query = (
-        "SELECT label, COUNT(*), SUM(json_array_length(readings)), SUM(seconds) FROM trials "
-        "GROUP BY label ORDER BY 4 DESC, 1"
+        "SELECT CAST(label AS TEXT), COUNT(*), CAST(TOTAL(json_array_length(readings)) AS INTEGER), TOTAL(seconds) "
+        "FROM trials GROUP BY label ORDER BY 4 DESC, 1"
     )
     try:
         found = _read(path, query)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Self, get_args
 
 from stablequant.errors import DataError
+from stablequant.files import json_value
 from stablequant.tasks.rules import AUTO, Rules, Unit, resolve
 from stablequant.tasks.score import Score
 
@@ -155,10 +156,10 @@ class EvaluationResult:
         """
         try:
             row: dict[str, Any] = {
-                key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(text).items()
+                key: tuple(value) if isinstance(value, list) else value for key, value in json_value(text).items()
             }
             return cls(**row)
-        except (json.JSONDecodeError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             what = f"This is not an evaluation result: {error}"
             raise DataError(what, expected=f"an object with {', '.join(cls.__dataclass_fields__)}") from error
 
