@@ -113,12 +113,14 @@ def test_every_setting_has_found_its_group(tmp_path: Path) -> None:
     settings = loaded(version_1(), tmp_path).settings
     assert settings.flat() == {
         "data.task": Settings().data.task,
+        "data.language": Settings().data.language,
         "data.normalizer": "basic",
         "data.seed": 7,
         "data.max_bad_fraction": 0.05,
         "data.batch_size": 4,
         "data.batch_seconds": 20.0,
         "data.calibration_utterances": 99,
+        "activations.scales": Settings().activations.scales,
         "activations.bits": 8,
         "activations.symmetric": False,
         "activations.calibrator": "entropy",

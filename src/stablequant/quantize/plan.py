@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from stablequant.errors import PlanError
 from stablequant.files import write_text
@@ -64,6 +64,17 @@ class FramePlan(_Frozen):
         return PerFrame(self.bits, self.shift)
 
 
+def _kind(activation: Any) -> Any:
+    """Which of the two an activation of a plan is; one that does not say so is static, as all of earlier releases are."""
+    return activation.get("kind", "static") if isinstance(activation, dict) else getattr(activation, "kind", None)
+
+
+#: How an activation is rounded, told apart by ``kind``, so that an error is told of the one that was meant.
+_Activation = Annotated[
+    Annotated[ActivationPlan, Tag("static")] | Annotated[FramePlan, Tag("per_frame")], Discriminator(_kind)
+]
+
+
 class WeightPlan(_Frozen):
     """Symmetric grid of the weights; scales follow from the weights and these."""
 
@@ -114,17 +125,20 @@ class LayerPlan(_Frozen):
     sensitivity_interval: tuple[float, float] | None = None
     """95 % interval of that."""
     reason: str
-    activations: tuple[ActivationPlan | FramePlan, ...]
+    activations: tuple[_Activation, ...]
     """Empty where the layer is left in float."""
     weight: WeightPlan | None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        """Refuse a layer with operands left out, which would stay in float without a word."""
+        """Refuse a layer with operands left out, which would stay in float without a word, and a product rounded by frame."""
         activations, weights = (2, 0) if self.kind == "matmul" else (1, 1)
         found = len(self.activations), int(self.weight is not None)
         if found not in ((activations, weights), (0, 0)):
             what = f"{self.name} has grids of {found[0]} activations and {found[1]} weights"
+            raise ValueError(what)
+        if self.kind == "matmul" and any(isinstance(a, FramePlan) for a in self.activations):
+            what = f"{self.name} is a product of activations, which takes static grids alone"
             raise ValueError(what)
         return self
 
@@ -212,7 +226,7 @@ class Plan(_Frozen):
             return cls.model_validate(raw)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
+            where = ".".join(str(part) for part in first["loc"] if part not in ("static", "per_frame"))
             what = f"{path}: {where} is wrong ({first['msg']})"
             raise PlanError(what, fix="run stablequant quantize again: finished trials are not repeated") from error
 
