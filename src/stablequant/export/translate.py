@@ -11,7 +11,7 @@ from stablequant.export.writer import Writer
 from stablequant.grid.frame import PerFrame
 from stablequant.grid.weights import PerGroup
 from stablequant.network.graph import Graph, Node
-from stablequant.quantize.scheme import Scheme
+from stablequant.quantize.scheme import Scheme, in_rows
 from stablequant.quantize.weights import WeightStore
 
 #: Width of the integers that int8 kernels multiply.
@@ -54,7 +54,7 @@ def _require_rows(node: Node, target: Target) -> None:
         what = f"{node.name} has a scale a frame"
         fix = "quantize with --recipe paper, or export for onnxruntime or openvino"
         raise ExportError(what, expected=f"calibrated scales, the only ones that {target.name} takes", fix=fix)
-    if node.kind == "matmul" or (node.kind == "conv1d" and (node.attrs["groups"] != 1 or node.attrs["padding"])):
+    if not in_rows(node):
         what = f"{node.name} ({node.kind}) has a scale a frame"
         raise ExportError(
             what, expected="a static grid for a product of activations and for a padded or grouped convolution"

@@ -16,7 +16,7 @@ from stablequant.families.model import Op, SpeechModel
 from stablequant.grid.frame import PerFrame
 from stablequant.observe.collect import Histograms
 from stablequant.quantize import calibrated
-from stablequant.quantize.scheme import LayerScheme, weight_spec
+from stablequant.quantize.scheme import LayerScheme, in_rows, weight_spec
 from stablequant.settings import Settings
 
 
@@ -36,7 +36,7 @@ def _layer(model: SpeechModel, op: Op, histograms: Histograms, settings: Setting
     node = op.node
     if reads_waveform(model, op):
         return calibrated.with_residual(histograms[op.name][0], settings)
-    if node.kind == "matmul" or not in_rows(op):
+    if not in_rows(node):
         return calibrated.layer(histograms, op.name, settings.activations.calibrator, settings)
     bound = model.graph(op.graph).lower_bound(node)
     shift = None if bound is None else -bound
@@ -47,9 +47,3 @@ def reads_waveform(model: SpeechModel, op: Op) -> bool:
     """Whether an operation is a convolution on the raw waveform."""
     weight = model.weight(op)
     return op.node.kind == "conv1d" and weight is not None and weight.shape[1] == 1 and op.node.attrs["groups"] == 1
-
-
-def in_rows(op: Op) -> bool:
-    """Whether an operation multiplies rows by one matrix: a linear layer, or a convolution over windows that lie inside."""
-    a = op.node.attrs
-    return op.node.kind == "linear" or (op.node.kind == "conv1d" and a["groups"] == 1 and a["padding"] == 0)

@@ -7,7 +7,7 @@ docs/plan.md explains each field.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -80,14 +80,15 @@ class FramePlan(_Frozen):
         return PerFrame(self.bits, self.shift)
 
 
-def _grid_kind(value: Any) -> str:
-    """Which of the two a grid is; ``kind`` may be left out of the first."""
-    kind = value.get("kind", "static") if isinstance(value, Mapping) else getattr(value, "kind", "static")
-    return "per_frame" if kind == "per_frame" else "static"
+def _kind(activation: Any) -> Any:
+    """Which of the two an activation of a plan is; one that does not say so is static, as all of earlier releases are."""
+    return activation.get("kind", "static") if isinstance(activation, dict) else getattr(activation, "kind", None)
 
 
-#: The grid of an activation as it stands in a plan, told apart by ``kind``.
-ActivationGrid = Annotated[ActivationPlan, Tag("static")] | Annotated[FramePlan, Tag("per_frame")]
+#: How an activation is rounded, told apart by ``kind``, so that an error is told of the one that was meant.
+_Activation = Annotated[
+    Annotated[ActivationPlan, Tag("static")] | Annotated[FramePlan, Tag("per_frame")], Discriminator(_kind)
+]
 
 
 class WeightPlan(_Frozen):
@@ -141,17 +142,20 @@ class LayerPlan(_Frozen):
     sensitivity_interval: tuple[float, float] | None = None
     """95 % interval of that."""
     reason: str
-    activations: tuple[Annotated[ActivationGrid, Discriminator(_grid_kind)], ...]
+    activations: tuple[_Activation, ...]
     """Empty where the layer is left in float."""
     weight: WeightPlan | None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        """Refuse a layer with operands left out, which would stay in float without a word."""
+        """Refuse a layer with operands left out, which would stay in float without a word, and a product rounded by frame."""
         activations, weights = (2, 0) if self.kind == "matmul" else (1, 1)
         found = len(self.activations), int(self.weight is not None)
         if found not in ((activations, weights), (0, 0)):
             what = f"{self.name} has grids of {found[0]} activations and {found[1]} weights"
+            raise ValueError(what)
+        if self.kind == "matmul" and any(isinstance(a, FramePlan) for a in self.activations):
+            what = f"{self.name} is a product of activations, which takes static grids alone"
             raise ValueError(what)
         return self
 

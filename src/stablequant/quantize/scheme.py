@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stablequant.errors import PlanError
-from stablequant.grid.frame import ActivationSpec
+from stablequant.grid.frame import ActivationSpec, PerFrame
 from stablequant.grid.weights import PerChannel, PerTensor, WeightSpec
+from stablequant.network.graph import Node
 from stablequant.settings import WeightSettings
 
 
@@ -61,3 +62,24 @@ def require_layers(scheme: Scheme, names: Iterable[str]) -> None:
             expected=f"names among the model's {len(known)} operations",
             fix="stablequant inspect MODEL lists them",
         )
+
+
+def in_rows(node: Node) -> bool:
+    """Whether an operation multiplies rows by one matrix: a linear layer, or a convolution over windows that lie inside.
+
+    Only such an operation can have a scale a frame: its rows are all that its result depends on, one each.
+    """
+    if node.kind == "conv1d":
+        a = node.attrs
+        return bool(a["groups"] == 1 and a["padding"] == 0 and a["trim"] == 0)
+    return node.kind == "linear"
+
+
+def require_rows(scheme: Scheme, nodes: Iterable[Node]) -> None:
+    """Raise PlanError if ``scheme`` has a scale a frame for one of ``nodes`` that cannot have one."""
+    for node in nodes:
+        layer = scheme.get(node.name)
+        if layer and any(isinstance(a, PerFrame) for a in layer.activations) and not in_rows(node):
+            what = f"the plan has a scale a frame for {node.name} ({node.kind})"
+            expected = "a static grid for a product of activations and for a padded or grouped convolution"
+            raise PlanError(what, expected=expected, fix="quantize this checkpoint again")

@@ -19,7 +19,7 @@ from stablequant.grid.weights import WeightSpec
 from stablequant.network.execute import Executor, Operands, TorchBackend
 from stablequant.network.fuse import fuse_attention
 from stablequant.network.graph import Node
-from stablequant.quantize.scheme import Scheme, require_layers
+from stablequant.quantize.scheme import Scheme, require_layers, require_rows
 from stablequant.quantize.weights import WeightStore
 
 
@@ -43,7 +43,8 @@ class Simulator:
         self.model = model
         self.weights = weights or WeightStore(model.layer_weights())
         self.executors = {g.name: Executor(g if matmuls else fuse_attention(g)) for g in model.graphs}
-        self._names = {op.name for op in model.ops(matmuls=matmuls)}
+        self._nodes = [op.node for op in model.ops(matmuls=matmuls)]
+        self._names = {node.name for node in self._nodes}
         self._rounded: dict[tuple[str, WeightSpec], Tensor] = {}
         self._device = "cpu"
 
@@ -53,15 +54,22 @@ class Simulator:
         return sum(executor.work.total() for executor in self.executors.values())
 
     def operands(self, scheme: Scheme) -> Operands | None:
-        """What the executor should compute with under ``scheme``; ``None`` for all in float."""
+        """What the executor should compute with under ``scheme``; ``None`` for all in float.
+
+        Raises:
+            PlanError: It names a layer that the model does not have, or has a scale a frame for one that cannot have one.
+        """
         require_layers(scheme, self._names)
+        require_rows(scheme, self._nodes)
         if not scheme:
             return None
         last: list[Any] = [None, None, None]  # q, k and v read one tensor on one grid: round it once
 
         def rounded(x: Tensor, spec: ActivationSpec, node: Node) -> Tensor:
-            if last[0] is not x or last[1] != spec:
-                last[:] = x, spec, fake_quantize(x, spec, node)
+            # Convolutions with a scale a window share it if their windows are the same.
+            key = spec, node.attrs.get("kernel"), node.attrs.get("stride")
+            if last[0] is not x or last[1] != key:
+                last[:] = x, key, fake_quantize(x, spec, node)
             result: Tensor = last[2]
             return result
 

@@ -22,7 +22,7 @@ from stablequant.network.execute import Executor, TorchBackend
 from stablequant.network.fuse import fuse_attention
 from stablequant.network.graph import Graph, Node
 from stablequant.network.kernels import KERNELS
-from stablequant.quantize.scheme import Scheme
+from stablequant.quantize.scheme import Scheme, require_rows
 from stablequant.quantize.weights import WeightStore
 
 #: cuBLAS takes int8 matrices with inner and outer sizes that are multiples of this,
@@ -48,6 +48,7 @@ class TorchInt8Backend(TorchBackend):
 
         Raises:
             SettingsError: The plan quantises attention's products, or to other than 8 bits.
+            PlanError: The plan has a scale a frame for a convolution that cannot have one.
         """
         _check(model, scheme)
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -71,6 +72,7 @@ def _check(model: SpeechModel, scheme: Scheme) -> None:
         what = f"the plan quantises attention's products, such as {products[0]}"
         fix = "quantize with --set attention_matmuls=false, or use another runtime"
         raise SettingsError(what, expected="layers with weights alone", fix=fix)
+    require_rows(scheme, (op.node for op in model.ops()))
     for name, layer in scheme.items():
         if layer.weight is None or layer.weight.bits != 8 or isinstance(layer.weight.per, PerGroup):
             what = f"the plan has other than 8-bit weights with a scale an output channel or a tensor in {name}"
