@@ -48,7 +48,10 @@ def test_every_wrong_setting_is_told_at_once(cli):
     assert ran.code == 2
     assert ran.err.startswith("error: ")
     assert "setting search.p_step is '0': input should be greater than 0" in ran.err
-    assert "setting data.normalizer is 'strict': input should be 'auto', 'english', 'basic', 'turkish' or 'none'" in ran.err
+    assert (
+        "setting data.normalizer is 'strict': input should be 'auto', 'english', 'basic', 'turkish' or 'none'"
+        in ran.err
+    )
     assert "setting search.gamma is 'nan': input should be a finite number" in ran.err
     assert "there is no setting gama (did you mean gamma?)" in ran.err
     assert "Fix: docs/settings.md lists the settings and their values." in ran.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from stablequant.errors import ModelError, SettingsError
 from stablequant.export.run_folder import read_manifest
 from stablequant.files import file_digest
 from stablequant.jobs.evidence import Evidence
+from stablequant.jobs.export import export
 from stablequant.jobs.quantize import quantize
 from stablequant.search.stage1 import Sensitivity
 from stablequant.settings import Settings
@@ -55,3 +57,67 @@ def test_what_was_handed_over_is_listed_with_its_sha_256(evidence: Evidence) -> 
     for name, entry in found["files"].items():
         assert entry == {"sha256": file_digest(folder / name), "bytes": (folder / name).stat().st_size}
     assert found["plan"] == found["files"]["plan.json"]["sha256"]
+
+
+def swap_letters(folder: Path) -> None:
+    vocabulary = json.loads((folder / "vocab.json").read_text())
+    vocabulary["E"], vocabulary["T"] = vocabulary["T"], vocabulary["E"]
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+
+
+def leave_out_normalisation(folder: Path) -> None:
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"do_normalize": False}))
+    path = folder / "processor_config.json"
+    content = json.loads(path.read_text())
+    content["feature_extractor"]["do_normalize"] = False
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("damage", [swap_letters, leave_out_normalisation])
+def test_a_mended_processor_is_never_answered_from_what_the_wrong_one_gave(tmp_path: Path, damage) -> None:
+    speech = [str(support.small_manifest(tmp_path / "speech.jsonl", 3))]
+    model, out = tmp_path / "model", tmp_path / "out"
+    shutil.copytree(support.GRAFT, model)
+    damage(model)
+
+    def run(folder: Path) -> Evidence:
+        return quantize(str(model), speech, folder, QUICK, known=known(), force=True)
+
+    wrong = run(out)
+    shutil.rmtree(model)
+    shutil.copytree(support.GRAFT, model)
+    mended, fresh = run(out), run(tmp_path / "fresh")
+    for name in ("float", "stablequant", "int8_file"):
+        assert [a.text for a in mended.test[name].answers] == [a.text for a in fresh.test[name].answers]
+    assert (out / "plan.json").read_bytes() == (tmp_path / "fresh" / "plan.json").read_bytes()
+    assert [a.text for a in wrong.test["float"].answers] != [a.text for a in fresh.test["float"].answers]
+
+
+def test_speech_in_a_folder_with_a_comma_in_its_name_is_found_again_by_export(tmp_path: Path) -> None:
+    folder = tmp_path / "calls, 2024"
+    folder.mkdir()
+    path = support.small_manifest(folder / "manifest, 1.jsonl", 3)
+    found = quantize(str(support.GRAFT), [str(path)], tmp_path / "out", QUICK, known=known(), force=True)
+    assert found.plan.data["test"].sources == (str(path),)
+    assert export(tmp_path / "out", "tensorrt")["files"] == [str(tmp_path / "out" / "model.tensorrt.onnx")]
+
+
+def test_a_run_with_another_plan_takes_the_old_plan_s_files_for_other_runtimes_away(tmp_path: Path) -> None:
+    speech, out = [str(support.small_manifest(tmp_path / "speech.jsonl", 3))], tmp_path / "out"
+    quantize(str(support.GRAFT), speech, out, QUICK, known=known(), force=True)
+    export(out, "tensorrt")
+    quantize(str(support.GRAFT), speech, out, QUICK.updated(symmetric=False), known=known(), force=True)
+    assert not (out / "model.tensorrt.onnx").exists()
+    found = read_manifest(out)
+    assert found is not None
+    assert sorted(p.name for p in out.glob("*.onnx")) == [n for n in found["files"] if n.endswith(".onnx")]
+
+
+def test_the_checkpoint_s_own_folder_is_no_output(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(support.GRAFT, model)
+    before = sorted(path.name for path in model.iterdir())
+    with pytest.raises(SettingsError, match=r"--out .*model is the checkpoint's own folder"):
+        quantize(str(model), ["nowhere"], model, QUICK)
+    assert sorted(path.name for path in model.iterdir()) == before

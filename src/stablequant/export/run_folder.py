@@ -1,8 +1,8 @@
 """The folder of a run as one unit: built aside, put in place together, with a manifest that says what belongs together.
 
 ``manifest.json`` holds the SHA-256 and size of every file that was handed over, that of the plan that they come from
-first. It is taken away before the first file is replaced and put back after the last, so a folder in between has none, and
-is refused. What a run needs to go on (journal, histograms) lies beside it and is not part of it.
+first. It is set aside before the first file is replaced, with the new files listed beside the old, and written anew after
+the last. So a folder in between has none, and is refused; and the next run knows which of its files a killed one left. What a run needs to go on (journal, histograms) lies beside it and is not part of it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from stablequant.errors import DataError, ModelError, SettingsError
 from stablequant.files import disk_errors, file_digest, write_text
 
 MANIFEST, PLAN = "manifest.json", "plan.json"
+#: Files of a folder in between, each with all that it may be: the old and the new.
+BETWEEN = "manifest.json.between"
 LOCK = "stablequant.lock"
 #: Where files are built before they are put in place.
 ASIDE = "unverified"
@@ -80,29 +82,46 @@ class RunFolder:
         new = {p.name: _entry(p) for p in sorted(self.aside.iterdir())}
         kept = old["files"] if more else {}
         with disk_errors(self.path):
+            left = self._left(old["files"], new)
+            write_text(self.path / BETWEEN, json.dumps(left))
             (self.path / MANIFEST).unlink(missing_ok=True)
-            for name in new if more else {**old["files"], **new}:
-                self._make_room(name, old["files"].get(name))
+            for name in new if more else left:
+                self._make_room(name, left[name])
             for name in new:
                 (self.aside / name).replace(self.path / name)
             self.aside.rmdir()
         files = {**kept, **new}
         content = {"schema_version": 1, "plan": files[PLAN]["sha256"], "files": files}
         write_text(self.path / MANIFEST, json.dumps(content, indent=1) + "\n")
+        (self.path / BETWEEN).unlink(missing_ok=True)
         return [self.path / name for name in new]
+
+    def _left(self, *listed: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+        """All that runs left under each name: what is ``listed``, and what a run that was killed in between had listed."""
+        try:
+            found = json.loads((self.path / BETWEEN).read_text(encoding="utf-8"))
+            left = {name: list(entries) for name, entries in found.items() if Path(name).name == name}
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+            left = {}  # none was killed there; or its list is lost, and what it left is kept as somebody's
+        for files in listed:
+            for name, entry in files.items():
+                left.setdefault(name, []).append(entry)
+        return left
 
     def _of_before_manifests(self) -> dict[str, dict[str, Any]]:
         """What a run of a version without manifests left: all that is there but its work."""
         if not _before_manifests(self.path):
             return {}
-        return {p.name: _entry(p) for p in sorted(self.path.iterdir()) if p.is_file() and p.name not in WORK}
+        return {
+            p.name: _entry(p) for p in sorted(self.path.iterdir()) if p.is_file() and p.name not in (BETWEEN, *WORK)
+        }
 
-    def _make_room(self, name: str, entry: dict[str, Any] | None) -> None:
-        """Take away a file that a run left, and put aside one that is somebody's."""
+    def _make_room(self, name: str, entries: list[dict[str, Any]]) -> None:
+        """Take away a file that is as a run left it, and put aside one that is somebody's."""
         path = self.path / name
         if not path.is_file():
             return
-        if entry is not None and entry == _entry(path):
+        if _entry(path) in entries:
             path.unlink()
             return
         number, kept = 1, path.with_name(f"{name}.orig")
@@ -200,7 +219,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def _is_a_runs(path: Path) -> bool:
-    return any((path / name).is_file() for name in (MANIFEST, *WORK))
+    return any((path / name).is_file() for name in (MANIFEST, BETWEEN, *WORK))
 
 
 def _entry(path: Path) -> dict[str, Any]:

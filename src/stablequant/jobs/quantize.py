@@ -75,7 +75,7 @@ def quantize(
         StablequantError: Of any kind; what was computed stays in ``out``.
     """
     require_kernels(settings)
-    require_ours(out)
+    require_ours(out, Path(model))
     began = time.perf_counter()
     loaded = load(model)
     speech, task, settings = read_splits(loaded.frontend, sources, settings)
