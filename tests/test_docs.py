@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stablequant.quantize.plan import ActivationPlan, Identity, LayerPlan, Plan, SpeechIdentity, WeightPlan
+from stablequant.quantize.plan import ActivationPlan, FramePlan, Identity, LayerPlan, Plan, SpeechIdentity, WeightPlan
 from stablequant.report.summary import summarise
 from stablequant.settings import Settings
 
@@ -40,9 +40,11 @@ def test_plan_md_explains_every_field():
     assert fields(top) == list(Plan.model_fields)
     assert fields(layer) == list(LayerPlan.model_fields)
     rows = {fields([row])[0]: row[1] for row in (*top, *layer)}
-    parts = {"model": Identity, "data": SpeechIdentity, "activations": ActivationPlan, "weight": WeightPlan}
-    for row, model in parts.items():
+    parts = [("model", Identity), ("data", SpeechIdentity), ("weight", WeightPlan)]
+    for row, model in [*parts, ("activations", ActivationPlan), ("activations", FramePlan)]:
         assert set(model.model_fields) <= set(re.findall(r"`(\w+)`", rows[row]))
+    for model in (ActivationPlan, FramePlan):
+        assert f"`{model.model_fields['kind'].default}`" in rows["activations"]
 
 
 def keys(value: Mapping[str, object]) -> Iterator[str]:

@@ -11,10 +11,12 @@ import pytest
 
 from stablequant.errors import PlanError
 from stablequant.grid.affine import QuantParams
+from stablequant.grid.frame import PerFrame
 from stablequant.grid.weights import PerChannel, PerGroup, PerTensor, WeightSpec
 from stablequant.quantize.plan import (
     SCHEMA_VERSION,
     ActivationPlan,
+    FramePlan,
     Identity,
     LayerPlan,
     Plan,
@@ -58,6 +60,10 @@ def plan(scale: float = 0.1) -> Plan:
             layer("scores", activation(1 / 3), activation(1e-7)),
         ),
     )
+
+
+#: An activation with a scale a frame as plan.json has it.
+FRAME = {"kind": "per_frame", "bits": 8, "shift": None, "minimum": -1.0, "maximum": 2.5}
 
 
 def saved(made: Plan, path: Path) -> dict[str, Any]:
@@ -143,6 +149,11 @@ def test_another_schema_is_refused(tmp_path: Path, version: Any) -> None:
         (("layers", 0), {"weight": None}, r"layer conv1 .*conv1 has grids of 1 activations and 0 weights"),
         (("layers", 1), {"activations": []}, r"layer conv3 .*conv3 has grids of 0 activations and 1 weights"),
         (("layers", 2), {"kind": "linear"}, r"layer scores .*scores has grids of 2 activations and 0 weights"),
+        (("layers", 1, "activations", 0), {"kind": "per_row"}, r"layer conv3, activations\.0 .*per_row"),
+        (("layers", 1, "activations", 0), {"kind": None}, r"layer conv3, activations\.0 "),
+        (("layers", 1, "activations", 0), {"kind": "per_frame"}, r"layer conv3, activations\.0\.shift"),
+        (("layers", 1), {"activations": ["static"]}, r"layer conv3, activations\.0 "),
+        (("layers", 2, "activations"), [FRAME, FRAME], r"layer scores .*scores is a product .* static grids alone"),
         (("data", "dev"), {"sources": "some speech"}, r"data, dev\.sources"),
         (("settings", "weights"), {"bits": 1}, r"settings, weights\.bits"),
         (("settings",), {"bits": 1}, r"settings, activations\.bits"),
@@ -154,7 +165,10 @@ def test_what_is_wrong_in_it_is_named(tmp_path: Path, where: tuple[Any, ...], ch
     content = part = saved(plan(), path)
     for step in where:
         part = part[step]
-    part.update(change)
+    if isinstance(part, list):
+        part[:] = change
+    else:
+        part.update(change)
     path.write_text(json.dumps(content))
     with pytest.raises(PlanError, match=named):
         Plan.load(path)
@@ -210,3 +224,44 @@ def test_a_layer_left_in_float_is_in_the_plan_and_not_in_the_scheme(tmp_path: Pa
     loaded = Plan.load(tmp_path / "plan.json")
     assert [layer.name for layer in loaded.layers] == ["conv1", "conv3", "scores"]
     assert list(loaded.scheme()) == ["conv3", "scores"]
+
+
+def framed() -> Plan:
+    """The first layer with a shifted scale a frame, the second with a symmetric one."""
+    made = plan()
+    shifted, symmetric = (FramePlan(bits=8, shift=shift, minimum=-0.17, maximum=31.5) for shift in (0.169972, None))
+    first, second, third = made.layers
+    layers = (
+        first.model_copy(update={"activations": (shifted,), "calibrator": "frame"}),
+        second.model_copy(update={"activations": (symmetric,), "calibrator": "frame"}),
+        third,
+    )
+    return made.model_copy(update={"layers": layers})
+
+
+def test_a_scale_a_frame_comes_back_from_the_plan(tmp_path: Path) -> None:
+    framed().save(tmp_path / "a.json")
+    loaded = Plan.load(tmp_path / "a.json")
+    assert loaded == framed()
+    assert [a.activations for a in loaded.scheme().values()] == [
+        (PerFrame(8, 0.169972),),
+        (PerFrame(),),
+        (QuantParams(1 / 3), QuantParams(1e-7)),
+    ]
+    loaded.save(tmp_path / "b.json")
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_a_plan_says_of_each_activation_which_kind_it_is(tmp_path: Path) -> None:
+    content = saved(framed(), tmp_path / "plan.json")
+    kinds = [[a["kind"] for a in layer["activations"]] for layer in content["layers"]]
+    assert kinds == [["per_frame"], ["per_frame"], ["static", "static"]]
+
+
+def test_a_plan_of_an_earlier_release_says_no_kind_and_is_static(tmp_path: Path) -> None:
+    content = saved(plan(), tmp_path / "plan.json")
+    for entry in content["layers"]:
+        for found in entry["activations"]:
+            assert found.pop("kind") == "static"
+    (tmp_path / "plan.json").write_text(json.dumps(content))
+    assert Plan.load(tmp_path / "plan.json") == plan()
