@@ -33,7 +33,7 @@ FORMS: dict[str, dict[str, Any]] = {
         "pos_conv_embed.conv": "static",
         "scores": "static",
         "context": "static",
-        **{f"conv_layers.{i}.conv": GELU for i in range(1, 7)},
+        **{f"conv_layers.{i}.conv": GELU for i in range(1, 3)},
         "output_dense": GELU,
     },
     "moonshine": {
