@@ -66,9 +66,9 @@ def test_people_get_tables(cli, folder):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--seconds", "2,long"], "--seconds long. Expected numbers above 0, split by commas."),
-        (["--batch", "0"], "--batch 0. Expected whole numbers above 0, split by commas."),
-        (["--threads", "1.5"], "--threads 1.5. Expected whole numbers above 0, split by commas."),
+        (["--seconds", "2,long"], "--seconds long. Expected numbers above 0 and at most 86,400, split by commas."),
+        (["--batch", "0"], "--batch 0. Expected whole numbers above 0 and at most 10,000, split by commas."),
+        (["--threads", "1.5"], "--threads 1.5. Expected whole numbers above 0 and at most 1,024, split by commas."),
         (["--against", "/no/where"], "/no/where is not a folder."),
     ],
 )
