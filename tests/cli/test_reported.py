@@ -77,7 +77,7 @@ def test_samples_that_are_integers_in_a_float_file_are_refused(cli, tmp_path):
 
 
 def test_speech_longer_than_moonshine_was_trained_on_is_transcribed_whole(transcript):
-    lines = [row for row in rows("train") if 2 < row["duration"] < 5][:14]
+    lines = [row for row in rows("train") if 2 < row["duration"] < 5][-14:]
     pause = np.zeros(RATE // 4)
     found = transcript(np.concatenate([part for row in lines for part in (sound(row["id"]), pause)]), model=MOONSHINE)
     assert found["pieces"] > 1
@@ -140,14 +140,14 @@ def test_headerless_audio_is_one_bad_recording(cli, tmp_path):
     assert ran.code == 0, ran.err
     found = json.loads(ran.out)
     assert found["utterances"] == 3
-    assert [reason for reason in found["skipped"].values() if "call.raw cannot be decoded" in reason]
+    assert list(found["skipped"]) == ["call"]
 
 
 def test_calibration_speech_that_is_silent_is_refused_with_the_cause(cli, tmp_path):
     lines = [row for split in ("train", "dev", "test") for row in rows(split, 2)]
-    for row in lines[:2]:
-        path = tmp_path / f"{row['id']}.wav"
-        soundfile.write(path, np.zeros(RATE + len(row["id"])), RATE)
+    for number, row in enumerate(lines[:2]):
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, np.zeros(RATE + number), RATE)
         row["audio"] = str(path)
         row["split"] = "calibration"
     ran = cli("quantize", MODEL, "--data", write_manifest(tmp_path / "m.jsonl", lines), "--out", tmp_path / "out")

@@ -2,7 +2,8 @@
 
 ``manifest.json`` holds the SHA-256 and size of every file that was handed over, that of the plan that they come from
 first. It is set aside before the first file is replaced, with the new files listed beside the old, and written anew after
-the last. So a folder in between has none, and is refused; and the next run knows which of its files a killed one left. What a run needs to go on (journal, histograms) lies beside it and is not part of it.
+the last. So a folder in between has none, and is refused; and the next run knows which of its files a killed one left.
+What a run needs to go on (journal, histograms) lies beside it and is not part of it.
 """
 
 from __future__ import annotations
