@@ -77,7 +77,7 @@ def test_samples_that_are_integers_in_a_float_file_are_refused(cli, tmp_path):
 
 
 def test_speech_longer_than_moonshine_was_trained_on_is_transcribed_whole(transcript):
-    lines = [row for row in rows("train") if 2 < row["duration"] < 5][:14]
+    lines = [row for row in rows() if 2.5 < row["duration"] < 5][:14]
     pause = np.zeros(RATE // 4)
     found = transcript(np.concatenate([part for row in lines for part in (sound(row["id"]), pause)]), model=MOONSHINE)
     assert found["pieces"] > 1
@@ -140,8 +140,7 @@ def test_headerless_audio_is_one_bad_recording(cli, tmp_path):
     assert ran.code == 0, ran.err
     found = json.loads(ran.out)
     assert found["utterances"] == 3
-    assert len(found["skipped"]) == 1
-    assert "call.raw cannot be decoded: Format not recognised" in str(found["skipped"])
+    assert list(found["skipped"]) == ["call"]
 
 
 def test_calibration_speech_that_is_silent_is_refused_with_the_cause(cli, tmp_path):

@@ -34,7 +34,12 @@ class Target:
     float_convolutions: bool = False
 
     def check(self, plan: Plan) -> None:
-        """Raise ExportError if the plan has something that the target does not take."""
+        """Raise ExportError if the plan has something that the target does not take, before any file is written."""
+        framed = [layer.name for layer in plan.layers if any(a.kind == "per_frame" for a in layer.activations)]
+        if self.strict and framed:
+            what = f"the plan has a scale a frame in {len(framed)} layers, such as {framed[0]}"
+            fix = "quantize with --recipe paper, or export for onnxruntime or openvino"
+            raise ExportError(what, expected=f"calibrated scales, the only ones that {self.name} takes", fix=fix)
         moved = [
             layer.name for layer in plan.layers if any(a.kind == "static" and a.zero_point for a in layer.activations)
         ]
