@@ -347,8 +347,8 @@ def test_numbers_and_names_beyond_reason_are_named(cli: Cli, arguments: list[str
         ({"scale": 0.0}, "scale 0.0 cannot be used"),
         ({"zero_point": 1000}, "zero point 1000 is not a 8-bit code"),
         ({"bits": 99}, "bits=99 is not supported"),
-        ({"planes": 3}, "activations.0.static.planes"),
-        ({"scale": None}, "activations.0.static.scale"),
+        ({"planes": 3}, "activations.0.planes"),
+        ({"scale": None}, "activations.0.scale"),
     ],
 )
 def test_a_refused_plan_names_file_layer_and_field(
