@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 import support
 
@@ -55,3 +57,26 @@ def test_a_head_from_its_constants_goes_through_json_and_is_the_same_but_for_the
     assert bare.tokenizer is None
     assert (bare.decoder, bare.graphs) == (head().decoder, head().graphs)
     assert bare.most_steps(160000) == head().most_steps(160000)
+
+
+class Spelling:
+    """A tokenizer in which every token is one letter of a script."""
+
+    def __init__(self, letter: str) -> None:
+        self.letter = letter
+
+    def decode(self, tokens: list[int], skip_special_tokens: bool) -> str:
+        return self.letter * len(tokens)
+
+
+@pytest.mark.parametrize(("letter", "factor"), [("a", 1), ("1", 1), ("\N{DEVANAGARI LETTER KA}", 2.5), ("\u4eca", 2.5)])
+def test_a_script_of_many_tokens_a_second_is_given_more_before_it_is_cut_off(letter: str, factor: float) -> None:
+    backend, outputs, answers = encoded()
+    endless = replace(head().decoder, end=-1)
+    sizes = np.full(len(answers), 16000)
+    found = replace(head(), tokenizer=Spelling(letter), decoder=endless).read(backend, outputs, sizes)
+    assert [len(a.tokens) for a in found] == [int(factor * 15)] * len(answers)
+    assert all(a.truncated for a in found)
+    # Those that end before the bound are left as they are.
+    ended = replace(head(), tokenizer=Spelling(letter)).read(backend, outputs, np.full(len(answers), 160000))
+    assert [a.tokens for a in ended] == [a.tokens for a in answers]

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stablequant.heads.decoder import DecoderSpec, forced
+from stablequant.heads.decoder import DecoderSpec, forced, take_rows
 from stablequant.heads.greedy import Generated, greedy
 from stablequant.heads.head import Answer, Hints, Logits
 from stablequant.network.backend import Backend
 
 #: An id that no decoder chooses.
 NEVER = -1
+#: Scripts other than Latin take more tokens a second, since tokenizers know few of their words: a character may take two.
+SHORT_TOKENS = 2.5
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,15 @@ class Seq2SeqHead:
     ) -> list[Answer]:
         """Transcripts; see `Head.read`."""
         limits = [self.most_steps(int(n)) for n in sizes]
-        return [self._answer(g) for g in greedy(backend, outputs, limits, self.decoder, hints)]
+        answers = [self._answer(g) for g in greedy(backend, outputs, limits, self.decoder, hints)]
+        # The bound is meant for loops on noise. Text of short tokens may reach it by being spoken.
+        short = [i for i, a in enumerate(answers) if a.truncated and not _mostly_latin(a.text)]
+        if short:
+            rows = take_rows(backend, outputs, short, len(answers))
+            again = greedy(backend, rows, [int(SHORT_TOKENS * limits[i]) for i in short], self.decoder)
+            for i, generated in zip(short, again, strict=True):
+                answers[i] = self._answer(generated)
+        return answers
 
     def logits(self, backend: Backend, outputs: dict[str, Any], answers: Sequence[Answer]) -> Logits:
         """Logits of each token of the answers and of the one after; see `Head.logits`."""
@@ -82,3 +92,9 @@ class Seq2SeqHead:
     def _answer(self, generated: Generated) -> Answer:
         text = self.tokenizer.decode(list(generated.tokens), skip_special_tokens=True).strip()
         return Answer(text, generated.tokens, generated.truncated)
+
+
+def _mostly_latin(text: str) -> bool:
+    """Whether at least half of the letters are Latin; a text without letters counts as such."""
+    letters = [c for c in text if c.isalpha()]
+    return 2 * sum(c < "\N{LATIN SMALL LETTER TURNED A}" for c in letters) >= len(letters)
