@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,36 +90,42 @@ def test_a_damaged_manifest_is_named(tmp_path: Path, text: str) -> None:
         require_whole(tmp_path, [])
 
 
+#: Hands a new plan's files over, and is killed before the change of the folder whose number it is given.
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+from stablequant.export.run_folder import RunFolder
+folder, killed_at, changes = Path(sys.argv[1]), int(sys.argv[2]), 0
+
+def counted(name):
+    real = getattr(Path, name)
+    def change(path, *arguments, **options):
+        global changes
+        if changes == killed_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        changes += 1
+        return real(path, *arguments, **options)
+    setattr(Path, name, change)
+
+with RunFolder(folder).held() as held:
+    held.aside.mkdir()
+    for name, text in json.loads(sys.argv[3]).items():
+        (held.aside / name).write_text(text)
+    counted("unlink"), counted("replace")
+    held.publish()
+"""
+
+
 @pytest.mark.parametrize("killed_at", range(9))
-def test_a_run_that_is_killed_while_it_hands_over_is_refused_and_the_next_one_mends_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int
+def test_a_run_that_is_killed_while_it_hands_over_is_refused_and_the_next_one_repairs_it(
+    tmp_path: Path, killed_at: int
 ) -> None:
-    """A kill before each change of the folder in turn; the files of old and new plan are never mixed."""
+    """SIGKILL before each change of the folder in turn; the files of old and new plan are never mixed."""
     hand_over(tmp_path, OLD)
     hand_over(tmp_path, {"model.openvino.onnx": "the old plan's"}, more=True)
-    changes = 0
-
-    def counted(name: str) -> None:
-        real = getattr(Path, name)
-
-        def change(path: Path, *arguments: object, **options: object) -> object:
-            nonlocal changes
-            if changes == killed_at:
-                raise KeyboardInterrupt
-            changes += 1
-            return real(path, *arguments, **options)
-
-        monkeypatch.setattr(Path, name, change)
-
-    with RunFolder(tmp_path).held() as held:
-        held.aside.mkdir()
-        for name, text in NEW.items():
-            (held.aside / name).write_text(text)
-        for name in ("unlink", "replace"):
-            counted(name)
-        with pytest.raises(KeyboardInterrupt):
-            held.publish()
-        monkeypatch.undo()
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(killed_at), json.dumps(NEW)]
+    environment = os.environ | {"PYTHONPATH": str(Path(run_folder.__file__).parents[2])}
+    assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
     if (tmp_path / MANIFEST).exists():
         whole = OLD if "old" in (tmp_path / PLAN).read_text() else NEW
         require_whole(tmp_path, [tmp_path / name for name in whole])
