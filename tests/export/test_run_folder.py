@@ -112,7 +112,7 @@ with RunFolder(folder).held() as held:
     for name, text in json.loads(sys.argv[3]).items():
         (held.aside / name).write_text(text)
     counted("unlink"), counted("replace")
-    held.publish()
+    held.publish(more="more" in sys.argv)
 """
 
 
@@ -135,6 +135,22 @@ def test_a_run_that_is_killed_while_it_hands_over_is_refused_and_the_next_one_re
     hand_over(tmp_path, NEW)
     assert content(tmp_path) == NEW
     require_whole(tmp_path, [tmp_path / "model.onnx"])
+
+
+@pytest.mark.parametrize("killed_at", range(5))
+def test_an_export_that_is_killed_while_it_hands_over_leaves_the_other_files_usable(
+    tmp_path: Path, killed_at: int
+) -> None:
+    hand_over(tmp_path, OLD)
+    hand_over(tmp_path, {"model.openvino.onnx": "written before"}, more=True)
+    again = {"model.openvino.onnx": "written again"}
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(killed_at), json.dumps(again), "more"]
+    environment = os.environ | {"PYTHONPATH": str(Path(run_folder.__file__).parents[2])}
+    assert subprocess.run(command, env=environment, check=False).returncode in (0, -signal.SIGKILL)
+    require_whole(tmp_path, [tmp_path / "model.onnx"])
+    hand_over(tmp_path, again, more=True)
+    require_whole(tmp_path, [tmp_path / name for name in (*OLD, *again)])
+    assert content(tmp_path) == OLD | again
 
 
 def test_what_a_killed_run_left_is_cleaned_by_the_next(tmp_path: Path) -> None:

@@ -85,17 +85,23 @@ class RunFolder:
         with disk_errors(self.path):
             left = self._left(old["files"], new)
             write_text(self.path / BETWEEN, json.dumps(left))
-            (self.path / MANIFEST).unlink(missing_ok=True)
+            if more:  # all other files stay as they are, and usable whenever this is killed
+                self._list({name: entry for name, entry in kept.items() if name not in new})
+            else:
+                (self.path / MANIFEST).unlink(missing_ok=True)
             for name in new if more else left:
                 self._make_room(name, left[name])
             for name in new:
                 (self.aside / name).replace(self.path / name)
             self.aside.rmdir()
-        files = {**kept, **new}
-        content = {"schema_version": 1, "plan": files[PLAN]["sha256"], "files": files}
-        write_text(self.path / MANIFEST, json.dumps(content, indent=1) + "\n")
+        self._list({**kept, **new})
         (self.path / BETWEEN).unlink(missing_ok=True)
         return [self.path / name for name in new]
+
+    def _list(self, files: dict[str, dict[str, Any]]) -> None:
+        """Write the manifest."""
+        content = {"schema_version": 1, "plan": files[PLAN]["sha256"], "files": files}
+        write_text(self.path / MANIFEST, json.dumps(content, indent=1) + "\n")
 
     def _left(self, *listed: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
         """All that runs left under each name: what is ``listed``, and what a run that was killed in between had listed."""
