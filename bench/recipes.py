@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from inputs import WORK, add_data, add_model, arguments_of, sources
-from result_path import RESULTS, save
+from result_path import RESULTS, command, save
 from tables.recipes import table
 
 from stablequant.cli.console import ProgressLine
@@ -48,6 +48,7 @@ def row(evidence: Evidence, summary: dict[str, Any], seconds: float) -> dict[str
         "utterances": summary["float"]["utterances"],
         "words": summary["float"]["words"],
         "runtime": file["runtime"],
+        "command": command(),
         "machine": machine(),
     }
 

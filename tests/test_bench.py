@@ -38,9 +38,11 @@ def test_every_script_starts() -> None:
 
 
 def entries(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """What carries a machine and a command: the result, or where each model was measured on its own, each of these."""
+    """What carries a machine and a command: the result, or what was measured on its own, each model or recipe."""
     models = result.get("models")
-    return list(models.values()) if isinstance(models, dict) else [result]
+    if not isinstance(models, dict):
+        return [result]
+    return [entry for model in models.values() for entry in model.get("recipes", {"": model}).values()]
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda p: p.stem)

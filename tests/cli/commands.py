@@ -69,6 +69,12 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": source, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
 
+def _as_from_a_terminal() -> None:
+    """A shell in the background lets its children ignore Ctrl-C, and nohup lets them ignore a closed terminal."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(command: list[str], **variables: str) -> subprocess.Popen[str]:
     """A process of its own, from the repository's root, with further environment ``variables``."""
     return subprocess.Popen(
@@ -78,8 +84,7 @@ def start(command: list[str], **variables: str) -> subprocess.Popen[str]:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # A shell in the background lets its children ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=_as_from_a_terminal,
     )
 
 
