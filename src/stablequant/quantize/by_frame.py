@@ -3,6 +3,8 @@
 What sets each layer's form, by measurement (docs/recipes.md):
 
 - a **linear layer** is rounded by frame; behind GELU, SiLU or ReLU on a grid shifted by the function's own lower bound;
+- a **linear layer of a graph that runs step by step** has a scale a block of its input and of its weights, if the setting
+  ``decoder`` says so: with few rows at a time it is the faster form;
 - a **convolution** likewise, with one scale a window of frames;
 - the **convolution on the waveform** has one input channel and next to no cost, and 8 bits of a raw waveform are too few for
   quiet speech: it gets a static grid with a residual code;
@@ -12,12 +14,19 @@ What sets each layer's form, by measurement (docs/recipes.md):
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from stablequant.families.model import Op, SpeechModel
+from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import PerFrame
+from stablequant.grid.weights import PerGroup
 from stablequant.observe.collect import Histograms
 from stablequant.quantize import calibrated
 from stablequant.quantize.scheme import LayerScheme, in_rows, weight_spec
 from stablequant.settings import Settings
+
+#: Sizes of blocks, the best first. A short block is filled up in the file.
+SIZES = (128, 64, 32)
 
 
 def base(model: SpeechModel, histograms: Histograms, settings: Settings) -> dict[str, LayerScheme]:
@@ -38,9 +47,21 @@ def _layer(model: SpeechModel, op: Op, histograms: Histograms, settings: Setting
         return calibrated.with_residual(histograms[op.name][0], settings)
     if not in_rows(node):
         return calibrated.layer(histograms, op.name, settings.activations.calibrator, settings)
-    bound = model.graph(op.graph).lower_bound(node)
+    graph = model.graph(op.graph)
+    if settings.activations.decoder == "block" and node.kind == "linear" and graph.runs_in_steps:
+        return by_block(model, op, settings)
+    bound = graph.lower_bound(node)
     shift = None if bound is None else -bound
     return LayerScheme((PerFrame(settings.activations.bits, shift),), weight_spec(settings.weights))
+
+
+def by_block(model: SpeechModel, op: Op, settings: Settings) -> LayerScheme:
+    """A linear layer with a scale a block of its input and of its weights, of the largest size that leaves no block short."""
+    weight = model.weight(op)
+    assert weight is not None
+    size = next((size for size in SIZES if weight.shape[1] % size == 0), SIZES[-1])
+    spec = replace(weight_spec(settings.weights), per=PerGroup(size))
+    return LayerScheme((PerBlock(settings.activations.bits, size),), spec)
 
 
 def reads_waveform(model: SpeechModel, op: Op) -> bool:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from stablequant.export.agreement import LEVEL
 from stablequant.jobs.evidence import BASELINES, Evidence
-from stablequant.quantize.plan import ActivationPlan, FramePlan, LayerPlan
+from stablequant.quantize.plan import ActivationPlan, LayerPlan
 from stablequant.report import formats, plots
 from stablequant.report.svg import Scale
 from stablequant.report.template import environment
@@ -163,7 +163,7 @@ def _activations(evidence: Evidence, layer: LayerPlan) -> list[Activation]:
     found = []
     pairs = zip(layer.activations, evidence.histograms[layer.name], strict=True)
     for number, (grid, histogram) in enumerate(pairs, 1):
-        if isinstance(grid, FramePlan):
+        if not isinstance(grid, ActivationPlan):
             continue  # it has no one grid to draw
         bins, ends = histogram.nonempty(), grid.params().range
         reach = max(abs(grid.minimum), abs(grid.maximum)) / max(abs(ends.low), abs(ends.high))

@@ -7,9 +7,19 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 from stablequant.families.model import Op, SpeechModel
+from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import ActivationSpec, PerFrame
 from stablequant.observe.collect import Histograms
-from stablequant.quantize.plan import ActivationPlan, FramePlan, Identity, LayerPlan, Plan, SpeechIdentity, WeightPlan
+from stablequant.quantize.plan import (
+    ActivationPlan,
+    BlockPlan,
+    FramePlan,
+    Identity,
+    LayerPlan,
+    Plan,
+    SpeechIdentity,
+    WeightPlan,
+)
 from stablequant.search.fallback import FloatFallback
 from stablequant.search.stage1 import Sensitivity
 from stablequant.search.stages import Found
@@ -65,6 +75,12 @@ def _layer(
         p, calibrator, reason = None, settings.activations.calibrator, "nothing was searched; a calibrated scale"
         if scheme and any(isinstance(grid, PerFrame) for grid in scheme.activations):
             calibrator, reason = "frame", "nothing was searched; a scale a frame, computed when the layer runs"
+        elif scheme and isinstance(scheme.activations[0], PerBlock):
+            size = scheme.activations[0].size
+            calibrator, reason = (
+                "block",
+                f"it runs step by step; a scale for every {size} channels, computed when it runs",
+            )
         elif scheme and scheme.activations[0].planes == 2:
             reason = "nothing was searched; it reads the waveform, which 8 bits are too few for: carried in two planes"
     elif sensitivity.flagged:
@@ -118,9 +134,11 @@ def _left_in_float(floats: FloatFallback, name: str, settings: Settings) -> str:
     )
 
 
-def _activation(grid: ActivationSpec, minimum: float, maximum: float) -> ActivationPlan | FramePlan:
+def _activation(grid: ActivationSpec, minimum: float, maximum: float) -> ActivationPlan | FramePlan | BlockPlan:
     if isinstance(grid, PerFrame):
         return FramePlan(bits=grid.bits, shift=grid.shift, minimum=minimum, maximum=maximum)
+    if isinstance(grid, PerBlock):
+        return BlockPlan(bits=grid.bits, size=grid.size, minimum=minimum, maximum=maximum)
     return ActivationPlan(
         scale=grid.scale,
         zero_point=grid.zero_point,
