@@ -101,8 +101,13 @@ class SearchSettings(_Group):
     """Stage 1 flags a layer that alone costs more than this, in points."""
     beyond_chance: bool = False
     """Flag a layer only if the 95 % interval of its cost lies above 0 as well; a thousand words err by more than gamma."""
-    strategy: Literal["exact", "racing", "none"] = "exact"
-    """Whether every trial is evaluated on all dev speech, or only on as much as settles it, or nothing is searched."""
+    strategy: Literal["exact", "racing", "allocate", "none"] = "exact"
+    """Whether every trial is evaluated on all dev speech, or only on as much as settles it; or each layer gets the cheapest
+    scheme that its error allows; or nothing is searched."""
+    objective: Literal["task", "divergence"] = "task"
+    """What a trial is judged by: the task's error rate, or the divergence from the float model, which needs no labels."""
+    divergence_utterances: Annotated[int, Field(ge=1)] = 64
+    """At most this many dev utterances, drawn with the seed, where trials are judged by divergence."""
     stage1_calibrator: Literal["max", "percentile"] = "max"
     p_max: Annotated[float, Field(ge=0, lt=50)] = 0.5
     p_step: Annotated[float, Field(gt=0)] = 0.01

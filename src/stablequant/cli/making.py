@@ -64,6 +64,13 @@ def quantize(
             help="exact: every trial on all dev speech; racing: on as much as settles it.", show_default=False
         ),
     ] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            help="What trials are judged by: task (its error rate), or divergence (from float; no labels needed).",
+            show_default=False,
+        ),
+    ] = None,
     max_drop: Annotated[
         float | None,
         typer.Option(
@@ -96,7 +103,11 @@ def quantize(
     from stablequant.settings import Settings
 
     options = {"gamma": gamma, "p_step": p_step, "p_max": p_max, "p_spacing": p_spacing, "max_drop": max_drop}
-    given = {name: value for name, value in {**options, "strategy": search}.items() if value is not None}
+    given = {
+        name: value
+        for name, value in {**options, "strategy": search, "objective": objective}.items()
+        if value is not None
+    }
     chosen = Settings.parse({**recipe_of(recipe).settings, **given, **pairs(settings)})
     if dry_run:
         from stablequant.jobs.estimate import estimate

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from stablequant.data.speech import Speech
 from stablequant.errors import ModelError, SettingsError
 from stablequant.export import package
 from stablequant.export.run_folder import RunFolder, require_ours
@@ -31,7 +32,7 @@ from stablequant.quantize.plan import SpeechIdentity
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 from stablequant.search.compose import compose
 from stablequant.search.journal import Journal
-from stablequant.search.objective import TaskError
+from stablequant.search.objective import Divergence, Objective, TaskError
 from stablequant.search.pools import LocalPool, Pool
 from stablequant.search.stage1 import Sensitivity, resolution
 from stablequant.search.stages import Found, search
@@ -131,19 +132,18 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
     simulated = simulator(job.model, settings)
     with Journal(folder.path / "trials.sqlite", wait=job.wait) as journal:
 
-        def trials(split: str) -> Trials:
-            objective = TaskError(job.task)
-            return Trials(simulated, job.speech[split], settings, objective, journal, job.progress, job.pool)
+        def trials(speech: Speech, objective: Objective) -> Trials:
+            return Trials(simulated, speech, settings, objective, journal, job.progress, job.pool)
 
         with clock.stage("observe"):
             matmuls = settings.activations.attention_matmuls
             speech, kept = job.speech["calibration"], folder.path / "activations.npz"
             histograms = observe_once(job.model, speech, matmuls, kept, job.progress)
         with clock.stage("search"):
-            found = search(trials("dev"), histograms, settings, job.known, partial(_require_sense, job))
+            answers, found = _search(job, trials, histograms)
             resolved = resolution(found.layers)
         with clock.stage("test"):
-            test = _test(job, trials("test"), histograms, found)
+            test = _test(job, trials(job.speech["test"], TaskError(job.task)), histograms, found)
             job.pool.close()  # the memory of the workers is for what follows
     plan = compose(job.model, job.name, _identities(job), settings, histograms, found)
     with clock.stage("export"):
@@ -160,13 +160,14 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
         plan=plan,
         histograms=histograms,
         search=found,
+        dev=answers.score,
         resolution=resolved,
         test=test,
         agreements=tuple(agreements),
         warnings=(
             *job.model.notes,
             *warnings,
-            *too_coarse(resolved, found.reference.score.total, settings),
+            *too_coarse(resolved, answers.score.total, settings),
             *_too_costly(found, settings),
         ),
         runtime=backend.name,
@@ -187,9 +188,25 @@ def _identities(job: Job) -> dict[str, SpeechIdentity]:
     }
 
 
-def _require_sense(job: Job, reference: Outcome) -> None:
+def _search(job: Job, trials: Callable[[Speech, Objective], Trials], histograms: Histograms) -> tuple[Outcome, Found]:
+    """The float model's answers to the dev speech, of which a divergence needs a part, and what the search found on it."""
+    settings, data, dev = job.settings, job.settings.data, job.speech["dev"]
+    if settings.search.objective == "task":
+        found = search(
+            trials(dev, TaskError(job.task)), histograms, settings, job.known, partial(_require_sense, job, dev)
+        )
+        return found.reference, found
+    dev = dev.drawn(settings.search.divergence_utterances, data.seed, data.batch_size, data.batch_seconds)
+    words = trials(dev, TaskError(job.task))
+    (answers,) = words.run([Candidate("float", {})], "float on dev")
+    _require_sense(job, dev, answers)
+    found = search(trials(dev, Divergence()), histograms, settings, job.known, before=words.cost)
+    return answers, found
+
+
+def _require_sense(job: Job, speech: Speech, answers: Outcome) -> None:
     """Raise ModelError where the float model does not work on the dev speech: no search could say what costs words."""
-    doubts = job.task.doubts(job.speech["dev"].utterances, reference.readings)
+    doubts = job.task.doubts(speech.utterances, answers.readings)
     if doubts and not job.force:
         what = f"{job.name or job.model.path} does not work in float on the dev speech: {'; '.join(doubts)}"
         causes = "a tokenizer of another model, audio of another rate or language, or damaged weights"

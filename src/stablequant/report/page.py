@@ -19,6 +19,7 @@ from stablequant.quantize.plan import ActivationPlan, LayerPlan
 from stablequant.report import formats, plots
 from stablequant.report.svg import Scale
 from stablequant.report.template import environment
+from stablequant.search.objective import POINTS_A_NAT
 from stablequant.search.stage2 import Trial, choose
 from stablequant.settings import Settings
 
@@ -79,6 +80,7 @@ class Curve:
 def page(evidence: Evidence, summary: dict[str, Any]) -> str:
     """The page, from what a run found and its summary."""
     plan = evidence.plan
+    nats = plan.settings.search.objective == "divergence"
     defaults = Settings().flat()
     settings = {name: (value, value == defaults[name]) for name, value in plan.settings.flat().items()}
     return (
@@ -98,6 +100,7 @@ def page(evidence: Evidence, summary: dict[str, Any]) -> str:
                 (layer, _activations(evidence, layer)) for layer in plan.layers if layer.flagged and layer.activations
             ],
             curves=curves(evidence),
+            judged="estimated points above float32" if nats else f"{summary['float']['metric']} %",
             agreements=evidence.agreements,
             frames=sum(any(a.kind == "per_frame" for a in layer.activations) for layer in plan.layers),
             check_level=f"{100 * LEVEL:g}",
@@ -203,7 +206,9 @@ def _curve(evidence: Evidence, series: Sequence[Trial], name: str | None) -> Cur
         return trial.p[name] if name else next(iter(trial.p.values()))
 
     chosen = value(choose(series))
-    plot = plots.p_curve(
-        [(value(t), t.rate) for t in series], evidence.search.reference.score.rate, chosen, 140 if name else 220
-    )
+    # A divergence is drawn in the points that it stands for.
+    nats = evidence.plan.settings.search.objective == "divergence"
+    points = POINTS_A_NAT if nats else 1.0
+    reference = points * evidence.search.reference.score.rate
+    plot = plots.p_curve([(value(t), points * t.rate) for t in series], reference, chosen, 140 if name else 220)
     return Curve(name or "one p for all flagged layers", chosen, len(series), plot)

@@ -52,12 +52,14 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
         "p": plan.p if plan.p is not None or not plan.flagged else {x.name: x.p for x in plan.layers if x.flagged},
         "gamma": plan.settings.search.gamma,
         "dev": {
-            "float_wer": round(evidence.search.reference.score.rate, 4),
-            "words": int(evidence.search.reference.score.total),
+            "float_wer": round(evidence.dev.rate, 4),
+            "words": int(evidence.dev.total),
+            "utterances": len(evidence.dev.ids),
             "resolution": None if evidence.resolution is None else round(evidence.resolution, 4),
         },
         "search": {
             "mode": plan.settings.search.strategy,
+            "objective": plan.settings.search.objective,
             "evaluations": round(evidence.search.spent.evaluations, 2),
             "stage_1": round(evidence.search.spent.stage_1, 2),
             "stage_2": round(evidence.search.spent.stage_2, 2),

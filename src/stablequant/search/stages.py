@@ -14,7 +14,7 @@ from stablequant.search.racing import Racing, probes
 from stablequant.search.stage1 import Sensitivity
 from stablequant.search.stage2 import PercentileSearch, search_p
 from stablequant.search.strategy import Strategy
-from stablequant.search.trials import Candidate, Outcome, Trials
+from stablequant.search.trials import Candidate, Cost, Outcome, Trials
 from stablequant.settings import Settings
 
 
@@ -62,6 +62,7 @@ def search(
     settings: Settings,
     known: Sequence[Sensitivity] | None = None,
     gate: Callable[[Outcome], None] = lambda reference: None,
+    before: Cost | None = None,
 ) -> Found:
     """Run both stages on the speech of ``trials``.
 
@@ -71,6 +72,8 @@ def search(
         settings: How; the setting ``strategy`` says whether everything is evaluated on all speech.
         known: What stage 1 found in an earlier run; default: it is run.
         gate: Given the float model's outcome before anything is searched; it may raise.
+        before: What it took to have the float model answer that speech, where that was done before; one such pass is an
+            evaluation. Default: it is what the float model takes here.
     """
     if settings.search.strategy == "none":
         return _unsearched(trials, histograms, settings, gate)
@@ -80,10 +83,10 @@ def search(
         [plain, *(probes(histograms, settings) if race and not known else ())], "float on dev"
     )
     gate(reference)
-    evaluation = trials.cost.by_candidate[plain.key()]
+    evaluation = before.multiplications if before else trials.cost.by_candidate[plain.key()]
     strategy: Strategy = Racing(trials, reference, probed) if race else Exact(trials, reference)
     layers = tuple(known or strategy.sensitivity(histograms))
-    first = trials.cost.multiplications
+    first = trials.cost.multiplications + (before.multiplications if before else 0)
     worst_first = sorted((s for s in layers if s.flagged), key=lambda s: -s.delta)
     found = search_p(strategy, histograms, [s.name for s in worst_first], settings)
     floats = None
@@ -92,9 +95,9 @@ def search(
         floats = float_fallback(trials, reference, found.scheme, layers, price, settings)
     spent = Spent(
         stage_1=first / evaluation,
-        stage_2=(trials.cost.multiplications - first) / evaluation,
+        stage_2=(trials.cost.multiplications + (before.multiplications if before else 0) - first) / evaluation,
         naive=1 + (0 if known else len(layers)) + len(found.trials),
-        seconds=trials.cost.seconds,
+        seconds=trials.cost.seconds + (before.seconds if before else 0.0),
     )
     return Found(reference, layers, found, floats, spent)
 
