@@ -160,9 +160,14 @@ def test_tensorrt_refuses_a_scale_a_block_with_the_layer_s_name() -> None:
 @pytest.mark.parametrize(
     ("case", "of", "found", "message"),
     [
-        ("conv", "c", layer(16), r"c has a scale a block for c \(conv1d\).*linear layers alone"),
-        ("linear", "l", layer(16, per=PerGroup(32)), "l has blocks of 16 inputs for l, and weights in other groups"),
-        ("linear", "l", layer(16, per=PerChannel()), "l has blocks of 16 inputs"),
+        ("conv", "c", layer(16), r"c \(conv1d\) has a scale a block.*linear layers alone"),
+        (
+            "linear",
+            "l",
+            layer(16, per=PerGroup(32)),
+            r"l \(linear\) has .* every 16 inputs and weights in other groups",
+        ),
+        ("linear", "l", layer(16, per=PerChannel()), "every 16 inputs and weights in other groups"),
         ("linear", "l", layer(16, bits=4), "l has operands of 4, 8 bits"),
         ("linear", "l", layer(24), "l has a scale for every 24 channels.*a power of two from 16"),
         ("linear", "l", LayerScheme((PerFrame(),), WeightSpec(per=PerGroup(16))), "l has a scale for every 16 weights"),

@@ -46,6 +46,11 @@ def test_the_fast_recipe_searches_nothing_and_gives_a_file(tmp_path: Path) -> No
     assert evaluate(str(tmp_path / "out"), [str(manifest)])["rate"] == summary["int8_file"]["rate"]
 
 
+def test_a_scale_a_block_is_for_decoders_of_a_scale_a_frame(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="decoder=block with scales=calibrated"):
+        quantize(str(support.GRAFT), ["x.jsonl"], tmp_path / "out", Settings.parse({"decoder": "block"}))
+
+
 def test_a_scale_a_frame_and_a_search_do_not_go_together(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="scales=frame with strategy=exact"):
         quantize(str(support.GRAFT), ["x.jsonl"], tmp_path / "out", Settings.parse({"scales": "frame"}))

@@ -56,7 +56,7 @@ def to_onnx(graph: Graph, scheme: Scheme, weights: WeightStore, target: Target =
 def _require_kernels(node: Node, layer: LayerScheme, target: Target) -> None:
     """Raise ExportError where a node's input cannot be rounded as its scheme says in a file for ``target``."""
     if wrong := misfit(node, layer):
-        what = f"{node.name} has {wrong[0]}"
+        what = f"{node.name} ({node.kind}) has {wrong[0]}"
         raise ExportError(what, expected=wrong[1])
     dynamic = next((a for a in layer.activations if not isinstance(a, QuantParams)), None)
     if target.strict and dynamic:

@@ -113,6 +113,10 @@ def require_kernels(settings: Settings) -> None:
         what = f"scales=frame with strategy={settings.search.strategy}"
         fix = "leave the search out (--recipe fast, or --set strategy=none), or use calibrated scales"
         raise SettingsError(what, expected="strategy=none: a scale a frame leaves nothing to clip", fix=fix)
+    if settings.activations.decoder == "block" and settings.activations.scales != "frame":
+        what = f"decoder=block with scales={settings.activations.scales}"
+        fix = "quantize with --recipe fast, or leave decoder out"
+        raise SettingsError(what, expected="scales=frame: calibrated scales are one for all speech", fix=fix)
 
 
 def run(job: Job) -> Evidence:

@@ -81,13 +81,13 @@ def misfit(node: Node, layer: LayerScheme) -> tuple[str, str] | None:
     """What a layer's scheme has that its operation cannot have, and what it can; ``None`` if all is well."""
     for spec in layer.activations:
         if isinstance(spec, PerBlock) and node.kind != "linear":
-            return f"a scale a block for {node.name} ({node.kind})", "a scale a block for linear layers alone"
+            return "a scale a block", "a scale a block for linear layers alone"
         if isinstance(spec, PerBlock) and (layer.weight is None or layer.weight.per != PerGroup(spec.size)):
-            what = f"blocks of {spec.size} inputs for {node.name}, and weights in other groups"
-            return what, "a scale for every block of weights that a block of inputs is multiplied by"
+            what = f"a scale for every {spec.size} inputs and weights in other groups"
+            return what, "a scale for each block of weights that a block of inputs is multiplied by"
         if not isinstance(spec, QuantParams) and not in_rows(node):
             expected = "a static grid for a product of activations and for a padded or grouped convolution"
-            return f"a scale a frame for {node.name} ({node.kind})", expected
+            return "a scale a frame", expected
     return None
 
 
@@ -96,5 +96,5 @@ def require_rows(scheme: Scheme, nodes: Iterable[Node]) -> None:
     for node in nodes:
         layer = scheme.get(node.name)
         if layer and (wrong := misfit(node, layer)):
-            what = f"the plan has {wrong[0]}"
+            what = f"the plan has {wrong[0]} for {node.name} ({node.kind})"
             raise PlanError(what, expected=wrong[1], fix="quantize this checkpoint again")

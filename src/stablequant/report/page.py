@@ -102,12 +102,17 @@ def page(evidence: Evidence, summary: dict[str, Any]) -> str:
             curves=curves(evidence),
             judged="estimated points above float32" if nats else f"{summary['float']['metric']} %",
             agreements=evidence.agreements,
-            frames=sum(any(a.kind == "per_frame" for a in layer.activations) for layer in plan.layers),
+            frames=_of_kind(plan.layers, "per_frame"),
+            blocks=_of_kind(plan.layers, "per_block"),
             check_level=f"{100 * LEVEL:g}",
             settings=settings,
             total_seconds=sum(summary["seconds"].values()),
         )
     )
+
+
+def _of_kind(layers: Sequence[LayerPlan], kind: str) -> int:
+    return sum(any(a.kind == kind for a in layer.activations) for layer in layers)
 
 
 def _compared(summary: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
