@@ -41,13 +41,15 @@ from stablequant.search.objective import Divergence
 from stablequant.settings import Settings
 from stablequant.tasks.bootstrap import paired_bootstrap
 
-ROUNDS, ROUNDS_WHOLE = 41, 7
+ROUNDS, ROUNDS_WHOLE = 31, 5
+#: Utterances that set the calibrated scales of the encoder: those of the convolution on the waveform.
+CALIBRATION = 32
 #: Name -> utterances in a batch, tokens given at once, tokens before them.
 PASSES = {"1 row": (1, 1, 20), "8 rows": (8, 1, 20), "a row of 16 tokens": (1, 16, 0)}
 #: Frames of the encoder that a pass looks at: of four seconds.
 FRAMES = 160
 #: Utterances that are timed end to end, one by one and in one batch.
-TIMED = 8
+TIMED = 6
 FLOAT = "float32"
 FRAME = "a scale a frame"
 #: Of blocks, by size; the last is what a plan has.
@@ -177,7 +179,7 @@ def main() -> None:
     add_data(parser)
     arguments = parser.parse_args()
     model, data = load(arguments.model), sources(arguments)
-    settings = Settings.parse({"scales": "frame", "strategy": "none"})
+    settings = Settings.parse({"scales": "frame", "strategy": "none", "calibration_utterances": CALIBRATION})
     speech, task, settings = read_splits(model.frontend, data, settings)
     calibration = speech["calibration"]
     scheme = base(model, observe(model, map(calibration.waveforms_of, calibration.batches)), settings)
@@ -188,19 +190,18 @@ def main() -> None:
         "runtimes": {name: RUNTIMES[name]({}).name for name in ("onnxruntime", "openvino")},
         "models": [],
     }
-    for name, of, first in ((model.path.name, model, encoder), ("random weights, 1024 channels", wide(), {})):
-        row: dict[str, Any] = {"name": name, "runtimes": {}}
-        for runtime in result["runtimes"]:
+    cases = ((model.path.name, model, encoder), ("random weights, 1024 channels", wide(), {}))
+    result["models"] = [{"name": name, "runtimes": {}} for name, _, _ in cases]
+    for runtime in result["runtimes"]:
+        for row, (_, of, first) in zip(result["models"], cases, strict=True):
             written = files(of, first, runtime)
-            row["runtimes"][runtime] = {
-                "bytes": sizes(written),
-                "passes": passes(of.graph("decoder"), written, runtime),
-            }
+            found = row["runtimes"][runtime] = {"bytes": sizes(written)}
+            found["passes"] = passes(of.graph("decoder"), written, runtime)
             if of is model:
-                row["runtimes"][runtime]["whole"] = whole(model, written, runtime, list(speech["test"].sample(TIMED)))
+                found["whole"] = whole(model, written, runtime, list(speech["test"].sample(TIMED)))
                 if runtime == "onnxruntime":
                     row["words"] = words(model, written, speech["test"], task)
-        result["models"].append(row)
+            save("decoder_forms", result)
     print(table(save("decoder_forms", result)))
 
 
