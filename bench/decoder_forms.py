@@ -20,6 +20,7 @@ from inputs import add_data, add_model, arguments_of, sources
 from result_path import save
 from tables.decoder_forms import table
 
+from stablequant.data.speech import Speech
 from stablequant.export.targets import TARGETS
 from stablequant.export.translate import to_onnx
 from stablequant.families.checkpoint import load
@@ -33,7 +34,8 @@ from stablequant.jobs.speech import read_splits
 from stablequant.measure.latency import interleaved
 from stablequant.network.graph import Graph
 from stablequant.observe.collect import observe
-from stablequant.quantize.by_frame import base, by_block
+from stablequant.quantize.by_frame import base
+from stablequant.quantize.options import by_block
 from stablequant.quantize.scheme import LayerScheme, Scheme
 from stablequant.quantize.weights import WeightStore
 from stablequant.runtime.registry import RUNTIMES
@@ -41,14 +43,14 @@ from stablequant.search.objective import Divergence
 from stablequant.settings import Settings
 from stablequant.tasks.bootstrap import paired_bootstrap
 
-ROUNDS, ROUNDS_WHOLE = 31, 5
+ROUNDS, ROUNDS_WHOLE = 31, 9
 #: Utterances that set the calibrated scales of the encoder: those of the convolution on the waveform.
 CALIBRATION = 32
 #: Name -> utterances in a batch, tokens given at once, tokens before them.
 PASSES = {"1 row": (1, 1, 20), "8 rows": (8, 1, 20), "a row of 16 tokens": (1, 16, 0)}
 #: Frames of the encoder that a pass looks at: of four seconds.
 FRAMES = 160
-#: Utterances that are timed end to end, one by one and in one batch.
+#: Utterances that are timed end to end one by one.
 TIMED = 6
 FLOAT = "float32"
 FRAME = "a scale a frame"
@@ -122,11 +124,12 @@ def passes(graph: Graph, written: Files, runtime: str) -> dict[str, Any]:
     return found
 
 
-def whole(model: SpeechModel, written: Files, runtime: str, sounds: list[Any]) -> dict[str, Any]:
-    """Speed end to end, one utterance at a time and in one batch."""
+def whole(model: SpeechModel, written: Files, runtime: str, speech: Speech) -> dict[str, Any]:
+    """Speed end to end: of a few utterances of every length one by one, and of the largest batch that a transcription makes."""
     backends = {name: RUNTIMES[runtime](graphs, threads=1) for name, graphs in written.items()}
     runners = {name: lambda item, b=b: model.frontend.recognize(b, item) for name, b in backends.items()}
-    cases = {"one by one": [[sound] for sound in sounds], f"a batch of {len(sounds)}": [sounds]}
+    batch = speech.waveforms_of(max(speech.batches, key=len))
+    cases = {"one by one": [[sound] for sound in speech.sample(TIMED)], f"a batch of {len(batch)}": [batch]}
     return {n: ratios(interleaved(runners, items, ROUNDS_WHOLE, time.process_time)) for n, items in cases.items()}
 
 
@@ -198,7 +201,7 @@ def main() -> None:
             found = row["runtimes"][runtime] = {"bytes": sizes(written)}
             found["passes"] = passes(of.graph("decoder"), written, runtime)
             if of is model:
-                found["whole"] = whole(model, written, runtime, list(speech["test"].sample(TIMED)))
+                found["whole"] = whole(model, written, runtime, speech["test"])
                 if runtime == "onnxruntime":
                     row["words"] = words(model, written, speech["test"], task)
             save("decoder_forms", result)

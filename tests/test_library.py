@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -190,8 +191,11 @@ def test_both_stages_find_layers_and_p(
 def test_quantize_leaves_a_folder_with_plan_and_summary(run: sq.Run) -> None:
     assert json.loads((run.folder / "summary.json").read_text()) == json.loads(json.dumps(run.summary))
     assert run.summary["int8_file"]["bytes_ratio"] < 0.3
-    assert run.plan.settings == sq.Settings(**SETTINGS, normalizer="english")
-    assert set(run.plan.flagged) == set(run.summary["flagged"])
+    recipe = {"strategy": "allocate", "objective": "divergence"}
+    assert run.plan.settings == sq.Settings(**SETTINGS, **recipe, normalizer="english")
+    chosen = [option.scheme for layer in run.plan.layers for option in layer.options if option.chosen]
+    assert Counter(chosen) == run.summary["allocation"]["schemes"]
+    assert len(chosen) == len(run.plan.layers)
 
 
 def test_a_folder_is_opened_and_transcribes_files_and_waveforms_as_it_was_measured(

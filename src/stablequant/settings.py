@@ -68,7 +68,7 @@ class ActivationSettings(_Group):
     scales: Literal["calibrated", "frame"] = "calibrated"
     """One for all speech, from calibration; or one a frame, computed when the layer runs (needs strategy none)."""
     decoder: Literal["same", "block"] = "same"
-    """With a scale a frame: what runs step by step has the same, or a scale a block of its inputs and of its weights."""
+    """Linear layers that run step by step: as all others, or with a scale a block of input and weights (see docs/recipes.md)."""
     symmetric: bool = True
     """Zero point 0 (the paper's); false gives each activation its own zero point."""
     calibrator: str = "mse"
@@ -108,6 +108,12 @@ class SearchSettings(_Group):
     """What a trial is judged by: the task's error rate, or the divergence from the float model, which needs no labels."""
     divergence_utterances: Annotated[int, Field(ge=1)] = 64
     """At most this many dev utterances, drawn with the seed, where trials are judged by divergence."""
+    allowance: Annotated[float, Field(ge=0)] = 0.1
+    """Points of error rate, estimated from the divergence, that an allocation may spend on schemes that take less time."""
+    cost: Literal["measured", "model"] = "measured"
+    """What an allocation knows of time: that of each layer's kernel, measured on this machine, or multiplications."""
+    estimate_utterances: Annotated[int, Field(ge=1)] = 32
+    """At most this many of those, on which an allocation estimates what each layer's rounding costs."""
     stage1_calibrator: Literal["max", "percentile"] = "max"
     p_max: Annotated[float, Field(ge=0, lt=50)] = 0.5
     p_step: Annotated[float, Field(gt=0)] = 0.01

@@ -19,7 +19,8 @@ from stablequant.grid.weights import PerGroup, WeightSpec
 from stablequant.network.execute import Executor
 from stablequant.network.graph import LOWER_BOUNDS, Graph
 from stablequant.quantize import calibrated, simulate
-from stablequant.quantize.by_frame import base, by_block, by_frame
+from stablequant.quantize.by_frame import base, by_frame
+from stablequant.quantize.options import by_block
 from stablequant.quantize.scheme import LayerScheme, Scheme
 from stablequant.quantize.simulate import Simulator, fake_quantize
 from stablequant.settings import Settings

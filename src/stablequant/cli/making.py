@@ -46,8 +46,8 @@ def quantize(
         typer.Option("--dry-run", help="Say what the run will take in passes, time, memory and disk; write nothing."),
     ] = False,
     recipe: Annotated[
-        str, typer.Option(help="A bundle of settings; `stablequant recipes` lists them.", metavar="paper|fast")
-    ] = "paper",
+        str, typer.Option(help="A bundle of settings; `stablequant recipes` lists them.", metavar="default|paper|fast")
+    ] = "default",
     gamma: Annotated[
         float | None, typer.Option(help="Stage 1 flags a layer that costs more, in points.", show_default=False)
     ] = None,
@@ -68,6 +68,13 @@ def quantize(
         str | None,
         typer.Option(
             help="What trials are judged by: task (its error rate), or divergence (from float; no labels needed).",
+            show_default=False,
+        ),
+    ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(
+            help="What a choice of schemes knows of time: measured (kernels of this machine), or model.",
             show_default=False,
         ),
     ] = None,
@@ -105,7 +112,7 @@ def quantize(
     options = {"gamma": gamma, "p_step": p_step, "p_max": p_max, "p_spacing": p_spacing, "max_drop": max_drop}
     given = {
         name: value
-        for name, value in {**options, "strategy": search, "objective": objective}.items()
+        for name, value in {**options, "strategy": search, "objective": objective, "cost": cost}.items()
         if value is not None
     }
     chosen = Settings.parse({**recipe_of(recipe).settings, **given, **pairs(settings)})

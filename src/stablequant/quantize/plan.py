@@ -17,7 +17,7 @@ from stablequant.errors import PlanError
 from stablequant.files import json_value, write_text
 from stablequant.grid.affine import QuantParams
 from stablequant.grid.block import PerBlock
-from stablequant.grid.frame import PerFrame
+from stablequant.grid.frame import ActivationSpec, PerFrame
 from stablequant.grid.weights import Granularity, PerChannel, PerGroup, PerTensor, WeightSpec
 from stablequant.quantize.plan_errors import complaint, usable
 from stablequant.quantize.plan_version_1 import from_version_1
@@ -34,7 +34,21 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ActivationPlan(_Frozen):
+class _Grid(_Frozen):
+    """How one activation is rounded."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        """Refuse a grid that no value can be rounded to."""
+        usable(self.params)
+        return self
+
+    def params(self) -> ActivationSpec:
+        """The grid as the quantiser wants it."""
+        raise NotImplementedError
+
+
+class ActivationPlan(_Grid):
     """Grid of one activation tensor: ``x ~ (q - zero_point) * scale``, q a signed integer of ``bits`` bits."""
 
     kind: Literal["static"] = "static"
@@ -49,18 +63,12 @@ class ActivationPlan(_Frozen):
     planes: Literal[1, 2] = 1
     """Codes that carry a value; of two, the second holds the first one's remainder."""
 
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
-        """Refuse a grid that no value can be rounded to."""
-        usable(self.params)
-        return self
-
     def params(self) -> QuantParams:
         """The grid as the quantiser wants it."""
         return QuantParams(self.scale, self.zero_point, self.bits, self.planes)
 
 
-class FramePlan(_Frozen):
+class FramePlan(_Grid):
     """An activation with a scale for each frame, computed when the layer runs (grid/frame.py)."""
 
     kind: Literal["per_frame"] = "per_frame"
@@ -71,18 +79,12 @@ class FramePlan(_Frozen):
     maximum: float
     """Exact extremes seen in calibration."""
 
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
-        """Refuse a grid that no value can be rounded to."""
-        usable(self.params)
-        return self
-
     def params(self) -> PerFrame:
         """The grid as the quantiser wants it."""
         return PerFrame(self.bits, self.shift)
 
 
-class BlockPlan(_Frozen):
+class BlockPlan(_Grid):
     """An activation with a scale for each block of a row's channels, computed when the layer runs (grid/block.py)."""
 
     kind: Literal["per_block"] = "per_block"
@@ -92,12 +94,6 @@ class BlockPlan(_Frozen):
     minimum: float
     maximum: float
     """Exact extremes seen in calibration."""
-
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
-        """Refuse a grid that no value can be rounded to."""
-        usable(self.params)
-        return self
 
     def params(self) -> PerBlock:
         """The grid as the quantiser wants it."""
@@ -154,6 +150,17 @@ class WeightPlan(_Frozen):
         return WeightSpec(self.bits, per if self.group is None else PerGroup(self.group), self.range, self.rounding)
 
 
+class OptionPlan(_Frozen):
+    """A scheme that a layer could have had, as an allocation saw it."""
+
+    scheme: str
+    chosen: bool
+    divergence: Annotated[float, Field(ge=0)] | None
+    """Nats a step that rounding the layer's input so is estimated to cost; None for a product of activations."""
+    cost: Annotated[float, Field(ge=0)] | None
+    """In time, as a multiple of the layer's cheapest scheme; None for one that was not open to choice."""
+
+
 class LayerPlan(_Frozen):
     """One layer and the reason for its settings."""
 
@@ -169,6 +176,8 @@ class LayerPlan(_Frozen):
     sensitivity_interval: tuple[float, float] | None = None
     """95 % interval of that."""
     reason: str
+    options: tuple[OptionPlan, ...] = ()
+    """What an allocation chose from; the layer's own scheme is among them."""
     activations: tuple[_Activation, ...]
     """Empty where the layer is left in float."""
     weight: WeightPlan | None
