@@ -67,6 +67,8 @@ class ActivationSettings(_Group):
     """Of a code; files can be exported at 8."""
     scales: Literal["calibrated", "frame"] = "calibrated"
     """One for all speech, from calibration; or one a frame, computed when the layer runs (needs strategy none)."""
+    decoder: Literal["same", "block"] = "same"
+    """Linear layers that run step by step: as all others, or with a scale a block of input and weights (see docs/recipes.md)."""
     symmetric: bool = True
     """Zero point 0 (the paper's); false gives each activation its own zero point."""
     calibrator: str = "mse"

@@ -48,6 +48,11 @@ def test_the_fast_recipe_searches_nothing_and_gives_a_file(tmp_path: Path) -> No
     assert evaluate(str(tmp_path / "out"), [str(manifest)])["rate"] == summary["int8_file"]["rate"]
 
 
+def test_a_scale_a_block_is_for_decoders_of_a_scale_a_frame(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="decoder=block with scales=calibrated and strategy=exact"):
+        quantize(str(support.GRAFT), ["x.jsonl"], tmp_path / "out", Settings.parse({"decoder": "block"}))
+
+
 def test_the_default_recipe_chooses_a_scheme_a_layer_without_labels_and_tells_why(tmp_path: Path) -> None:
     manifest = support.small_manifest(tmp_path / "speech.jsonl")
     settings = Settings.parse({**RECIPES["default"].settings, "calibration_utterances": 3, "cost": "model"})

@@ -25,6 +25,8 @@ from stablequant.quantize.scheme import LayerScheme, Scheme
 from stablequant.quantize.weights import WeightStore
 
 OPSET = 21
+#: The domain of ONNX Runtime's own operators.
+MICROSOFT = "com.microsoft"
 #: How often each step may be copied where a convolution is written in windows.
 MOST_COPIES = 4
 _TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
@@ -217,9 +219,10 @@ class Writer:
         graph = helper.make_graph(
             self._nodes, self.graph.name, inputs, outputs, initializer=list(self._initializers.values())
         )
+        own = [helper.make_opsetid(MICROSOFT, 1)] if any(node.domain == MICROSOFT for node in self._nodes) else []
         return helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
+            opset_imports=[helper.make_opsetid("", OPSET), *own],
             ir_version=10,
             producer_name="stablequant",
             producer_version=__version__,

@@ -43,6 +43,12 @@ def _require_strategy(settings: Settings) -> None:
         what = f"scales=frame with strategy={strategy}"
         fix = "leave the search out (--recipe fast, or --set strategy=none), or use calibrated scales"
         raise SettingsError(what, expected="strategy=none: a scale a frame leaves nothing to clip", fix=fix)
+    if settings.activations.decoder == "block" and scales != "frame" and strategy != "allocate":
+        what = f"decoder=block with scales={scales} and strategy={strategy}"
+        fix = "quantize with --recipe fast, or leave decoder out"
+        raise SettingsError(
+            what, expected="scales=frame, or strategy=allocate: a scale a block is not calibrated", fix=fix
+        )
     usual, chosen = Settings().flat(), settings.flat()
     ignored = [name for name in STAGED if chosen[name] != usual[name]]
     if strategy not in ("exact", "racing") and ignored:

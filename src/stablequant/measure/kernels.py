@@ -57,7 +57,7 @@ def measured(
     """
     cache = cache or cache_file()
     known = _read(cache)
-    stepwise = {g.name for g in model.graphs if any(output.carries for output in g.outputs.values())}
+    stepwise = {g.name for g in model.graphs if g.runs_in_steps}
     ops = {op.name: op for op in model.ops(matmuls=True)}
     found: dict[str, dict[str, float]] = {}
     for number, (layer, schemes) in enumerate(options.items()):

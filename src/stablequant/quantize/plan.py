@@ -16,9 +16,11 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from stablequant.errors import PlanError
 from stablequant.files import json_value, write_text
 from stablequant.grid.affine import QuantParams
-from stablequant.grid.frame import PerFrame
+from stablequant.grid.block import PerBlock
+from stablequant.grid.frame import ActivationSpec, PerFrame
 from stablequant.grid.weights import Granularity, PerChannel, PerGroup, PerTensor, WeightSpec
 from stablequant.quantize.plan_errors import complaint, usable
+from stablequant.quantize.plan_version_1 import from_version_1
 from stablequant.quantize.scheme import LayerScheme, require_layers
 from stablequant.settings import Settings
 
@@ -32,7 +34,21 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ActivationPlan(_Frozen):
+class _Grid(_Frozen):
+    """How one activation is rounded."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        """Refuse a grid that no value can be rounded to."""
+        usable(self.params)
+        return self
+
+    def params(self) -> ActivationSpec:
+        """The grid as the quantiser wants it."""
+        raise NotImplementedError
+
+
+class ActivationPlan(_Grid):
     """Grid of one activation tensor: ``x ~ (q - zero_point) * scale``, q a signed integer of ``bits`` bits."""
 
     kind: Literal["static"] = "static"
@@ -47,18 +63,12 @@ class ActivationPlan(_Frozen):
     planes: Literal[1, 2] = 1
     """Codes that carry a value; of two, the second holds the first one's remainder."""
 
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
-        """Refuse a grid that no value can be rounded to."""
-        usable(self.params)
-        return self
-
     def params(self) -> QuantParams:
         """The grid as the quantiser wants it."""
         return QuantParams(self.scale, self.zero_point, self.bits, self.planes)
 
 
-class FramePlan(_Frozen):
+class FramePlan(_Grid):
     """An activation with a scale for each frame, computed when the layer runs (grid/frame.py)."""
 
     kind: Literal["per_frame"] = "per_frame"
@@ -69,25 +79,38 @@ class FramePlan(_Frozen):
     maximum: float
     """Exact extremes seen in calibration."""
 
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
-        """Refuse a grid that no value can be rounded to."""
-        usable(self.params)
-        return self
-
     def params(self) -> PerFrame:
         """The grid as the quantiser wants it."""
         return PerFrame(self.bits, self.shift)
 
 
+class BlockPlan(_Grid):
+    """An activation with a scale for each block of a row's channels, computed when the layer runs (grid/block.py)."""
+
+    kind: Literal["per_block"] = "per_block"
+    bits: int
+    size: int
+    """Channels in a block; the layer's weights have groups of the same size."""
+    minimum: float
+    maximum: float
+    """Exact extremes seen in calibration."""
+
+    def params(self) -> PerBlock:
+        """The grid as the quantiser wants it."""
+        return PerBlock(self.bits, self.size)
+
+
 def _kind(activation: Any) -> Any:
-    """Which of the two an activation of a plan is; one that does not say so is static, as all of earlier releases are."""
+    """Which of these an activation of a plan is; one that does not say so is static, as all of earlier releases are."""
     return activation.get("kind", "static") if isinstance(activation, dict) else getattr(activation, "kind", None)
 
 
 #: How an activation is rounded, told apart by ``kind``, so that an error is told of the one that was meant.
 _Activation = Annotated[
-    Annotated[ActivationPlan, Tag("static")] | Annotated[FramePlan, Tag("per_frame")], Discriminator(_kind)
+    Annotated[ActivationPlan, Tag("static")]
+    | Annotated[FramePlan, Tag("per_frame")]
+    | Annotated[BlockPlan, Tag("per_block")],
+    Discriminator(_kind),
 ]
 
 
@@ -161,14 +184,18 @@ class LayerPlan(_Frozen):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        """Refuse a layer with operands left out, which would stay in float without a word, and a product rounded by frame."""
+        """Refuse operands left out, which would stay in float without a word, and scales that no such layer can have."""
         activations, weights = (2, 0) if self.kind == "matmul" else (1, 1)
         found = len(self.activations), int(self.weight is not None)
         if found not in ((activations, weights), (0, 0)):
             what = f"{self.name} has grids of {found[0]} activations and {found[1]} weights"
             raise ValueError(what)
-        if self.kind == "matmul" and any(isinstance(a, FramePlan) for a in self.activations):
+        if self.kind == "matmul" and any(not isinstance(a, ActivationPlan) for a in self.activations):
             what = f"{self.name} is a product of activations, which takes static grids alone"
+            raise ValueError(what)
+        sizes = [a.size for a in self.activations if isinstance(a, BlockPlan)]
+        if sizes and (self.kind != "linear" or self.weight is None or self.weight.group != sizes[0]):
+            what = f"{self.name} has a scale a block, which takes a linear layer with weights in groups of the same {sizes[0]}"
             raise ValueError(what)
         return self
 
@@ -260,7 +287,7 @@ class Plan(_Frozen):
             raise PlanError(what, fix=_REPEAT) from error
         version = raw.get("schema_version") if isinstance(raw, dict) else None
         if version == 1:
-            raw = _from_version_1(raw)
+            raw = from_version_1(raw)
         elif version != SCHEMA_VERSION:
             what = f"{path} has schema version {str(version)[:40]}"
             raise PlanError(what, expected=f"version 1 to {SCHEMA_VERSION}", fix=_REPEAT)
@@ -269,27 +296,3 @@ class Plan(_Frozen):
         except ValidationError as error:
             what = f"{path}: {complaint(error, raw)}"
             raise PlanError(what, fix=_REPEAT) from error
-
-
-def _from_version_1(raw: dict[str, Any]) -> dict[str, Any]:
-    """A plan of the first version as one of this: sources were joined, weights had other words. Settings find their groups."""
-    new = {**raw, "schema_version": SCHEMA_VERSION}
-    if isinstance(raw.get("data"), dict):
-        new["data"] = {split: _sources(identity) for split, identity in raw["data"].items()}
-    if isinstance(raw.get("layers"), list):
-        new["layers"] = [_weight_words(layer) for layer in raw["layers"]]
-    return new
-
-
-def _sources(identity: Any) -> Any:
-    if not isinstance(identity, dict) or not isinstance(identity.get("name"), str):
-        return identity
-    return {**{k: v for k, v in identity.items() if k != "name"}, "sources": identity["name"].split(", ")}
-
-
-def _weight_words(layer: Any) -> Any:
-    weight = layer.get("weight") if isinstance(layer, dict) else None
-    if not isinstance(weight, dict):
-        return layer
-    words = {"granularity": "per", "method": "range"}
-    return {**layer, "weight": {words.get(key, key): value for key, value in weight.items()}}

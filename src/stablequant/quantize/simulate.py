@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from stablequant.families.model import SpeechModel
-from stablequant.grid.affine import QuantParams
+from stablequant.grid.affine import QuantParams, code_limits
+from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import SMALLEST_MAXIMUM, ActivationSpec, PerFrame
 from stablequant.grid.weights import WeightSpec
 from stablequant.network.execute import Executor, Operands, TorchBackend
@@ -58,7 +60,7 @@ class Simulator:
         """What the executor should compute with under ``scheme``; ``None`` for all in float.
 
         Raises:
-            PlanError: It names a layer that the model does not have, or has a scale a frame for one that cannot have one.
+            PlanError: It names a layer that the model does not have, or has a scale a frame or a block for one that cannot.
         """
         require_layers(scheme, self._names)
         require_rows(scheme, self._nodes)
@@ -111,12 +113,14 @@ def fake_quantize(x: Tensor, spec: ActivationSpec, node: Node) -> Tensor:
     """Round ``x`` to its grid and back, ties to even, as ONNX QuantizeLinear.
 
     Static: ``(clip(round(x / s) + z) - z) * s``; with two planes the remainder is rounded to its own grid and added. With a
-    scale a frame see grid/frame.py; of a convolution's input the result is its windows ``[B, T', kernel, C]``, as frames that
-    several windows share are rounded in each by that window's scale.
+    scale a frame see grid/frame.py, with one a block grid/block.py. By frame the result of a convolution's input is its windows
+    ``[B, T', kernel, C]``, as frames that several windows share are rounded in each by that window's scale.
     """
     with torch.inference_mode():
         if isinstance(spec, QuantParams):
             return _static(x, spec)
+        if isinstance(spec, PerBlock):
+            return _by_block(x, spec)
         if node.kind != "conv1d":
             return _by_frame(x, spec, (-1,))
         return _by_frame(windows(x, node), spec, (-2, -1))
@@ -139,3 +143,12 @@ def _by_frame(x: Tensor, spec: PerFrame, axes: tuple[int, ...]) -> Tensor:
     largest = largest.clamp_(min=SMALLEST_MAXIMUM)
     held = _static(shifted / largest, spec.unit).mul_(largest)
     return held if spec.shift is None else held.sub_(spec.shift)
+
+
+def _by_block(x: Tensor, spec: PerBlock) -> Tensor:
+    channels, limit = x.shape[-1], code_limits(spec.bits)[1]
+    whole = pad(x, (0, -channels % spec.size))
+    blocks = whole.reshape(*whole.shape[:-1], -1, spec.size)
+    largest = blocks.abs().amax(-1, keepdim=True).clamp_(min=SMALLEST_MAXIMUM)
+    held = (blocks * (limit / largest)).round_().mul_(largest / limit)
+    return held.flatten(-2)[..., :channels]

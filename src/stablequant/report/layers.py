@@ -9,7 +9,7 @@ from itertools import groupby
 
 from markupsafe import Markup
 
-from stablequant.quantize.options import PER_FRAME, PER_FRAME_SHIFTED, RESIDUAL, STATIC, STATIC_SHIFTED
+from stablequant.quantize.options import PER_BLOCK, PER_FRAME, PER_FRAME_SHIFTED, RESIDUAL, STATIC, STATIC_SHIFTED
 from stablequant.quantize.plan import LayerPlan
 from stablequant.report import formats, plots
 from stablequant.report.svg import Scale
@@ -20,6 +20,7 @@ KINDS = {
     STATIC_SHIFTED: "static",
     PER_FRAME: "frame",
     PER_FRAME_SHIFTED: "frame",
+    PER_BLOCK: "frame",
     RESIDUAL: "residual",
 }
 #: Powers of ten that the axis of nats spans at most.

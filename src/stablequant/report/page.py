@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from stablequant.export.agreement import LEVEL
 from stablequant.jobs.evidence import BASELINES, Evidence
-from stablequant.quantize.plan import ActivationPlan, FramePlan, LayerPlan
+from stablequant.quantize.plan import ActivationPlan, LayerPlan
 from stablequant.report import formats, plots
 from stablequant.report.layers import nats_scale, schemes, sensitivity
 from stablequant.report.template import environment
@@ -86,12 +86,17 @@ def page(evidence: Evidence, summary: dict[str, Any]) -> str:
             curves=curves(evidence),
             judged="estimated points above float32" if nats else f"{summary['float']['metric']} %",
             agreements=evidence.agreements,
-            frames=sum(any(a.kind == "per_frame" for a in layer.activations) for layer in plan.layers),
+            frames=_of_kind(plan.layers, "per_frame"),
+            blocks=_of_kind(plan.layers, "per_block"),
             check_level=f"{100 * LEVEL:g}",
             settings=settings,
             total_seconds=sum(summary["seconds"].values()),
         )
     )
+
+
+def _of_kind(layers: Sequence[LayerPlan], kind: str) -> int:
+    return sum(any(a.kind == kind for a in layer.activations) for layer in layers)
 
 
 def _compared(summary: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -116,7 +121,7 @@ def _activations(evidence: Evidence, layer: LayerPlan) -> list[Activation]:
     found = []
     pairs = zip(layer.activations, evidence.histograms[layer.name], strict=True)
     for number, (grid, histogram) in enumerate(pairs, 1):
-        if isinstance(grid, FramePlan):
+        if not isinstance(grid, ActivationPlan):
             continue  # it has no one grid to draw
         bins, ends = histogram.nonempty(), grid.params().range
         reach = max(abs(grid.minimum), abs(grid.maximum)) / max(abs(ends.low), abs(ends.high))

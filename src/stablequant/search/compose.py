@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from stablequant.families.model import Op, SpeechModel
+from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import ActivationSpec, PerFrame
 from stablequant.observe.collect import Histograms
 from stablequant.quantize.plan import (
     ActivationPlan,
+    BlockPlan,
     FramePlan,
     Identity,
     LayerPlan,
@@ -107,6 +109,9 @@ def _layer(
 def _unsearched(scheme: LayerScheme | None, settings: Settings) -> _Why:
     if scheme and any(isinstance(grid, PerFrame) for grid in scheme.activations):
         return _Why("frame", "nothing was searched; a scale a frame, computed when the layer runs")
+    if scheme and isinstance(scheme.activations[0], PerBlock):
+        size = scheme.activations[0].size
+        return _Why("block", f"it runs step by step; a scale for every {size} channels, computed when it runs")
     calibrator = settings.activations.calibrator
     if scheme and scheme.activations[0].planes == 2:
         return _Why(
@@ -132,8 +137,9 @@ def _searched(
 
 def _chosen(choice: Choice, scheme: LayerScheme, settings: Settings) -> _Why:
     """Why an allocation gave a layer its scheme: what it costs in divergence, and what the most accurate one would."""
-    framed = any(isinstance(grid, PerFrame) for grid in scheme.activations)
-    calibrator = "frame" if framed else settings.activations.calibrator
+    (first, *_) = scheme.activations
+    dynamic = {PerFrame: "frame", PerBlock: "block"}
+    calibrator = dynamic.get(type(first), settings.activations.calibrator)
     if len(choice.costs) == 1:
         return _Why(calibrator, f"{choice.name}: the one form that this operation has here")
     nats = choice.nats[choice.name]
@@ -188,9 +194,11 @@ def _left_in_float(floats: FloatFallback, name: str, settings: Settings) -> str:
     )
 
 
-def _activation(grid: ActivationSpec, minimum: float, maximum: float) -> ActivationPlan | FramePlan:
+def _activation(grid: ActivationSpec, minimum: float, maximum: float) -> ActivationPlan | FramePlan | BlockPlan:
     if isinstance(grid, PerFrame):
         return FramePlan(bits=grid.bits, shift=grid.shift, minimum=minimum, maximum=maximum)
+    if isinstance(grid, PerBlock):
+        return BlockPlan(bits=grid.bits, size=grid.size, minimum=minimum, maximum=maximum)
     return ActivationPlan(
         scale=grid.scale,
         zero_point=grid.zero_point,

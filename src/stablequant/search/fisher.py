@@ -8,7 +8,8 @@ are taken as independent:
 
     nats of an utterance ~ 1/2 sum over rows of (g . d)^2
 
-Weights are left out: the schemes of a choice share them. bench/objective.py compares the estimate with trials.
+Weights are left out: the schemes of a choice share them, or have finer ones where they have a scale a block. bench/objective.py
+compares the estimate with trials.
 """
 
 from __future__ import annotations

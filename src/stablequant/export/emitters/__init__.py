@@ -10,9 +10,10 @@ from collections.abc import Callable
 import numpy as np
 
 from stablequant.errors import ExportError
-from stablequant.export.emitters import attention, products
+from stablequant.export.emitters import attention, blocks, products
 from stablequant.export.emitters.lengths import counted, steps, valid
 from stablequant.export.writer import Writer
+from stablequant.grid.block import PerBlock
 from stablequant.network.graph import Node
 
 Emitter = Callable[[Writer, Node], None]
@@ -165,10 +166,12 @@ def _embedding(w: Writer, node: Node) -> None:
 
     The head keeps it as ``[C, V]``, so tokens are gathered along the second axis and turned round.
     """
-    ids, out = node.inputs[0], node.outputs[0]
-    if not node.shares:
+    ids, out, layer = node.inputs[0], node.outputs[0], w.layer(node)
+    if node.shares and layer and isinstance(layer.activations[0], PerBlock):
+        blocks.rows(w, node, layer.activations[0])
+    elif not node.shares:
         w.op("Gather", w.parameter(node, "weight"), ids, out=out)
-    elif w.layer(node) is None or w.target.strict:
+    elif layer is None or w.target.strict:
         w.op("Transpose", w.op("Gather", w.weight(node, transposed=True), ids, axis=1), perm=[1, 2, 0], out=out)
     else:
         values, scale, zero, _ = w.int8_weight(node, transposed=True)
