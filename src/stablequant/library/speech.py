@@ -1,4 +1,4 @@
-"""Labelled speech in three parts."""
+"""Speech in three parts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from stablequant.data.speech import Speech
 from stablequant.families.model import SpeechModel
-from stablequant.jobs.speech import read_splits
+from stablequant.jobs.speech import divide, read
 from stablequant.settings import Settings
 
 
@@ -37,10 +37,13 @@ class SpeechSplits:
 
 
 def read_speech(sources: Sequence[str], model: SpeechModel, **settings: Any) -> SpeechSplits:
-    """Read labelled speech for ``model``: decoded, resampled, checked against its alphabet, divided.
+    """Read speech for ``model``: decoded, resampled, its text checked against the model's alphabet, divided.
+
+    Speech without any text is compared with what the float model says, and searched by `Divergence` alone.
 
     Args:
-        sources: LibriSpeech folders, JSONL or TSV manifests, folders with a ``manifest.jsonl``, or ``hf:name:config:split``.
+        sources: LibriSpeech folders, JSONL or TSV manifests, folders with a ``manifest.jsonl``, folders of
+            recordings without text, or ``hf:name:config:split``.
         model: What it is for.
         settings: Any of docs/settings.md, such as ``seed=1`` or ``batch_size=8``.
 
@@ -49,5 +52,5 @@ def read_speech(sources: Sequence[str], model: SpeechModel, **settings: Any) -> 
         SettingsError: A setting is unknown or has an impossible value.
     """
     names = tuple(map(str, sources))
-    parts, _, chosen = read_splits(model.frontend, names, Settings.parse(settings))
-    return SpeechSplits(**parts, sources=names, settings=chosen)
+    division = divide(names, Settings.parse(settings))
+    return SpeechSplits(**read(model.frontend, division), sources=names, settings=division.settings)
