@@ -89,7 +89,6 @@ def test_colliding_ids_are_told_apart_whatever_the_order_of_the_sources(tmp_path
         ("{broken", r"bad\.jsonl:1 is not JSON"),
         ("[1]", r"bad\.jsonl:1 is a JSON list"),
         ('{"text": "x"}', r"bad\.jsonl:1 has no audio.*audio_filepath"),
-        ('{"audio": "a.wav"}', r"bad\.jsonl:1 has no text.*sentence"),
         ('\n{"audio": "a.wav", "text": 3}', r"bad\.jsonl:2 has the text 3\. Expected a string"),
         ('{"audio": "a.wav", "text": "x", "split": "trial"}', "the split 'trial'.*calibration, dev, test"),
         ('{"audio": "a.wav", "text": "x", "duration": "long"}', "the duration 'long'.*seconds"),
@@ -109,7 +108,6 @@ def test_a_bad_line_is_named(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.tsv", b"path\tlocale\nx.mp3\ten\n", r"a\.tsv:2 has no text"),
         ("a.tsv", b"path\tsentence\nx.mp3\n", r"a\.tsv:2 has 1 columns where the header has 2"),
         ("a.tsv", b"path\tsentence\n", "holds no utterance"),
         ("a.tsv", b"path\tsentence\nx.mp3\t\xff\xfe\n", "cannot be read as text"),
@@ -126,7 +124,7 @@ def test_a_bad_file_is_named(tmp_path, name, content, message):
 def test_a_missing_or_empty_source_says_what_would_do(tmp_path):
     with pytest.raises(DataError, match=r"There is no .*nowhere.*--data"):
         load([str(tmp_path / "nowhere")])
-    with pytest.raises(DataError, match=r"neither manifest\.jsonl nor any"):
+    with pytest.raises(DataError, match=r"neither manifest\.jsonl nor any \*\.trans\.txt, nor a recording"):
         load([str(tmp_path)])
     with pytest.raises(SettingsError, match="No data source"):
         load([])

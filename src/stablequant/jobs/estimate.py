@@ -22,7 +22,7 @@ from stablequant.families.model import SpeechModel
 from stablequant.jobs.evidence import BASELINES, Job
 from stablequant.jobs.open import simulator
 from stablequant.jobs.quantize import require_kernels, run
-from stablequant.jobs.speech import divide, read, require_labels
+from stablequant.jobs.speech import divide, read, require_labels, searched
 from stablequant.measure.memory import peak
 from stablequant.processes import Process
 from stablequant.progress import Progress, silent
@@ -111,6 +111,7 @@ def _scaled(model: str, sources: Sequence[str], settings: Settings, workers: int
     require_labels(division.parts["dev"], settings)
     loaded = load(model)
     speech, task, settings = read(loaded.frontend, division), division.task, division.settings
+    speech["dev"] = searched(speech["dev"], settings)
     found = _measure(loaded, task, {name: _longest(s) for name, s in speech.items()}, settings, folder)
 
     ops = loaded.ops(matmuls=settings.activations.attention_matmuls)
@@ -175,5 +176,5 @@ def _measure(
         "peak_bytes": peak(),
         "worker_bytes": trial_peak,
         "file_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) - journal_bytes,
-        "row_bytes": len(json.dumps([a.tokens for a in evidence.search.reference.readings])) * 1.5,
+        "row_bytes": len(json.dumps([a.tokens for a in evidence.test["float"].answers])) * 1.5,
     }

@@ -25,7 +25,7 @@ from stablequant.jobs import check
 from stablequant.jobs.evaluate import against_float
 from stablequant.jobs.evidence import BASELINES, Evidence, Job
 from stablequant.jobs.open import simulator
-from stablequant.jobs.speech import divide, read, require_labels
+from stablequant.jobs.speech import divide, read, require_labels, searched
 from stablequant.measure.latency import speedup
 from stablequant.observe.cached import observe_once
 from stablequant.observe.collect import Histograms
@@ -207,15 +207,13 @@ def _identities(job: Job) -> dict[str, SpeechIdentity]:
 
 def _search(job: Job, trials: Callable[[Speech, Objective], Trials], histograms: Histograms) -> tuple[Outcome, Found]:
     """The float model's answers to the dev speech, of which a divergence needs a part, and what the search found on it."""
-    settings, data, dev = job.settings, job.settings.data, job.speech["dev"]
+    settings = job.settings
+    dev = _with_text(job, trials, searched(job.speech["dev"], settings), "dev")
     if settings.search.objective == "task":
-        dev = _with_text(job, trials, dev, "dev")
         found = search(
             trials(dev, TaskError(job.task)), histograms, settings, job.known, partial(_require_sense, job, dev, "dev")
         )
         return found.reference, found
-    dev = dev.drawn(settings.search.divergence_utterances, data.seed, data.batch_size, data.batch_seconds)
-    dev = _with_text(job, trials, dev, "dev")
     words = trials(dev, TaskError(job.task))
     (answers,) = words.run([Candidate("float", {})], "float on dev")
     _require_sense(job, dev, "dev", answers)

@@ -62,6 +62,14 @@ def read(frontend: Frontend, division: Division) -> dict[str, Speech]:
     return speech | {"calibration": replace(calibration, notes=(*division.notes, *calibration.notes))}
 
 
+def searched(dev: Speech, settings: Settings) -> Speech:
+    """The dev speech that trials are run on: of a divergence's little noise a part tells enough."""
+    search, data = settings.search, settings.data
+    if search.objective == "task":
+        return dev
+    return dev.drawn(search.divergence_utterances, data.seed, data.batch_size, data.batch_seconds)
+
+
 def require_labels(utterances: Sequence[Utterance], settings: Settings) -> None:
     """Raise SettingsError if trials are to be judged by errors on speech without text, before anything is computed."""
     search = settings.search
