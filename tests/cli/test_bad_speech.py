@@ -165,6 +165,45 @@ def test_a_few_transcripts_with_strange_letters_are_skipped_like_bad_files(cli, 
     assert f"1 recordings skipped: {reason}" in ran.out
 
 
+def test_speech_without_text_is_refused_for_the_paper_s_search_and_taken_by_the_fast_recipe(cli, tmp_path):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for row in rows("test", 5):
+        shutil.copy(row["audio"], folder)
+    told = (
+        "error: the speech has no text, and recipe paper (objective=task) judges every trial by its errors. Expected speech with "
+        "its text, or a run that needs none. Fix: judge by the divergence from the float model (--objective divergence), or "
+        "search nothing (--recipe fast).\n"
+    )
+    for more in ((), ("--recipe", "paper"), ("--objective", "task"), ("--search", "racing")):
+        ran = cli("quantize", MODEL, "--data", folder, "--out", tmp_path / "out", *more)
+        assert (ran.code, ran.out, ran.err) == (2, "", told)
+    assert not (tmp_path / "out").exists()
+    ran = cli("quantize", MODEL, "--data", folder, "--out", tmp_path / "out", "--recipe", "fast", "--json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["float"]["metric"] == "word difference"
+
+
+def test_rows_without_text_beside_others_are_told_once(cli, tmp_path):
+    lines = [*rows("train", 3), *rows("dev", 3), *rows("test", 3)]
+    for row in lines[:2]:
+        del row["text"]
+    data = write_manifest(tmp_path / "m.jsonl", lines)
+    ran = cli("evaluate", MODEL, "--data", data, "--split", "all", "--json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert (found["metric"], found["utterances"]) == ("WER", 7)
+    ran = cli("quantize", MODEL, "--data", data, "--out", tmp_path / "out", "--set", "strategy=none", "--json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert found["data"]["calibration"]["details"]["utterances"] == 3
+    assert found["data"]["references"] == "text"
+    assert [str(data), "2 of 9 recordings have no text, as others have: they serve calibration alone"] in found["data"][
+        "notes"
+    ]
+    assert found["float"]["metric"] == "WER"
+
+
 def test_the_same_recording_in_two_splits_is_an_error(cli, tmp_path):
     lines = rows("dev", 3) + rows("test", 2)
     copy = tmp_path / "renamed.flac"
