@@ -161,7 +161,7 @@ def test_the_paper_s_search_is_refused_before_anything_is_computed(run: Run, tmp
     told = r"the speech has no text, and recipe paper \(objective=task\).*--objective divergence\), .*--recipe fast"
     for job in (quantize, lambda model, speech, out, settings: estimate(model, speech, settings)):
         with pytest.raises(SettingsError, match=told) as refused:
-            job(str(tmp_path / "no model is looked at"), [str(run.speech)], tmp_path / "out", Settings())
+            job(str(support.GRAFT), [str(run.speech)], tmp_path / "out", Settings())
         assert refused.value.exit_code == 2
     assert not (tmp_path / "out").exists()
 

@@ -107,9 +107,9 @@ def _in_the_process(
 
 def _scaled(model: str, sources: Sequence[str], settings: Settings, workers: int, folder: Path) -> Estimate:
     """What was measured on the longest batches, taken to the whole."""
+    loaded = load(model)
     division = divide(sources, settings)
     require_labels(division.parts["dev"], settings)
-    loaded = load(model)
     speech, task, settings = read(loaded.frontend, division), division.task, division.settings
     speech["dev"] = searched(speech["dev"], settings)
     found = _measure(loaded, task, {name: _longest(s) for name, s in speech.items()}, settings, folder)

@@ -84,9 +84,9 @@ def quantize(
     require_kernels(settings)
     require_ours(out, Path(model))
     began = time.perf_counter()
+    loaded = load(model)
     division = divide(sources, settings)
     require_labels(division.parts["dev"], settings)
-    loaded = load(model)
     speech = read(loaded.frontend, division)
     clock = Clock({"load": round(time.perf_counter() - began, 2)})
     return run(
