@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -190,8 +191,11 @@ def test_both_stages_find_layers_and_p(
 def test_quantize_leaves_a_folder_with_plan_and_summary(run: sq.Run) -> None:
     assert json.loads((run.folder / "summary.json").read_text()) == json.loads(json.dumps(run.summary))
     assert run.summary["int8_file"]["bytes_ratio"] < 0.3
-    assert run.plan.settings == sq.Settings(**SETTINGS, normalizer="english")
-    assert set(run.plan.flagged) == set(run.summary["flagged"])
+    recipe = {"strategy": "allocate", "objective": "divergence"}
+    assert run.plan.settings == sq.Settings(**SETTINGS, **recipe, normalizer="english")
+    chosen = [option.scheme for layer in run.plan.layers for option in layer.options if option.chosen]
+    assert Counter(chosen) == run.summary["allocation"]["schemes"]
+    assert len(chosen) == len(run.plan.layers)
 
 
 def test_a_folder_is_opened_and_transcribes_files_and_waveforms_as_it_was_measured(
@@ -219,7 +223,7 @@ def test_speech_without_text_is_compared_with_what_float_says(tmp_path: Path) ->
     for name in (*support.SHORT, *support.CALIBRATION[:1]):
         shutil.copy(support.SPEECH / "audio" / f"{name}.flac", folder)
     model = support.graft()
-    bare = sq.read_speech([str(folder)], model, strategy="none")
+    bare = sq.read_speech([str(folder)], model)
     assert bare.settings.data.task == "likeness"
     assert {u.text for part in (bare.calibration, bare.dev, bare.test) for u in part.utterances} == {None}
     before, after = (
@@ -232,8 +236,8 @@ def test_speech_without_text_is_compared_with_what_float_says(tmp_path: Path) ->
     with pytest.raises(DataError, match="have no text to compare with"):
         sq.stage1(sq.Trials(model, bare.dev), {})
     with pytest.raises(SettingsError, match=r"the speech has no text, .*--objective divergence"):
-        sq.quantize(model, bare, tmp_path / "out", strategy="exact")
-    run = sq.quantize(model, bare, tmp_path / "out")
+        sq.quantize(model, bare, tmp_path / "out", recipe="paper")
+    run = sq.quantize(model, bare, tmp_path / "out", recipe="fast")
     assert run.summary["data"]["references"] == "float32"
     assert run.plan.settings.data.task == "likeness"
     measured = sq.open(run).evaluate(bare.test)

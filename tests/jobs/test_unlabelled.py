@@ -158,7 +158,9 @@ def test_evaluate_without_the_float_checkpoint_says_so(run: Run, tmp_path: Path)
 
 
 def test_the_paper_s_search_is_refused_before_anything_is_computed(run: Run, tmp_path: Path) -> None:
-    told = r"the speech has no text, and recipe paper \(objective=task\).*--objective divergence\), .*--recipe fast"
+    told = (
+        r"the speech has no text, and the paper's search \(objective=task\).*--objective divergence\), .*--recipe fast"
+    )
     for job in (quantize, lambda model, speech, out, settings: estimate(model, speech, settings)):
         with pytest.raises(SettingsError, match=told) as refused:
             job(str(support.GRAFT), [str(run.speech)], tmp_path / "out", Settings())

@@ -46,8 +46,8 @@ def quantize(
         typer.Option("--dry-run", help="Say what the run will take in passes, time, memory and disk; write nothing."),
     ] = False,
     recipe: Annotated[
-        str, typer.Option(help="A bundle of settings; `stablequant recipes` lists them.", metavar="paper|fast")
-    ] = "paper",
+        str, typer.Option(help="A bundle of settings; `stablequant recipes` lists them.", metavar="default|paper|fast")
+    ] = "default",
     gamma: Annotated[
         float | None, typer.Option(help="Stage 1 flags a layer that costs more, in points.", show_default=False)
     ] = None,
@@ -68,6 +68,13 @@ def quantize(
         str | None,
         typer.Option(
             help="What trials are judged by: task (its error rate), or divergence (from float; no labels needed).",
+            show_default=False,
+        ),
+    ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(
+            help="What a choice of schemes knows of time: measured (kernels of this machine), or model.",
             show_default=False,
         ),
     ] = None,
@@ -96,7 +103,7 @@ def quantize(
 ) -> None:
     """Observe, search, export to int8, verify, and report error rates before and after on held-out speech.
 
-    Speech without text takes --objective divergence or --recipe fast; reported are words unlike the float model's.
+    Of speech without text, reported are words unlike the float model's; --recipe paper needs --objective divergence there.
     """
     from stablequant.jobs.quantize import quantize as run
     from stablequant.recipes import recipe as recipe_of
@@ -108,7 +115,7 @@ def quantize(
     options = {"gamma": gamma, "p_step": p_step, "p_max": p_max, "p_spacing": p_spacing, "max_drop": max_drop}
     given = {
         name: value
-        for name, value in {**options, "strategy": search, "objective": objective}.items()
+        for name, value in {**options, "strategy": search, "objective": objective, "cost": cost}.items()
         if value is not None
     }
     chosen = Settings.parse({**recipe_of(recipe).settings, **given, **pairs(settings)})

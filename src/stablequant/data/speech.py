@@ -83,12 +83,10 @@ class Speech:
         padded = max(len(b) * max(len(self.waveforms[i]) for i in b) for b in self.batches) / self.sampling_rate
         return self.part(range(min(count, len(self.utterances))), size, padded)
 
-    def drawn(self, count: int, seed: int, batch_size: int, batch_seconds: float) -> Speech:
-        """At most ``count`` utterances, drawn with ``seed``, in batches of their own; all of them where there are no more."""
-        if len(self.utterances) <= count:
-            return self
+    def draw(self, count: int, seed: int) -> list[int]:
+        """Indices of at most ``count`` utterances, drawn with ``seed``, ascending."""
         order = np.random.default_rng(seed).permutation(len(self.utterances))
-        return self.part(sorted(order[:count].tolist()), batch_size, batch_seconds)
+        return sorted(order[:count].tolist())
 
     def part(self, indices: Sequence[int], batch_size: int, batch_seconds: float) -> Speech:
         """The utterances ``indices``, in batches of their own."""

@@ -15,17 +15,17 @@ from pathlib import Path
 
 from stablequant.data.speech import Speech
 from stablequant.data.utterance import unlabelled
-from stablequant.errors import ModelError, SettingsError
+from stablequant.errors import ModelError
 from stablequant.export import package
 from stablequant.export.run_folder import RunFolder, require_ours
-from stablequant.export.translate import BITS
 from stablequant.families.checkpoint import load
-from stablequant.grid.calibrators import require_calibrator
 from stablequant.jobs import check
 from stablequant.jobs.evaluate import against_float
 from stablequant.jobs.evidence import BASELINES, Evidence, Job
 from stablequant.jobs.open import simulator
-from stablequant.jobs.speech import divide, read, require_labels, searched
+from stablequant.jobs.requirements import require_labels, require_possible
+from stablequant.jobs.speech import divide, read, searched
+from stablequant.measure.kernels import measured
 from stablequant.measure.latency import speedup
 from stablequant.observe.cached import observe_once
 from stablequant.observe.collect import Histograms
@@ -33,12 +33,14 @@ from stablequant.progress import Clock, Progress, silent
 from stablequant.quantize import calibrated
 from stablequant.quantize.plan import SpeechIdentity
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
+from stablequant.search.allocate import Costs, layer_options
 from stablequant.search.compose import compose
+from stablequant.search.costs import modelled
 from stablequant.search.journal import Journal
 from stablequant.search.objective import Answers, Divergence, Objective, TaskError
 from stablequant.search.pools import LocalPool, Pool
 from stablequant.search.stage1 import Sensitivity, resolution
-from stablequant.search.stages import Found, search
+from stablequant.search.stages import Found, search, search_allocation
 from stablequant.search.trials import Candidate, Outcome, Trials
 from stablequant.settings import Settings
 from stablequant.tasks.likeness import Likeness
@@ -81,7 +83,7 @@ def quantize(
     Raises:
         StablequantError: Of any kind; what was computed stays in ``out``.
     """
-    require_kernels(settings)
+    require_possible(settings)
     require_ours(out, Path(model))
     began = time.perf_counter()
     loaded = load(model)
@@ -108,19 +110,6 @@ def quantize(
             progress,
         )
     )
-
-
-def require_kernels(settings: Settings) -> None:
-    """Raise SettingsError where no runtime has kernels for what would be exported, or a calibrator is unknown."""
-    for group in (settings.activations, settings.weights):
-        if group.bits != BITS:
-            what = f"setting bits is {group.bits}"
-            raise SettingsError(what, expected=f"{BITS}: the width of the kernels that run the exported file")
-    require_calibrator(settings.activations.calibrator)
-    if settings.activations.scales == "frame" and settings.search.strategy != "none":
-        what = f"scales=frame with strategy={settings.search.strategy}"
-        fix = "leave the search out (--recipe fast, or --set strategy=none), or use calibrated scales"
-        raise SettingsError(what, expected="strategy=none: a scale a frame leaves nothing to clip", fix=fix)
 
 
 def run(job: Job) -> Evidence:
@@ -217,8 +206,19 @@ def _search(job: Job, trials: Callable[[Speech, Objective], Trials], histograms:
     words = trials(dev, TaskError(job.task))
     (answers,) = words.run([Candidate("float", {})], "float on dev")
     _require_sense(job, dev, "dev", answers)
-    found = search(trials(dev, Divergence()), histograms, settings, job.known, before=words.cost)
-    return answers, found
+    diverging = trials(dev, Divergence())
+    if settings.search.strategy != "allocate":
+        return answers, search(diverging, histograms, settings, job.known, before=words.cost)
+    costs = _costs(job, diverging, histograms)
+    return answers, search_allocation(diverging, histograms, settings, costs, answers, words.cost)
+
+
+def _costs(job: Job, trials: Trials, histograms: Histograms) -> Costs:
+    """What each layer's schemes take in time, as the setting ``cost`` has it."""
+    options = layer_options(trials, histograms, job.settings)
+    if job.settings.search.cost == "model":
+        return modelled(trials.simulator, trials.speech, options)
+    return measured(job.model, options, histograms, len(job.speech["calibration"].utterances), progress=job.progress)
 
 
 def _with_text(job: Job, trials: Callable[[Speech, Objective], Trials], speech: Speech, name: str) -> Speech:

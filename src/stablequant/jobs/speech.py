@@ -15,7 +15,7 @@ from stablequant.data.remarks import require_sound
 from stablequant.data.speech import Speech
 from stablequant.data.splits import make_splits
 from stablequant.data.utterance import Utterance
-from stablequant.errors import DataError, SettingsError
+from stablequant.errors import DataError
 from stablequant.families.frontend import Frontend
 from stablequant.quantize.plan import Plan
 from stablequant.settings import Settings
@@ -62,22 +62,20 @@ def read(frontend: Frontend, division: Division) -> dict[str, Speech]:
     return speech | {"calibration": replace(calibration, notes=(*division.notes, *calibration.notes))}
 
 
+def read_splits(
+    frontend: Frontend, sources: Sequence[str], settings: Settings
+) -> tuple[dict[str, Speech], Task, Settings]:
+    """`divide` and `read` at once: speech, its task, and the settings with all decided that was left to the speech."""
+    division = divide(sources, settings)
+    return read(frontend, division), division.task, division.settings
+
+
 def searched(dev: Speech, settings: Settings) -> Speech:
     """The dev speech that trials are run on: of a divergence's little noise a part tells enough."""
     search, data = settings.search, settings.data
-    if search.objective == "task":
+    if search.objective == "task" or search.divergence_utterances >= len(dev.utterances):
         return dev
-    return dev.drawn(search.divergence_utterances, data.seed, data.batch_size, data.batch_seconds)
-
-
-def require_labels(utterances: Sequence[Utterance], settings: Settings) -> None:
-    """Raise SettingsError if trials are to be judged by errors on speech without text, before anything is computed."""
-    search = settings.search
-    if search.strategy == "none" or search.objective == "divergence" or all(u.text is not None for u in utterances):
-        return
-    what = f"the speech has no text, and recipe paper (objective={search.objective}) judges every trial by its errors"
-    fix = "judge by the divergence from the float model (--objective divergence), or search nothing (--recipe fast)"
-    raise SettingsError(what, expected="speech with its text, or a run that needs none", fix=fix)
+    return dev.part(dev.draw(search.divergence_utterances, data.seed), data.batch_size, data.batch_seconds)
 
 
 def decode(

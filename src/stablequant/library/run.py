@@ -20,11 +20,13 @@ from stablequant.jobs import export as export_job
 from stablequant.jobs.evaluate import evaluate_on, float_of, said_by
 from stablequant.jobs.evidence import Job
 from stablequant.jobs.open import Opened, open_model
-from stablequant.jobs.quantize import require_kernels, run
-from stablequant.jobs.speech import require_labels
+from stablequant.jobs.quantize import run
+from stablequant.jobs.requirements import require_labels, require_possible
 from stablequant.library.speech import SpeechSplits, read_speech
 from stablequant.progress import Progress, silent
 from stablequant.quantize.plan import Plan
+from stablequant.recipes import DEFAULT
+from stablequant.recipes import recipe as recipe_of
 from stablequant.report.write import read_summary, write_reports
 from stablequant.runtime.transcribe import transcribe
 from stablequant.search.pools import LocalPool
@@ -54,6 +56,7 @@ def quantize(
     speech: SpeechSplits | Sequence[str],
     out: str | Path,
     *,
+    recipe: str = DEFAULT,
     workers: int = 1,
     progress: Progress = silent,
     **settings: Any,
@@ -64,18 +67,20 @@ def quantize(
         model: From `load`, or its folder or hub id.
         speech: From `read_speech`, or sources for it.
         out: Folder to write; a run that was stopped there goes on.
+        recipe: A bundle of settings, "default", "paper" or "fast" (docs/recipes.md).
         workers: Processes that share the trials.
         progress: Told what is running.
-        settings: Any of docs/settings.md; those that the speech was read with stay as they are.
+        settings: Any of docs/settings.md, which win over the recipe's; those that the speech was read with stay as they are.
 
     Raises:
         StablequantError: Of any kind; what was computed stays in ``out``.
     """
     loaded = load(model) if isinstance(model, str) else model
+    settings = {**recipe_of(recipe).settings, **settings}
     if not isinstance(speech, SpeechSplits):
         speech = read_speech(speech, loaded, **settings)
     chosen = speech.settings.updated(**settings)
-    require_kernels(chosen)
+    require_possible(chosen)
     require_labels(speech.dev.utterances, chosen)
     parts = {"calibration": speech.calibration, "dev": speech.dev, "test": speech.test}
     everything = [utterance for part in parts.values() for utterance in part.utterances]

@@ -8,7 +8,7 @@ from typing import Any
 
 from stablequant.data.speech import Speech
 from stablequant.families.model import SpeechModel
-from stablequant.jobs.speech import divide, read
+from stablequant.jobs.speech import read_splits
 from stablequant.settings import Settings
 
 
@@ -52,5 +52,5 @@ def read_speech(sources: Sequence[str], model: SpeechModel, **settings: Any) -> 
         SettingsError: A setting is unknown or has an impossible value.
     """
     names = tuple(map(str, sources))
-    division = divide(names, Settings.parse(settings))
-    return SpeechSplits(**read(model.frontend, division), sources=names, settings=division.settings)
+    parts, _, chosen = read_splits(model.frontend, names, Settings.parse(settings))
+    return SpeechSplits(**parts, sources=names, settings=chosen)

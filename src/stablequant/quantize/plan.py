@@ -127,6 +127,17 @@ class WeightPlan(_Frozen):
         return WeightSpec(self.bits, per if self.group is None else PerGroup(self.group), self.range, self.rounding)
 
 
+class OptionPlan(_Frozen):
+    """A scheme that a layer could have had, as an allocation saw it."""
+
+    scheme: str
+    chosen: bool
+    divergence: Annotated[float, Field(ge=0)] | None
+    """Nats a step that rounding the layer's input so is estimated to cost; None for a product of activations."""
+    cost: Annotated[float, Field(ge=0)] | None
+    """In time, as a multiple of the layer's cheapest scheme; None for one that was not open to choice."""
+
+
 class LayerPlan(_Frozen):
     """One layer and the reason for its settings."""
 
@@ -142,6 +153,8 @@ class LayerPlan(_Frozen):
     sensitivity_interval: tuple[float, float] | None = None
     """95 % interval of that."""
     reason: str
+    options: tuple[OptionPlan, ...] = ()
+    """What an allocation chose from; the layer's own scheme is among them."""
     activations: tuple[_Activation, ...]
     """Empty where the layer is left in float."""
     weight: WeightPlan | None

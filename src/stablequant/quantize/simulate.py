@@ -30,6 +30,7 @@ class Simulator:
         model: What is simulated.
         weights: Its integer weights; what they stand for is kept too, one float32 tensor a layer and spec.
         executors: By graph.
+        device: Where values live.
     """
 
     def __init__(self, model: SpeechModel, *, matmuls: bool = False, weights: WeightStore | None = None) -> None:
@@ -46,7 +47,7 @@ class Simulator:
         self._nodes = [op.node for op in model.ops(matmuls=matmuls)]
         self._names = {node.name for node in self._nodes}
         self._rounded: dict[tuple[str, WeightSpec], Tensor] = {}
-        self._device = "cpu"
+        self.device = "cpu"
 
     @property
     def multiplications(self) -> int:
@@ -90,7 +91,7 @@ class Simulator:
 
     def to(self, device: str) -> None:
         """Compute on ``device`` from now on."""
-        self._device = device
+        self.device = device
         for executor in self.executors.values():
             executor.to(device)
         self._rounded = {key: weight.to(device) for key, weight in self._rounded.items()}
@@ -102,7 +103,7 @@ class Simulator:
     def _weight(self, layer: str, spec: WeightSpec) -> Tensor:
         key = layer, spec
         if key not in self._rounded:
-            self._rounded[key] = self.weights.codes(layer, spec).dequantized().to(self._device)
+            self._rounded[key] = self.weights.codes(layer, spec).dequantized().to(self.device)
         return self._rounded[key]
 
 
@@ -118,8 +119,12 @@ def fake_quantize(x: Tensor, spec: ActivationSpec, node: Node) -> Tensor:
             return _static(x, spec)
         if node.kind != "conv1d":
             return _by_frame(x, spec, (-1,))
-        windows = x.unfold(1, node.attrs["kernel"], node.attrs["stride"])
-        return _by_frame(windows.transpose(2, 3), spec, (-2, -1))
+        return _by_frame(windows(x, node), spec, (-2, -1))
+
+
+def windows(x: Tensor, node: Node) -> Tensor:
+    """What the kernel of an unpadded convolution sees: ``[B, T, C]`` as ``[B, T', kernel, C]``, without a copy."""
+    return x.unfold(1, node.attrs["kernel"], node.attrs["stride"]).transpose(2, 3)
 
 
 def _static(x: Tensor, params: QuantParams) -> Tensor:

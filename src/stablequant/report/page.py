@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 from markupsafe import Markup
@@ -17,7 +16,7 @@ from stablequant.export.agreement import LEVEL
 from stablequant.jobs.evidence import BASELINES, Evidence
 from stablequant.quantize.plan import ActivationPlan, FramePlan, LayerPlan
 from stablequant.report import formats, plots
-from stablequant.report.svg import Scale
+from stablequant.report.layers import schemes, sensitivity
 from stablequant.report.template import environment
 from stablequant.search.objective import POINTS_A_NAT
 from stablequant.search.stage2 import Trial, choose
@@ -31,24 +30,6 @@ METHODS = {
     "stablequant": "stablequant",
     "int8_file": "int8 file",
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """One layer's cost: its name within its group, points, whether it is flagged, and its bar."""
-
-    name: str
-    delta: float
-    flagged: bool
-    bar: Markup
-
-
-@dataclass(frozen=True)
-class Group:
-    """Layers that follow each other in one module."""
-
-    name: str
-    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
@@ -98,6 +79,8 @@ def page(evidence: Evidence, summary: dict[str, Any]) -> str:
             methods=[(METHODS[name], rates, name in BASELINES) for name, rates in _compared(summary)],
             intervals=_intervals(summary),
             sensitivity=sensitivity(plan.layers, plan.settings.search.gamma),
+            schemes=schemes(plan.layers) if evidence.search.allocation else [],
+            allocation=evidence.search.allocation,
             worst=max(plan.layers, key=lambda layer: layer.sensitivity or 0.0),
             flagged=[
                 (layer, _activations(evidence, layer)) for layer in plan.layers if layer.flagged and layer.activations
@@ -129,40 +112,6 @@ def _intervals(summary: dict[str, Any]) -> dict[str, Any]:
         for name, rates in _compared(summary)
     ]
     return {"names": [row.name for row in rows], "plot": plots.intervals(rows)}
-
-
-def sensitivity(layers: Sequence[LayerPlan], gamma: float) -> list[tuple[str, list[Group]]]:
-    """Every layer's cost alone, in network order, by graph and by module."""
-    costs = [layer.sensitivity or 0.0 for layer in layers]
-    # At least four gammas wide, so that a calm model does not look like an alarming one.
-    scale = Scale(min(0.0, *costs), max(4 * gamma, 1.0, *costs), root=True)
-    result = []
-    for graph, members in groupby(layers, key=lambda layer: layer.graph):
-        groups = []
-        for module, rows in groupby(members, key=lambda layer: split_name(layer.name)[0]):
-            groups.append(Group(module, tuple(_row(layer, gamma, scale) for layer in rows)))
-        result.append((graph, groups))
-    return result
-
-
-def _row(layer: LayerPlan, gamma: float, scale: Scale) -> Row:
-    delta = layer.sensitivity or 0.0
-    title = f"{layer.name}: {formats.signed(delta)} points"
-    return Row(split_name(layer.name)[1], delta, layer.flagged, plots.bar(delta, gamma, scale, layer.flagged, title))
-
-
-def split_name(name: str) -> tuple[str, str]:
-    """A layer's name as module and what is left, the module ending in the number of a block where there is one.
-
-    ``a.layers.3.attention.q`` is ``a.layers.3`` and ``attention.q``; ``a.convs.0.conv`` is ``a.convs`` and ``0.conv``,
-    for a block that is one operation is no group.
-    """
-    parts = name.split(".")
-    numbers = [i for i, part in enumerate(parts) if part.isdigit() and len(parts) - i > 2]
-    cut = numbers[0] + 1 if numbers else max(len(parts) - 1, 0)
-    if not numbers and len(parts) > 2 and parts[-2].isdigit():
-        cut -= 1
-    return ".".join(parts[:cut]), ".".join(parts[cut:])
 
 
 def _activations(evidence: Evidence, layer: LayerPlan) -> list[Activation]:

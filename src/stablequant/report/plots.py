@@ -78,6 +78,30 @@ def bar(delta: float, gamma: float, scale: Scale, flagged: bool, title: str) -> 
     )
 
 
+class Dot(NamedTuple):
+    """Where one scheme of a layer lies on its axis, what kind it is of, and whether the layer was given it."""
+
+    share: float
+    kind: str
+    chosen: bool
+
+
+def dots(found: Sequence[Dot], title: str) -> Markup:
+    """One layer's schemes as dots on a common axis, the chosen one filled and drawn last."""
+    marks = [
+        tag(
+            "circle",
+            cx=f"{2 + 96 * d.share:.2f}%",
+            cy=7.5,
+            r=5 if d.chosen else 3,
+            class_=f"{d.kind} {'chosen' if d.chosen else ''}",
+        )
+        for d in sorted(found, key=lambda d: d.chosen)
+    ]
+    axis = line("0%", 7.5, "100%", 7.5, "axis")
+    return picture(15, tag("title", title), axis, *marks, label=title, class_="dots")
+
+
 def p_curve(
     tried: Sequence[tuple[float, float]],
     reference: float,

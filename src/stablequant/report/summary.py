@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from stablequant.jobs.evidence import BASELINES, Evidence
@@ -69,6 +70,7 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
             "naive": evidence.search.spent.naive,
             "seconds": round(evidence.search.spent.seconds, 1),
         },
+        "allocation": _allocation(evidence),
         "ops": len(model.ops(matmuls=plan.settings.activations.attention_matmuls)),
         "ops_int8": len(plan.scheme()),
         "ops_float": [layer.name for layer in plan.layers if not layer.activations],
@@ -76,6 +78,19 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
         "machine": machine(),
         "versions": plan.versions,
         "command": evidence.job.command,
+    }
+
+
+def _allocation(evidence: Evidence) -> dict[str, Any] | None:
+    """What an allocation chose, in layers and nats; ``None`` where there was none."""
+    found = evidence.search.allocation
+    if found is None:
+        return None
+    return {
+        "schemes": dict(Counter(choice.name for choice in found.choices.values())),
+        "allowance": found.allowance,
+        "divergence": float(f"{found.chosen.score.rate:.4g}"),
+        "divergence_most_accurate": float(f"{found.accurate.score.rate:.4g}"),
     }
 
 

@@ -34,7 +34,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def methods(summary: dict[str, Any]) -> str:
     """The verdict of a run: float, the baselines, stablequant and the int8 file."""
-    file, flagged = summary["int8_file"], summary["flagged"]
+    file = summary["int8_file"]
     bare = summary["data"]["references"] == "float32"
     mb = summary["model"]["float_bytes"] / 1e6
     middle = ["95 % interval", "nats a step", "standard error"] if bare else ["delta", "95 % interval"]
@@ -49,20 +49,28 @@ def methods(summary: dict[str, Any]) -> str:
         )
         rows.append([label, f"{r['rate']:.2f}", *numbers, size, speed])
     head = ["W8A8", f"{summary['float']['metric']} %", *middle, "MB", "speed"]
-    p = summary["p"] if not isinstance(summary["p"], dict) else "one a layer"
     spent = summary["search"]
     float32, cpu = summary["float"], summary["machine"]["cpu"]
     text = f"""{table(head, rows)}
 
 {summary["ops_int8"]} of {summary["ops"]} operations in int8
 test: {float32["utterances"]} utterances, {float32["words"]} words
-flagged: {", ".join(flagged) or "none"}; p = {p}
+{_scheme(summary)}
 search: {spent["evaluations"]:.1f} evaluations of the dev speech ({spent["mode"]}; {spent["naive"]} without shortcuts)
 int8 file: {file["bytes_ratio"]:.3f} of float32's bytes, speed against float in {file["runtime"]} on {cpu}"""
     skipped = {i: why for rows in summary["data"]["skipped"].values() for i, why in rows.items()}
     lines = [NO_TEXT] if bare else []
     lines += [*speech_remarks(skipped, summary["data"]["notes"]), *(f"warning: {w}" for w in summary["warnings"])]
     return "\n".join([text, *lines])
+
+
+def _scheme(summary: dict[str, Any]) -> str:
+    """What the layers have, in one line."""
+    if found := summary["allocation"]:
+        schemes = ", ".join(f"{count} {name}" for name, count in found["schemes"].items())
+        return f"layers: {schemes}; {found['divergence']:.4f} nats a step from float"
+    p = summary["p"] if not isinstance(summary["p"], dict) else "one a layer"
+    return f"flagged: {', '.join(summary['flagged']) or 'none'}; p = {p}"
 
 
 def speech_remarks(skipped: Mapping[str, str], notes: Sequence[Sequence[str]], most: int = 5) -> list[str]:
@@ -185,9 +193,12 @@ def recipes(rows: Sequence[dict[str, Any]]) -> str:
 
 def dry_run(found: Estimate, settings: Settings) -> str:
     """What a run will take."""
-    rows = [
+    stages = [
         ["stage 1", f"{found.layers} layers, each alone"],
         ["stage 2", f"{found.values} values of p, if a layer is flagged"],
+    ]
+    rows = [
+        *(stages if found.layers else []),
         ["evaluations of the dev speech", f"{found.evaluations:.0f} at most, {found.naive} without shortcuts"],
         ["time", f"about {duration(found.seconds)}"],
         ["memory", f"{found.peak_bytes / 1e9:.2f} GB, and {found.worker_bytes / 1e9:.2f} GB for each further worker"],

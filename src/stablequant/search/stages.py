@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from stablequant.observe.collect import Histograms
 from stablequant.quantize.by_frame import base
 from stablequant.quantize.scheme import Scheme
+from stablequant.search.allocate import Allocation, Costs, allocate
 from stablequant.search.exact import Exact
 from stablequant.search.fallback import FloatFallback, float_fallback, prices
 from stablequant.search.racing import Racing, probes
@@ -42,13 +43,17 @@ class Spent:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found out: float on the dev speech, each layer's cost, the p of the flagged ones, what stays float."""
+    """What a search found out: float on the dev speech, each layer's cost, the p of the flagged ones, what stays float.
+
+    An allocation has no stages; ``stage2`` then holds its scheme alone.
+    """
 
     reference: Outcome
     layers: tuple[Sensitivity, ...]
     stage2: PercentileSearch
     floats: FloatFallback | None
     spent: Spent
+    allocation: Allocation | None = None
 
     @property
     def scheme(self) -> Scheme:
@@ -100,6 +105,30 @@ def search(
         seconds=trials.cost.seconds + (before.seconds if before else 0.0),
     )
     return Found(reference, layers, found, floats, spent)
+
+
+def search_allocation(
+    trials: Trials, histograms: Histograms, settings: Settings, costs: Costs, reference: Outcome, before: Cost
+) -> Found:
+    """Choose each layer's scheme by its divergence and its cost in time; see search/allocate.py.
+
+    Args:
+        trials: On the dev speech, by divergence.
+        histograms: Of every activation to quantise, in network order.
+        settings: How.
+        costs: What each layer's schemes take in time.
+        reference: The float model's answers to that speech,
+        before: and what they took; one such pass is an evaluation.
+    """
+    found = allocate(trials, histograms, settings, costs)
+    spent = Spent(
+        stage_1=(trials.cost.multiplications + before.multiplications) / before.multiplications,
+        stage_2=0.0,
+        naive=1 + sum(len(choice.costs) for choice in found.choices.values()),
+        seconds=trials.cost.seconds + before.seconds,
+    )
+    chosen = PercentileSearch({}, found.chosen.candidate.scheme, ())
+    return Found(reference, (), chosen, None, spent, found)
 
 
 def _unsearched(trials: Trials, histograms: Histograms, settings: Settings, gate: Callable[[Outcome], None]) -> Found:
