@@ -217,6 +217,33 @@ def test_a_float_checkpoint_is_opened_too(speech: SpeechSplits) -> None:
     assert model.evaluate(speech.dev) == sq.evaluate(support.graft(), speech.dev)
 
 
+def test_speech_without_text_is_compared_with_what_float_says(tmp_path: Path) -> None:
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for name in (*support.SHORT, *support.CALIBRATION[:1]):
+        shutil.copy(support.SPEECH / "audio" / f"{name}.flac", folder)
+    model = support.graft()
+    bare = sq.read_speech([str(folder)], model)
+    assert bare.settings.data.task == "likeness"
+    assert {u.text for part in (bare.calibration, bare.dev, bare.test) for u in part.utterances} == {None}
+    before, after = (
+        sq.evaluate(model, bare.dev),
+        sq.evaluate(model, bare.dev, sq.scheme(model, sq.observe(model, bare.dev), "max")),
+    )
+    assert before.score.rate == 0.0 < after.score.rate
+    assert sq.compare(before, after).delta == pytest.approx(after.score.rate)
+    assert str(after).startswith("word difference ")
+    with pytest.raises(DataError, match="have no text to compare with"):
+        sq.stage1(sq.Trials(model, bare.dev), {})
+    with pytest.raises(SettingsError, match=r"the speech has no text, .*--objective divergence"):
+        sq.quantize(model, bare, tmp_path / "out", recipe="paper")
+    run = sq.quantize(model, bare, tmp_path / "out", recipe="fast")
+    assert run.summary["data"]["references"] == "float32"
+    assert run.plan.settings.data.task == "likeness"
+    measured = sq.open(run).evaluate(bare.test)
+    assert measured.figures["rate"] == run.summary["int8_file"]["rate"]
+
+
 def test_a_run_is_exported_to_another_runtime(run: sq.Run) -> None:
     pytest.importorskip("openvino")
     assert sq.export(run, "openvino") == [run.folder / "model.openvino.onnx"]

@@ -27,6 +27,7 @@ class Opened:
         runtime: What that is, in words.
         settings: Those that its plan was made with; the defaults where there is no plan.
         plan: The plan, where there is one.
+        checkpoint: The float checkpoint, where it was loaded.
     """
 
     frontend: Frontend
@@ -34,6 +35,7 @@ class Opened:
     runtime: str
     settings: Settings
     plan: Plan | None = None
+    checkpoint: SpeechModel | None = None
 
 
 def open_model(
@@ -58,7 +60,7 @@ def open_model(
             what = f"{model} has no plan.json to simulate"
             raise SettingsError(what, expected="a folder written by stablequant quantize")
         loaded = load(model)
-        return Opened(loaded.frontend, Simulator(loaded).backend({}), "torch, float32", Settings())
+        return Opened(loaded.frontend, Simulator(loaded).backend({}), "torch, float32", Settings(), checkpoint=loaded)
     if not simulate and runtime != "torch":
         plan, frontend = Plan.load(folder / "plan.json"), load_frontend(folder)
         graphs = frontend.head.graphs
@@ -73,9 +75,9 @@ def open_model(
         from stablequant.runtime.torch_int8 import TorchInt8Backend
 
         int8 = TorchInt8Backend(loaded, plan.scheme())
-        return Opened(loaded.frontend, int8, f"{int8.name}, int8", plan.settings, plan)
+        return Opened(loaded.frontend, int8, f"{int8.name}, int8", plan.settings, plan, loaded)
     simulated = simulator(loaded, plan.settings).backend(plan.scheme())
-    return Opened(loaded.frontend, simulated, "torch, simulated int8", plan.settings, plan)
+    return Opened(loaded.frontend, simulated, "torch, simulated int8", plan.settings, plan, loaded)
 
 
 def open_plan(folder: Path, checkpoint: str = "") -> tuple[Plan, SpeechModel]:

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from stablequant.data.speech import Speech
+from stablequant.data.utterance import unlabelled
 from stablequant.errors import ModelError
 from stablequant.export import package
 from stablequant.export.run_folder import RunFolder, require_ours
 from stablequant.families.checkpoint import load
 from stablequant.jobs import check
+from stablequant.jobs.evaluate import against_float
 from stablequant.jobs.evidence import BASELINES, Evidence, Job
 from stablequant.jobs.open import simulator
-from stablequant.jobs.requirements import require_possible
-from stablequant.jobs.speech import read_splits
+from stablequant.jobs.requirements import require_labels, require_possible
+from stablequant.jobs.speech import divide, read, searched
 from stablequant.measure.kernels import measured
 from stablequant.measure.latency import speedup
 from stablequant.observe.cached import observe_once
@@ -34,12 +37,14 @@ from stablequant.search.allocate import Costs, layer_options
 from stablequant.search.compose import compose
 from stablequant.search.costs import modelled
 from stablequant.search.journal import Journal
-from stablequant.search.objective import Divergence, Objective, TaskError
+from stablequant.search.objective import Answers, Divergence, Objective, TaskError
 from stablequant.search.pools import LocalPool, Pool
 from stablequant.search.stage1 import Sensitivity, resolution
 from stablequant.search.stages import Found, search, search_allocation
 from stablequant.search.trials import Candidate, Outcome, Trials
 from stablequant.settings import Settings
+from stablequant.tasks.likeness import Likeness
+from stablequant.tasks.score import Score
 from stablequant.tasks.task import Evaluation
 from stablequant.tasks.task import evaluate as evaluate_answers
 
@@ -62,7 +67,8 @@ def quantize(
 
     Args:
         model: Folder or hub id of the checkpoint.
-        sources: Manifests, folders or ``hf:`` data sets of labelled speech.
+        sources: Manifests, folders or ``hf:`` data sets of speech. Where none has a text, what the float model says stands
+            in its place, and trials must be judged by divergence.
         out: Folder to write to; a run that was stopped there goes on.
         settings: How.
         command: The command line that makes this run again, for the record.
@@ -81,15 +87,17 @@ def quantize(
     require_ours(out, Path(model))
     began = time.perf_counter()
     loaded = load(model)
-    speech, task, settings = read_splits(loaded.frontend, sources, settings)
+    division = divide(sources, settings)
+    require_labels(division.parts["dev"], settings)
+    speech = read(loaded.frontend, division)
     clock = Clock({"load": round(time.perf_counter() - began, 2)})
     return run(
         Job(
             loaded,
             speech,
-            task,
+            division.task,
             out,
-            settings,
+            division.settings,
             model,
             tuple(sources),
             command,
@@ -132,9 +140,14 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
             answers, found = _search(job, trials, histograms)
             resolved = resolution(found.layers)
         with clock.stage("test"):
-            test = _test(job, trials(job.speech["test"], TaskError(job.task)), histograms, found)
+            identities = _identities(job)
+            speech = _with_text(job, trials, job.speech["test"], "test")
+            job = replace(job, speech={**job.speech, "test": speech})
+            candidates = _candidates(job, histograms, found)
+            test = _test(job, trials(speech, TaskError(job.task)), candidates)
+            distances = _distances(trials(speech, Divergence()), candidates) if isinstance(job.task, Likeness) else {}
             job.pool.close()  # the memory of the workers is for what follows
-    plan = compose(job.model, job.name, _identities(job), settings, histograms, found)
+    plan = compose(job.model, job.name, identities, settings, histograms, found)
     with clock.stage("export"):
         plan.save(folder.aside / "plan.json")
         files = package.write_graphs(job.model, plan, folder.aside)
@@ -142,6 +155,9 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
     with clock.stage("verify"):
         backend = OnnxRuntimeBackend(files)
         test["int8_file"], agreements, warnings = check.check(job, files, backend, test)
+        if distances:
+            frontend = job.model.frontend
+            _, distances["int8_file"] = against_float(frontend, simulated.backend({}), backend, speech, job.progress)
     with clock.stage("speed"):
         seconds = check.measure_speed(job, backend, folder.path / "float")
     return Evidence(
@@ -163,6 +179,7 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
         file_bytes=sum(path.stat().st_size for path in files.values()),
         speedup=speedup(seconds, "int8", "float"),
         speed_seconds=seconds,
+        fidelity=distances,
     )
 
 
@@ -179,17 +196,16 @@ def _identities(job: Job) -> dict[str, SpeechIdentity]:
 
 def _search(job: Job, trials: Callable[[Speech, Objective], Trials], histograms: Histograms) -> tuple[Outcome, Found]:
     """The float model's answers to the dev speech, of which a divergence needs a part, and what the search found on it."""
-    settings, data, dev = job.settings, job.settings.data, job.speech["dev"]
+    settings = job.settings
+    dev = _with_text(job, trials, searched(job.speech["dev"], settings), "dev")
     if settings.search.objective == "task":
         found = search(
-            trials(dev, TaskError(job.task)), histograms, settings, job.known, partial(_require_sense, job, dev)
+            trials(dev, TaskError(job.task)), histograms, settings, job.known, partial(_require_sense, job, dev, "dev")
         )
         return found.reference, found
-    if (count := settings.search.divergence_utterances) < len(dev.utterances):
-        dev = dev.part(dev.draw(count, data.seed), data.batch_size, data.batch_seconds)
     words = trials(dev, TaskError(job.task))
     (answers,) = words.run([Candidate("float", {})], "float on dev")
-    _require_sense(job, dev, answers)
+    _require_sense(job, dev, "dev", answers)
     diverging = trials(dev, Divergence())
     if settings.search.strategy != "allocate":
         return answers, search(diverging, histograms, settings, job.known, before=words.cost)
@@ -205,12 +221,21 @@ def _costs(job: Job, trials: Trials, histograms: Histograms) -> Costs:
     return measured(job.model, options, histograms, len(job.speech["calibration"].utterances), progress=job.progress)
 
 
-def _require_sense(job: Job, speech: Speech, answers: Outcome) -> None:
-    """Raise ModelError where the float model does not work on the dev speech: no search could say what costs words."""
+def _with_text(job: Job, trials: Callable[[Speech, Objective], Trials], speech: Speech, name: str) -> Speech:
+    """The same speech; where it has no text, what the float model says stands in its place."""
+    if not unlabelled(speech.utterances):
+        return speech
+    (answers,) = trials(speech, Answers()).run([Candidate("float", {})], f"float on {name}")
+    _require_sense(job, speech, name, answers)
+    return speech.with_texts([a.text for a in answers.readings])
+
+
+def _require_sense(job: Job, speech: Speech, name: str, answers: Outcome) -> None:
+    """Raise ModelError where the float model does not work on speech: no search could say what costs words."""
     doubts = job.task.doubts(speech.utterances, answers.readings)
     if doubts and not job.force:
-        what = f"{job.name or job.model.path} does not work in float on the dev speech: {'; '.join(doubts)}"
-        causes = "a tokenizer of another model, audio of another rate or language, or damaged weights"
+        what = f"{job.name or job.model.path} does not work in float on the {name} speech: {'; '.join(doubts)}"
+        causes = "a tokenizer of another model, audio of another rate or language, recordings without speech, or damaged weights"
         raise ModelError(
             what, expected="a model that works in float", fix=f"look for {causes}; --force goes on all the same"
         )
@@ -238,13 +263,20 @@ def _too_costly(found: Found, settings: Settings) -> list[str]:
     ]
 
 
-def _test(job: Job, trials: Trials, histograms: Histograms, found: Found) -> dict[str, Evaluation]:
-    """Float, the baselines and stablequant on the test speech."""
+def _candidates(job: Job, histograms: Histograms, found: Found) -> list[Candidate]:
+    """The baselines and stablequant."""
+    baselines = [Candidate(name, calibrated.uniform(histograms, name, job.settings)) for name in BASELINES]
+    return [*baselines, Candidate("stablequant", found.scheme)]
+
+
+def _test(job: Job, trials: Trials, candidates: Sequence[Candidate]) -> dict[str, Evaluation]:
+    """Float and the candidates, of which the last is the plan, on the test speech."""
     (reference,) = trials.run([Candidate("float", {})], "float on test")
-    candidates = [Candidate(name, calibrated.uniform(histograms, name, job.settings)) for name in BASELINES]
-    candidates.append(Candidate("stablequant", found.scheme))
-    outcomes = [reference, *trials.run(candidates, "methods on test", base=found.scheme)]
-    return {
-        name: evaluate_answers(job.task, trials.speech.utterances, outcome.readings)
-        for name, outcome in zip(("float", *BASELINES, "stablequant"), outcomes, strict=True)
-    }
+    outcomes = [reference, *trials.run(candidates, "methods on test", base=candidates[-1].scheme)]
+    return {o.candidate.label: evaluate_answers(job.task, trials.speech.utterances, o.readings) for o in outcomes}
+
+
+def _distances(trials: Trials, candidates: Sequence[Candidate]) -> dict[str, Score]:
+    """How far the candidates' outputs diverge from float's on the test speech."""
+    outcomes = trials.run(candidates, "divergence of methods on test", base=candidates[-1].scheme)
+    return {o.candidate.label: o.score for o in outcomes}

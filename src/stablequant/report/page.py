@@ -71,6 +71,9 @@ def page(evidence: Evidence, summary: dict[str, Any]) -> str:
             s=summary,
             plan=plan,
             words=formats,
+            bare=summary["data"]["references"] == "float32",
+            nats=nats,
+            graphs=len(evidence.model.graphs),
             title=formats.short_name(summary["model"]["name"]),
             verdict=formats.verdict(summary),
             methods=[(METHODS[name], rates, name in BASELINES) for name, rates in _compared(summary)],
@@ -165,5 +168,7 @@ def _curve(evidence: Evidence, series: Sequence[Trial], name: str | None) -> Cur
     nats = evidence.plan.settings.search.objective == "divergence"
     points = POINTS_A_NAT if nats else 1.0
     reference = points * evidence.search.reference.score.rate
-    plot = plots.p_curve([(value(t), points * t.rate) for t in series], reference, chosen, 140 if name else 220)
+    told = {"name": "estimated cost", "unit": "points"} if nats else {}
+    tried = [(value(t), points * t.rate) for t in series]
+    plot = plots.p_curve(tried, reference, chosen, 140 if name else 220, **told)
     return Curve(name or "one p for all flagged layers", chosen, len(series), plot)
