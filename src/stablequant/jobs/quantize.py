@@ -25,9 +25,13 @@ from stablequant.jobs.speech import read_splits
 from stablequant.measure.latency import speedup
 from stablequant.observe.cached import observe_once
 from stablequant.observe.collect import Histograms
+from stablequant.observe.moments import moments_once
 from stablequant.progress import Clock, Progress, silent
 from stablequant.quantize import calibrated
 from stablequant.quantize.plan import SpeechIdentity
+from stablequant.quantize.scheme import weight_spec
+from stablequant.quantize.weight_file import save_weights
+from stablequant.quantize.weights import WeightStore
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 from stablequant.search.compose import compose
 from stablequant.search.journal import Journal
@@ -128,7 +132,6 @@ def run(job: Job) -> Evidence:
 def _found(job: Job, folder: RunFolder) -> Evidence:
     """All of the job but its last step: files and plan are left aside in ``folder``."""
     settings, clock = job.settings, job.clock
-    simulated = simulator(job.model, settings)
     with Journal(folder.path / "trials.sqlite", wait=job.wait) as journal:
 
         def trials(split: str) -> Trials:
@@ -139,16 +142,20 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
             matmuls = settings.activations.attention_matmuls
             speech, kept = job.speech["calibration"], folder.path / "activations.npz"
             histograms = observe_once(job.model, speech, matmuls, kept, job.progress)
+        with clock.stage("weights"):
+            weights = _weights(job, folder)
+            simulated = simulator(job.model, settings, weights)
         with clock.stage("search"):
             found = search(trials("dev"), histograms, settings, job.known, partial(_require_sense, job))
             resolved = resolution(found.layers)
         with clock.stage("test"):
             test = _test(job, trials("test"), histograms, found)
             job.pool.close()  # the memory of the workers is for what follows
-    plan = compose(job.model, job.name, _identities(job), settings, histograms, found)
+    plan = compose(job.model, job.name, _identities(job), settings, histograms, found, weights)
     with clock.stage("export"):
         plan.save(folder.aside / "plan.json")
-        files = package.write_graphs(job.model, plan, folder.aside)
+        save_weights(folder.aside, plan, weights)
+        files = package.write_graphs(job.model, plan, folder.aside, weights=weights)
         package.copy_processor(job.model.path, folder.aside)
     with clock.stage("verify"):
         backend = OnnxRuntimeBackend(files)
@@ -174,6 +181,20 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
         speedup=speedup(seconds, "int8", "float"),
         speed_seconds=seconds,
     )
+
+
+def _weights(job: Job, folder: RunFolder) -> WeightStore:
+    """The integer weights of the run; what is rounded for calibration speech is made now, once for all workers."""
+    spec = weight_spec(job.settings.weights)
+    if not spec.from_speech:
+        return WeightStore.of(job.model)
+    moments = moments_once(job.model, job.speech["calibration"], folder.path / "moments.safetensors", job.progress)
+    store, ops = WeightStore.of(job.model, moments), job.model.ops()
+    for done, op in enumerate(ops):
+        job.progress("rounding weights", done, len(ops))
+        store.codes(op.name, spec)
+    job.progress("rounding weights", len(ops), len(ops))
+    return store
 
 
 def _identities(job: Job) -> dict[str, SpeechIdentity]:

@@ -92,7 +92,7 @@ _Activation = Annotated[
 
 
 class WeightPlan(_Frozen):
-    """Symmetric grid of the weights; scales follow from the weights and these."""
+    """Symmetric grid of the weights; scales follow from the weights and these, and so do codes that are the nearest."""
 
     bits: int
     per: Literal["tensor", "channel", "group"]
@@ -100,7 +100,10 @@ class WeightPlan(_Frozen):
     group: Annotated[int, Field(ge=1)] | None = None
     """Weights in a group."""
     range: Literal["max", "mse"]
-    rounding: Literal["nearest"] = "nearest"
+    rounding: Literal["nearest", "gptq"] = "nearest"
+    """gptq: the codes depend on calibration speech, and lie in weights.safetensors."""
+    correct_bias: bool = False
+    """Whether the bias has a correction, which lies there too."""
 
     @model_validator(mode="after")
     def _hold_together(self) -> Self:
@@ -114,17 +117,22 @@ class WeightPlan(_Frozen):
     @classmethod
     def of(cls, spec: WeightSpec) -> WeightPlan:
         """A spec as it stands in the plan."""
-        match spec.per:
-            case PerGroup(size):
-                return cls(bits=spec.bits, per="group", group=size, range=spec.range, rounding=spec.rounding)
-            case PerTensor():
-                return cls(bits=spec.bits, per="tensor", range=spec.range, rounding=spec.rounding)
-        return cls(bits=spec.bits, per="channel", range=spec.range, rounding=spec.rounding)
+        group = spec.per.size if isinstance(spec.per, PerGroup) else None
+        per: Literal["tensor", "channel"] = "tensor" if isinstance(spec.per, PerTensor) else "channel"
+        return cls(
+            bits=spec.bits,
+            per=per if group is None else "group",
+            group=group,
+            range=spec.range,
+            rounding=spec.rounding,
+            correct_bias=spec.correct_bias,
+        )
 
     def spec(self) -> WeightSpec:
         """The spec as the quantiser wants it."""
         per: Granularity = PerTensor() if self.per == "tensor" else PerChannel()
-        return WeightSpec(self.bits, per if self.group is None else PerGroup(self.group), self.range, self.rounding)
+        per = per if self.group is None else PerGroup(self.group)
+        return WeightSpec(self.bits, per, self.range, self.rounding, self.correct_bias)
 
 
 class LayerPlan(_Frozen):

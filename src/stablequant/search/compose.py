@@ -10,6 +10,7 @@ from stablequant.families.model import Op, SpeechModel
 from stablequant.grid.frame import ActivationSpec, PerFrame
 from stablequant.observe.collect import Histograms
 from stablequant.quantize.plan import ActivationPlan, FramePlan, Identity, LayerPlan, Plan, SpeechIdentity, WeightPlan
+from stablequant.quantize.weights import WeightStore
 from stablequant.search.fallback import FloatFallback
 from stablequant.search.stage1 import Sensitivity
 from stablequant.search.stages import Found
@@ -26,6 +27,7 @@ def compose(
     settings: Settings,
     histograms: Histograms,
     found: Found,
+    weights: WeightStore,
 ) -> Plan:
     """Write down what was decided for every quantisable operation of ``model``.
 
@@ -36,10 +38,11 @@ def compose(
         settings: Of the run.
         histograms: Of every activation.
         found: By the search.
+        weights: Of the model, as it was searched.
     """
     measured = {s.name: s for s in found.layers}
     layers = [
-        _layer(op, settings, histograms, measured.get(op.name), found)
+        _layer(op, settings, histograms, measured.get(op.name), found, weights)
         for op in model.ops(matmuls=settings.activations.attention_matmuls)
     ]
     values = set(found.stage2.p.values())
@@ -54,7 +57,12 @@ def compose(
 
 
 def _layer(
-    op: Op, settings: Settings, histograms: Histograms, sensitivity: Sensitivity | None, found: Found
+    op: Op,
+    settings: Settings,
+    histograms: Histograms,
+    sensitivity: Sensitivity | None,
+    found: Found,
+    weights: WeightStore,
 ) -> LayerPlan:
     gamma = settings.search.gamma
     scheme = found.scheme.get(op.name)
@@ -90,7 +98,7 @@ def _layer(
         sensitivity_interval=_ends(sensitivity),
         reason=reason,
         activations=tuple(_activation(grid, h.minimum, h.maximum) for grid, h in grids),
-        weight=WeightPlan.of(scheme.weight) if scheme and scheme.weight else None,
+        weight=WeightPlan.of(weights.fitted(op.name, scheme.weight)) if scheme and scheme.weight else None,
     )
 
 
