@@ -16,7 +16,15 @@ from stablequant.errors import ModelError, SettingsError
 from stablequant.grid.affine import code_limits
 from stablequant.grid.gptq import BLOCK, DAMPING, gptq
 from stablequant.grid.moments import Moments, fit_weight
-from stablequant.grid.weights import Granularity, PerChannel, PerGroup, PerTensor, QuantizedWeight, WeightSpec, quantize_weight
+from stablequant.grid.weights import (
+    Granularity,
+    PerChannel,
+    PerGroup,
+    PerTensor,
+    QuantizedWeight,
+    WeightSpec,
+    quantize_weight,
+)
 
 GPTQ = WeightSpec(3, rounding="gptq")
 
@@ -114,7 +122,15 @@ def test_it_comes_closer_to_the_best_of_all_codes_than_the_nearest() -> None:
     correct_bias=st.booleans(),
 )
 def test_no_output_changes_more_than_with_the_nearest_codes(
-    seed: int, out: int, width: int, rows: int, bits: int, per: Granularity, range: str, act_order: bool, correct_bias: bool
+    seed: int,
+    out: int,
+    width: int,
+    rows: int,
+    bits: int,
+    per: Granularity,
+    range: str,
+    act_order: bool,
+    correct_bias: bool,
 ) -> None:
     w, x = weights(out, width, seed), inputs(rows, width, seed)
     spec = WeightSpec(bits, per, range, "gptq", correct_bias)
@@ -163,7 +179,9 @@ def test_a_corrected_bias_leaves_no_error_in_the_mean(rounding: str) -> None:
 
 def test_weights_that_need_speech_are_not_rounded_without() -> None:
     for spec in (GPTQ, WeightSpec(correct_bias=True)):
-        with pytest.raises(SettingsError, match="rounded for calibration speech, and none is at hand.*Expected rounding=nearest"):
+        with pytest.raises(
+            SettingsError, match="rounded for calibration speech, and none is at hand.*Expected rounding=nearest"
+        ):
             quantize_weight(weights(2, 3), spec)
     with pytest.raises(ModelError, match="NaN"):
         gptq(torch.tensor([[1.0, float("nan")]]), torch.eye(2), GPTQ)
