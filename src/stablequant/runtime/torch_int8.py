@@ -96,7 +96,8 @@ def _in_int8(graph: Graph, weights: WeightStore, scheme: Scheme) -> Graph:
                 result.weights[key] = pad(rows, (0, -rows.shape[1] % MULTIPLE))
                 result.weights[f"{key}.scales"] = held.scales.expand(len(rows)).contiguous()
                 if held.correction is not None:
-                    result.weights[node.weights["bias"]] += held.correction
+                    bias = node.weights["bias"]  # the model's own tensor stays as it is
+                    result.weights[bias] = result.weights[bias] + held.correction
             attrs = {**node.attrs, "width": graph.weights[key][0].numel()}
             node = replace(node, attrs=attrs, weights={**node.weights, "scales": f"{key}.scales"})
         result.nodes.append(node)
