@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -137,11 +137,10 @@ def standard_error(score: Score) -> float:
     return float(math.sqrt(len(left) * left.var(ddof=1)) / score.total)
 
 
-def measure(folder: str, data: list[str], count: int) -> dict[str, Any]:
-    """Every way to make the weights of one model."""
+def measure(folder: str, data: list[str], count: int, given: Settings, widths: Sequence[int]) -> dict[str, Any]:
+    """Every way to make the weights of one model, at some of the ``widths``."""
     model = load(folder)
-    settings = Settings.parse(recipe("fast").settings)
-    speech, _, settings = read_splits(model.frontend, data, settings)
+    speech, _, settings = read_splits(model.frontend, data, given.updated(**recipe("fast").settings))
     dev = speech["dev"]
     by_length = sorted(range(len(dev.utterances)), key=lambda i: (len(dev.waveforms[i]), dev.utterances[i].id))
     # Of every length but the longest third's, which would take most of the time.
@@ -154,7 +153,7 @@ def measure(folder: str, data: list[str], count: int) -> dict[str, Any]:
     observed = time.perf_counter() - began
     base = by_frame(model, observe_once(model, work, False, kept / "activations.npz"), settings)
     judge, rows = Judge(model, dev), []
-    for bits, group in WIDTHS:
+    for bits, group in (width for width in WIDTHS if width[0] in widths):
         nearest: Score | None = None
         for way in ways(bits, group):
             made = Made(model, moments, base, way)
@@ -193,11 +192,14 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=[inputs.MOONSHINE, inputs.GRAFT], help="folders of checkpoints")
     inputs.add_data(parser)
     parser.add_argument("--utterances", type=int, default=64, help="of the dev speech")
+    inputs.add_settings(parser)
+    parser.add_argument("--bits", default="8,6,5,4", help="widths to measure, with commas")
     parser.add_argument("--name", help="of a single model in the result; default: the folder's")
     arguments = parser.parse_args()
     data, path = inputs.sources(arguments), RESULTS / "weights.json"
+    settings, widths = inputs.settings_of(arguments), [int(bits) for bits in arguments.bits.split(",")]
     for folder in arguments.models:
-        found = measure(folder, data, arguments.utterances)
+        found = measure(folder, data, arguments.utterances, settings, widths)
         models: dict[str, Any] = json.loads(path.read_text())["models"] if path.is_file() else {}
         models[arguments.name or Path(folder).name] = found
         save("weights", {"models": models})
