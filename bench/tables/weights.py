@@ -31,4 +31,5 @@ def table(name: str) -> str:
         )
     head = ["thousandths of a nat a step", "divergence ± standard error", "less nearest (95 % interval)", "seconds"]
     note = f"{'; '.join(notes)}. Seconds to make all weights, one thread, on a machine with other work; {cpu(s)}."
-    return markdown(head, rows, note, made_by(next(iter(s["models"].values()))))
+    commands = {found["command"]: found for found in s["models"].values()}
+    return markdown(head, rows, note, made_by(*commands.values()))

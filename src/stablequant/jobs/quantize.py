@@ -25,7 +25,7 @@ from stablequant.jobs.speech import read_splits
 from stablequant.measure.latency import speedup
 from stablequant.observe.cached import observe_once
 from stablequant.observe.collect import Histograms
-from stablequant.observe.moments import moments_once
+from stablequant.observe.moments import StoredMoments, moments_once
 from stablequant.progress import Clock, Progress, silent
 from stablequant.quantize import calibrated
 from stablequant.quantize.plan import SpeechIdentity
@@ -142,8 +142,11 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
             matmuls = settings.activations.attention_matmuls
             speech, kept = job.speech["calibration"], folder.path / "activations.npz"
             histograms = observe_once(job.model, speech, matmuls, kept, job.progress)
+            moments = None
+            if weight_spec(settings.weights).from_speech:
+                moments = moments_once(job.model, speech, folder.path / "moments.safetensors", job.progress)
         with clock.stage("weights"):
-            weights = _weights(job, folder)
+            weights = _weights(job, moments)
             simulated = simulator(job.model, settings, weights)
         with clock.stage("search"):
             found = search(trials("dev"), histograms, settings, job.known, partial(_require_sense, job))
@@ -183,17 +186,12 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
     )
 
 
-def _weights(job: Job, folder: RunFolder) -> WeightStore:
+def _weights(job: Job, moments: StoredMoments | None) -> WeightStore:
     """The integer weights of the run; what is rounded for calibration speech is made now, once for all workers."""
-    spec = weight_spec(job.settings.weights)
-    if not spec.from_speech:
-        return WeightStore.of(job.model)
-    moments = moments_once(job.model, job.speech["calibration"], folder.path / "moments.safetensors", job.progress)
-    store, ops = WeightStore.of(job.model, moments), job.model.ops()
-    for done, op in enumerate(ops):
-        job.progress("rounding weights", done, len(ops))
+    store, ops, spec = WeightStore.of(job.model, moments), job.model.ops(), weight_spec(job.settings.weights)
+    for done, op in enumerate(ops if spec.from_speech else (), 1):
         store.codes(op.name, spec)
-    job.progress("rounding weights", len(ops), len(ops))
+        job.progress("rounding weights", done, len(ops))
     return store
 
 
