@@ -188,7 +188,7 @@ def _measure(
         "test_seconds": seconds["test"],
         "verify_seconds": seconds["verify"],
         "observe_seconds": seconds["observe"],
-        "fixed_seconds": seconds["export"] + seconds["speed"],
+        "fixed_seconds": seconds["weights"] + seconds["export"] + seconds["speed"],
         "peak_bytes": peak(),
         "worker_bytes": trial_peak,
         "file_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) - journal_bytes,

@@ -14,7 +14,8 @@ from markupsafe import Markup
 
 from stablequant.export.agreement import LEVEL
 from stablequant.jobs.evidence import BASELINES, Evidence
-from stablequant.quantize.plan import ActivationPlan, LayerPlan
+from stablequant.quantize.plan import LayerPlan
+from stablequant.quantize.plan_grids import ActivationPlan
 from stablequant.report import formats, plots
 from stablequant.report.layers import nats_scale, schemes, sensitivity
 from stablequant.report.template import environment
@@ -81,7 +82,7 @@ def page(evidence: Evidence, summary: dict[str, Any]) -> str:
             sensitivity=sensitivity(plan.layers, plan.settings.search.gamma),
             schemes=schemes(plan.layers) if evidence.search.allocation else [],
             allocation=evidence.search.allocation,
-            nats=nats_scale(plan.layers),
+            axis=nats_scale(plan.layers),
             worst=max(plan.layers, key=lambda layer: layer.sensitivity or 0.0),
             flagged=[
                 (layer, _activations(evidence, layer)) for layer in plan.layers if layer.flagged and layer.activations
