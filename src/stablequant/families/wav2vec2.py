@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from stablequant.errors import ModelError
+from stablequant.families import blocks
 from stablequant.families.family import Bounds, Features, family, raw_waveforms
 from stablequant.families.relative_position import distance_table, sum_fours
 from stablequant.heads.ctc import CtcHead
@@ -53,12 +53,6 @@ UNSUPPORTED: Mapping[str, str] = {
     "adapter_attn_dim": "adapters in the attention blocks, one set a language, are",
     "conv_pos_batch_norm": "a batch norm before the positional convolution is",
 }
-
-#: The two spellings of a weight-normed weight: magnitude and direction, as suffixes of the module's name.
-WEIGHT_NORM = (
-    (".weight_g", ".weight_v"),
-    (".parametrizations.weight.original0", ".parametrizations.weight.original1"),
-)
 
 
 @family
@@ -107,24 +101,6 @@ class Wav2Vec2:
         return Bounds(receptive_field(zip(settings["conv_kernel"], settings["conv_stride"], strict=True)))
 
 
-def fold_weight_norm(magnitude: Tensor, direction: Tensor) -> Tensor:
-    """The plain weight of a weight-normed positional convolution.
-
-    Weight normalisation keeps ``w = g * v / |v|`` (Salimans and Kingma, arXiv:1602.07868, equation 2) so that
-    training can move length and direction apart. Here each of the kernel's K taps has a length of its own
-    (``dim=2`` in PyTorch).
-
-    Args:
-        magnitude: ``g`` [1, 1, K].
-        direction: ``v`` [C_out, C_in / groups, K].
-
-    Returns:
-        ``w`` [C_out, C_in / groups, K].
-    """
-    length: Tensor = torch.linalg.vector_norm(direction, dim=(0, 1), keepdim=True)
-    return direction * (magnitude / length)
-
-
 def _check(settings: Mapping[str, Any]) -> None:
     """Refuse what would otherwise be computed wrongly or left out without a word."""
     if settings.get("model_type") not in MODEL_TYPES:
@@ -155,12 +131,7 @@ def _unfit(settings: Mapping[str, Any], key: str, expected: str) -> ModelError:
 
 def _prepare(settings: Mapping[str, Any], weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """A copy of the weights as the graph computes with them: weight norm folded, positions by distance."""
-    prepared = dict(weights)
-    conv = _position_conv(settings)
-    for spelling in WEIGHT_NORM:
-        magnitude, direction = (prepared.pop(f"{conv}{suffix}", None) for suffix in spelling)
-        if magnitude is not None and direction is not None:
-            prepared[f"{conv}.weight"] = fold_weight_norm(magnitude, direction)
+    prepared = blocks.folded(weights, _position_conv(settings))
     if settings["model_type"] != "wavlm":
         return prepared
     attentions = [f"{layer}.attention" for layer in _layers(settings)]
@@ -175,17 +146,16 @@ def _prepare(settings: Mapping[str, Any], weights: dict[str, Tensor]) -> dict[st
 
 def _features(g: Graph, settings: Mapping[str, Any], samples: str, lengths: str) -> tuple[str, str]:
     """The convolutions: frames [B, T, C] and how many of them are valid [B]."""
-    x = g.add("unsqueeze_last", samples)
-    for i, stride in enumerate(settings["conv_stride"]):
-        layer = f"{settings['model_type']}.feature_extractor.conv_layers.{i}"
-        x = g.conv1d(x, f"{layer}.conv", lengths, stride=stride, bias=bool(settings["conv_bias"]))
-        lengths = g.add("conv_lengths", lengths, kernel=g.kernel_size(f"{layer}.conv"), stride=stride)
-        if settings["feat_extract_norm"] == "layer":
-            x = g.layer_norm(x, f"{layer}.layer_norm")
-        elif i == 0:
-            x = g.group_norm(x, f"{layer}.layer_norm", lengths, groups=settings["conv_dim"][0])
-        x = g.add("activation", x, function=settings["feat_extract_activation"])
-    return x, lengths
+    return blocks.convolutions(
+        g,
+        f"{settings['model_type']}.feature_extractor",
+        samples,
+        lengths,
+        strides=settings["conv_stride"],
+        norm=settings["feat_extract_norm"],
+        activation=settings["feat_extract_activation"],
+        bias=bool(settings["conv_bias"]),
+    )
 
 
 def _project(g: Graph, settings: Mapping[str, Any], x: str, frames: str) -> str:
@@ -197,7 +167,7 @@ def _project(g: Graph, settings: Mapping[str, Any], x: str, frames: str) -> str:
 
 def _encode(g: Graph, settings: Mapping[str, Any], x: str, frames: str) -> str:
     """Positions and layers; with ``do_stable_layer_norm`` norms come before each block, else after it."""
-    stable, eps = settings["do_stable_layer_norm"], settings["layer_norm_eps"]
+    stable, eps, act = (settings[key] for key in ("do_stable_layer_norm", "layer_norm_eps", "hidden_act"))
     name = f"{settings['model_type']}.encoder.layer_norm"
     x = _add_positions(g, settings, x, frames)
     bias = _relative_bias(g, settings, x) if settings["model_type"] == "wavlm" else ""
@@ -207,22 +177,21 @@ def _encode(g: Graph, settings: Mapping[str, Any], x: str, frames: str) -> str:
             h = g.layer_norm(x, f"{layer}.layer_norm", eps)
             x = g.add("add", x, _attend(g, settings, h, frames, f"{layer}.attention", bias))
             h = g.layer_norm(x, f"{layer}.final_layer_norm", eps)
-            x = g.add("add", x, _feed_forward(g, settings, h, frames, f"{layer}.feed_forward"))
+            x = g.add("add", x, blocks.feed_forward(g, h, frames, f"{layer}.feed_forward", act))
         else:
             x = g.add("add", x, _attend(g, settings, x, frames, f"{layer}.attention", bias))
             x = g.layer_norm(x, f"{layer}.layer_norm", eps)
-            x = g.add("add", x, _feed_forward(g, settings, x, frames, f"{layer}.feed_forward"))
+            x = g.add("add", x, blocks.feed_forward(g, x, frames, f"{layer}.feed_forward", act))
             x = g.layer_norm(x, f"{layer}.final_layer_norm", eps)
     return g.layer_norm(x, name, eps) if stable else x
 
 
 def _add_positions(g: Graph, settings: Mapping[str, Any], x: str, frames: str) -> str:
     """The positional convolution; it looks both ways, so padded frames are made zero before it."""
-    name = _position_conv(settings)
-    kernel, groups = settings["num_conv_pos_embeddings"], settings["num_conv_pos_embedding_groups"]
     x = g.add("mask", x, frames)
-    # An even kernel with half its width of padding on both sides gives one frame too many.
-    positions = g.conv1d(x, name, frames, padding=kernel // 2, groups=groups, trim=1 - kernel % 2)
+    positions = blocks.positions(
+        g, x, frames, _position_conv(settings), groups=settings["num_conv_pos_embedding_groups"]
+    )
     return g.add("add", x, g.add("activation", positions, function=settings["feat_extract_activation"]))
 
 
@@ -235,24 +204,14 @@ def _relative_bias(g: Graph, settings: Mapping[str, Any], x: str) -> str:
 def _attend(g: Graph, settings: Mapping[str, Any], x: str, frames: str, name: str, bias: str) -> str:
     """Self-attention with its four projections; ``bias`` is WavLM's, "" for the others."""
     heads = int(settings["num_attention_heads"])
-    scale = (settings["hidden_size"] // heads) ** -0.5
-    q, k, v = (g.add("split_heads", g.linear(x, f"{name}.{p}_proj", frames), heads=heads) for p in "qkv")
-    extras = {"lengths": frames}
+    q, k, v = (blocks.in_heads(g, x, f"{name}.{p}_proj", frames, heads) for p in "qkv")
     if bias:
         split = g.add("split_heads", x, heads=heads)
         logits = g.linear(split, f"{name}.gru_rel_pos_linear", frames)
         gate = g.add("relative_gate", logits, weights={"constant": f"{name}.gru_rel_pos_const"})
-        extras["bias"] = g.add("mul", gate, bias)
-    scores = g.add("matmul", q, k, name=f"{name}.scores", lengths=frames, transpose=True, scale=scale)
-    shares = g.add("attention_softmax", scores, *extras.values(), extras=tuple(extras), causal=False)
-    context = g.add("matmul", shares, v, name=f"{name}.context", lengths=frames, transpose=False, scale=1.0)
-    return g.linear(g.add("merge_heads", context), f"{name}.out_proj", frames)
-
-
-def _feed_forward(g: Graph, settings: Mapping[str, Any], x: str, frames: str, name: str) -> str:
-    x = g.linear(x, f"{name}.intermediate_dense", frames)
-    x = g.add("activation", x, function=settings["hidden_act"])
-    return g.linear(x, f"{name}.output_dense", frames)
+        bias = g.add("mul", gate, bias)
+    context = blocks.attend(g, q, k, v, frames, name, scale=(settings["hidden_size"] // heads) ** -0.5, bias=bias)
+    return g.linear(context, f"{name}.out_proj", frames)
 
 
 def _layers(settings: Mapping[str, Any]) -> list[str]:

@@ -177,6 +177,11 @@ class Graph:
         weight = self.weights.get(f"{name}.weight")
         return 0 if weight is None else int(weight.shape[2])
 
+    def channels(self, name: str) -> int:
+        """Output channels of the layer ``name``; 0 while its weight is missing."""
+        weight = self.weights.get(f"{name}.weight")
+        return 0 if weight is None else len(weight)
+
     def layer_norm(self, x: str, name: str, eps: float = 1e-5, *, bias: bool = True) -> str:
         """Layer normalisation over the last axis."""
         return self.add("layer_norm", x, name=name, weights=_roles(name, bias), eps=eps)
