@@ -175,7 +175,10 @@ def exported(interrupted, tmp_path):
         (lambda text: text[: len(text) // 2], "{} is not valid JSON"),
         (lambda text: "\udcff", "{} is not valid JSON"),
         (lambda text: text.replace('"schema_version": 2', '"schema_version": 99'), "{} has schema version 99"),
-        (lambda text: text.replace('"scale":', '"skale":', 1), "{}: layer wavlm.feature_extractor.conv_layers.0.conv, activations.0.scale is wrong"),
+        (
+            lambda text: text.replace('"scale":', '"skale":', 1),
+            "{}: layer wavlm.feature_extractor.conv_layers.0.conv, activations.0.scale is wrong",
+        ),
     ],
 )
 def test_a_damaged_plan_is_named(cli, exported, manifest, damage, message):

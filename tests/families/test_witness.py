@@ -49,9 +49,11 @@ SEQ2SEQ: dict[str, Any] = {
 }
 #: By class: configurations that differ in the operations they lead to.
 FORMS: dict[str, dict[str, dict[str, Any]]] = {
-    "Wav2Vec2ForCTC": CTC_FORMS,
+    "Wav2Vec2ForCTC": CTC_FORMS | {"adapters": CTC_FORMS["stable"] | {"adapter_attn_dim": 6, "add_adapter": True}},
     "HubertForCTC": CTC_FORMS,
     "WavLMForCTC": CTC_FORMS,
+    "UniSpeechForCTC": {"post": CTC_FORMS["post"]},
+    "UniSpeechSatForCTC": {"stable": CTC_FORMS["stable"]},
     "MoonshineForConditionalGeneration": {
         "plain": SEQ2SEQ,
         "biases": SEQ2SEQ | {"attention_bias": True, "decoder_num_hidden_layers": 2},

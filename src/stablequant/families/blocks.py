@@ -6,7 +6,8 @@ its kin leave: no norm of a weight, no batch norm.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -102,3 +103,28 @@ def feed_forward(g: Graph, x: str, frames: str, name: str, activation: str) -> s
     x = g.linear(x, f"{name}.intermediate_dense", frames)
     x = g.add("activation", x, function=activation)
     return g.linear(x, f"{name}.output_dense", frames)
+
+
+def gated(g: Graph, x: str) -> str:
+    """A gated linear unit: the first half of the channels times the sigmoid of the second."""
+    value, gate = g.add_many("chunk", x, count=2)
+    return g.add("mul", value, g.add("activation", gate, function="sigmoid"))
+
+
+def adapter(g: Graph, x: str, frames: str, name: str, settings: Mapping[str, Any]) -> tuple[str, str]:
+    """Strided convolutions with gates on top of an encoder: fewer frames, and how many of them are valid.
+
+    Args:
+        g: The graph.
+        x: [B, T, C].
+        frames: Valid frames [B].
+        name: Of the module.
+        settings: ``num_adapter_layers``, ``adapter_stride``, ``hidden_size`` and, if it is another, ``output_hidden_size``.
+    """
+    if settings.get("output_hidden_size") not in (None, settings["hidden_size"]):
+        x = g.layer_norm(g.linear(x, f"{name}.proj", frames), f"{name}.proj_layer_norm")
+    for i in range(settings["num_adapter_layers"]):
+        conv, stride = f"{name}.layers.{i}.conv", settings["adapter_stride"]
+        x = gated(g, g.conv1d(g.add("mask", x, frames), conv, frames, stride=stride, padding=1))
+        frames = g.add("conv_lengths", frames, kernel=g.kernel_size(conv), stride=stride, padding=1)
+    return x, frames

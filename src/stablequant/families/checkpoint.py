@@ -22,7 +22,7 @@ from stablequant.families.folder import PROCESSOR_FILES, model_folder
 from stablequant.families.frontend import Frontend
 from stablequant.families.model import SpeechModel
 from stablequant.families.processor_files import load_processor
-from stablequant.families.special_ids import IDS
+from stablequant.families.special_ids import IDS, ctc_ids
 from stablequant.families.weight_files import read_weights, refuse_adapter, stray_files, weight_files
 from stablequant.families.weight_names import fit, widened
 from stablequant.families.weight_shapes import LAYOUTS
@@ -96,7 +96,7 @@ def _family(config: Mapping[str, Any], folder: Path) -> Family:
         return FAMILIES[names[0]]
     name = names[0] if len(names[0]) <= 100 else names[0][:97] + "..."
     fix = "use a checkpoint fine-tuned for speech recognition"
-    if config["model_type"] in ("wav2vec2", "hubert", "wavlm"):
+    if IDS.get(config["model_type"]) is ctc_ids:
         fix = f"{name} has no CTC head: {fix}, with a class that ends in ForCTC"
     what = f"{folder / 'config.json'} names the class {name}"
     raise ModelError(what, expected=f"one of {', '.join(FAMILIES)}", fix=fix)

@@ -138,12 +138,24 @@ _WAV2VEC2: Mapping[str, Field] = {
     "do_stable_layer_norm": Flag(False),
 }
 
+#: Convolutions on top of the encoder.
+_ADAPTER: Mapping[str, Field] = {
+    "add_adapter": Flag(False),
+    "num_adapter_layers": Count(MOST_LAYERS, 3),
+    "adapter_kernel_size": Count(MOST_CHANNELS, 3),
+    "adapter_stride": Count(MOST_CHANNELS, 2),
+    "output_hidden_size": Count(MOST_CHANNELS, None, optional=True),
+}
+
 #: Fields of config.json by ``model_type``; a family without a table here checks its own.
 FIELDS: Mapping[str, Mapping[str, Field]] = {
-    "wav2vec2": _WAV2VEC2,
+    "wav2vec2": {**_WAV2VEC2, **_ADAPTER, "adapter_attn_dim": Count(MOST_CHANNELS, None, optional=True)},
+    "unispeech": _WAV2VEC2,
+    "unispeech-sat": _WAV2VEC2,
     "hubert": {**_WAV2VEC2, "feat_proj_layer_norm": Flag(True)},
     "wavlm": {
         **_WAV2VEC2,
+        **_ADAPTER,
         "num_buckets": Count(MOST_CHANNELS, 320),
         "max_bucket_distance": Count(MOST_CHANNELS, 800),
     },

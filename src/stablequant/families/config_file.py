@@ -15,6 +15,8 @@ MODEL_TYPES: Mapping[str, str] = {
     "Wav2Vec2ForCTC": "wav2vec2",
     "HubertForCTC": "hubert",
     "WavLMForCTC": "wavlm",
+    "UniSpeechForCTC": "unispeech",
+    "UniSpeechSatForCTC": "unispeech-sat",
     "MoonshineForConditionalGeneration": "moonshine",
 }
 

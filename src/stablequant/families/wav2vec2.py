@@ -1,30 +1,28 @@
-"""wav2vec 2.0, HuBERT and WavLM with a CTC head: convolutions on the waveform, an encoder, one projection.
+"""wav2vec 2.0, HuBERT, WavLM, UniSpeech with a CTC head: convolutions on the waveform, an encoder, one projection.
 
-The three share one plan and differ in details: where the layer norms stand, how the feature extractor
-normalises, and WavLM's gated relative positions. Padding is left out everywhere, whatever the checkpoint's
-``return_attention_mask`` says, so an utterance gets the same logits in any company.
+They share one plan and differ in details: where the layer norms stand, how the feature extractor normalises, WavLM's
+gated relative positions, and the adapters of wav2vec 2.0 for a language (MMS) and on top of the encoder. Padding is left
+out everywhere, whatever the checkpoint's ``return_attention_mask`` says, so an utterance gets the same logits in any
+company.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from stablequant.errors import ModelError
 from stablequant.families import blocks
-from stablequant.families.family import Bounds, Features, family, raw_waveforms
+from stablequant.families.ctc import CtcFamily, ctc_outputs, waveform_inputs
+from stablequant.families.family import Bounds, family
 from stablequant.families.relative_position import distance_table, sum_fours
-from stablequant.heads.ctc import CtcHead
-from stablequant.heads.vocabulary import check_vocabulary
-from stablequant.network.graph import Graph, check_weights, receptive_field
+from stablequant.network.graph import Graph
 from stablequant.network.kernels import ACTIVATIONS
 
-#: ``model_type`` of the configurations that ``build`` understands; also what their weights' names begin with.
-MODEL_TYPES = ("wav2vec2", "hubert", "wavlm")
+#: ``model_type`` of the configurations that ``build`` understands; with a "_" for "-" their weights' names begin with it.
+MODEL_TYPES = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
 
 #: What the families' configurations mean where an older config.json says nothing.
 DEFAULTS: Mapping[str, Any] = {
@@ -45,21 +43,24 @@ DEFAULTS: Mapping[str, Any] = {
     "do_stable_layer_norm": False,
     "num_buckets": 320,
     "max_bucket_distance": 800,
+    "add_adapter": False,
+    "num_adapter_layers": 3,
+    "adapter_stride": 2,
 }
 
-#: Settings that add a part which the graph does not have, and what that part is.
-UNSUPPORTED: Mapping[str, str] = {
-    "add_adapter": "convolutions on top of the encoder are",
-    "adapter_attn_dim": "adapters in the attention blocks, one set a language, are",
-    "conv_pos_batch_norm": "a batch norm before the positional convolution is",
+#: Settings that add a part which the graph does not have, what that part is, and the kinds of models that may have it.
+UNSUPPORTED: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "add_adapter": ("convolutions on top of the encoder are", ("wav2vec2", "wavlm")),
+    "adapter_attn_dim": ("adapters in the attention blocks, one set a language, are", ("wav2vec2",)),
+    "conv_pos_batch_norm": ("a batch norm before the positional convolution is", ()),
 }
 
 
 @family
-class Wav2Vec2:
-    """``Wav2Vec2ForCTC``, ``HubertForCTC`` and ``WavLMForCTC``."""
+class Wav2Vec2(CtcFamily):
+    """``Wav2Vec2ForCTC``, ``HubertForCTC``, ``WavLMForCTC``, ``UniSpeechForCTC`` and ``UniSpeechSatForCTC``."""
 
-    architectures = ("Wav2Vec2ForCTC", "HubertForCTC", "WavLMForCTC")
+    architectures = ("Wav2Vec2ForCTC", "HubertForCTC", "WavLMForCTC", "UniSpeechForCTC", "UniSpeechSatForCTC")
 
     def build(self, config: Mapping[str, Any], weights: dict[str, Tensor]) -> tuple[Graph]:
         """The graph "model": ``input_values`` [B, samples], ``input_lengths`` [B] -> ``logits`` [B, frames, V], ``frames`` [B].
@@ -74,39 +75,24 @@ class Wav2Vec2:
         settings = {**DEFAULTS, **config}
         _check(settings)
         g = Graph("model", _prepare(settings, weights))
-        samples = g.input("input_values", "float32", ("batch", "samples"))
-        lengths = g.input("input_lengths", "int64", ("batch",))
-
-        x, frames = _features(g, settings, samples, lengths)
+        x, frames = _features(g, settings, *waveform_inputs(g))
         x = _project(g, settings, x, frames)
         x = _encode(g, settings, x, frames)
-        g.output(g.linear(x, "lm_head", frames), "logits", ("batch", "frames", "vocabulary"))
-        g.output(frames, "frames", ("batch",), dtype="int64")
-        check_weights(g)
-        return (g,)
-
-    def head(self, config: Mapping[str, Any], processor: Any) -> CtcHead:
-        """Best path; see `Family.head`."""
-        tokenizer = processor.tokenizer
-        check_vocabulary(tokenizer, int(config["vocab_size"]), padded=False)
-        return CtcHead(tokenizer, int(config["pad_token_id"]), frozenset(tokenizer.get_vocab()))
-
-    def features(self, processor: Any, waveforms: Sequence[NDArray[np.float32]]) -> Features:
-        """The waveform; see `raw_waveforms`."""
-        return raw_waveforms(processor, waveforms)
+        if settings["add_adapter"]:
+            x, frames = blocks.adapter(g, x, frames, f"{_base(settings)}.adapter", settings)
+        return ctc_outputs(g, x, frames)
 
     def bounds(self, config: Mapping[str, Any]) -> Bounds:
         """From the receptive field of the convolutions."""
-        settings = {**DEFAULTS, **config}
-        return Bounds(receptive_field(zip(settings["conv_kernel"], settings["conv_stride"], strict=True)))
+        return super().bounds({**DEFAULTS, **config})
 
 
 def _check(settings: Mapping[str, Any]) -> None:
     """Refuse what would otherwise be computed wrongly or left out without a word."""
     if settings.get("model_type") not in MODEL_TYPES:
         raise _unfit(settings, "model_type", f"one of {', '.join(MODEL_TYPES)}")
-    for key, part in UNSUPPORTED.items():
-        if settings.get(key):
+    for key, (part, kinds) in UNSUPPORTED.items():
+        if settings.get(key) and settings["model_type"] not in kinds:
             what = f"config.json sets {key}: {part} not supported"
             raise ModelError(what, expected=f"a model without {key}", fix="use a checkpoint without it")
     if settings["feat_extract_norm"] not in ("group", "layer"):
@@ -120,6 +106,8 @@ def _check(settings: Mapping[str, Any]) -> None:
             raise _unfit(settings, key, f"{convolutions} numbers, as in conv_dim")
     if settings["hidden_size"] % settings["num_attention_heads"]:
         raise _unfit(settings, "num_attention_heads", f"a divisor of hidden_size {settings['hidden_size']}")
+    if settings.get("adapter_attn_dim") and not settings["do_stable_layer_norm"]:
+        raise _unfit(settings, "do_stable_layer_norm", "true, where adapter_attn_dim is set")
     quarter = settings["num_buckets"] // 4
     if settings["model_type"] == "wavlm" and not 1 <= quarter < settings["max_bucket_distance"]:
         raise _unfit(settings, "max_bucket_distance", f"more than a quarter of num_buckets, {quarter}")
@@ -148,7 +136,7 @@ def _features(g: Graph, settings: Mapping[str, Any], samples: str, lengths: str)
     """The convolutions: frames [B, T, C] and how many of them are valid [B]."""
     return blocks.convolutions(
         g,
-        f"{settings['model_type']}.feature_extractor",
+        f"{_base(settings)}.feature_extractor",
         samples,
         lengths,
         strides=settings["conv_stride"],
@@ -159,7 +147,7 @@ def _features(g: Graph, settings: Mapping[str, Any], samples: str, lengths: str)
 
 
 def _project(g: Graph, settings: Mapping[str, Any], x: str, frames: str) -> str:
-    name = f"{settings['model_type']}.feature_projection"
+    name = f"{_base(settings)}.feature_projection"
     if settings["model_type"] != "hubert" or settings["feat_proj_layer_norm"]:
         x = g.layer_norm(x, f"{name}.layer_norm", settings["layer_norm_eps"])
     return g.linear(x, f"{name}.projection", frames)
@@ -168,7 +156,7 @@ def _project(g: Graph, settings: Mapping[str, Any], x: str, frames: str) -> str:
 def _encode(g: Graph, settings: Mapping[str, Any], x: str, frames: str) -> str:
     """Positions and layers; with ``do_stable_layer_norm`` norms come before each block, else after it."""
     stable, eps, act = (settings[key] for key in ("do_stable_layer_norm", "layer_norm_eps", "hidden_act"))
-    name = f"{settings['model_type']}.encoder.layer_norm"
+    name = f"{_base(settings)}.encoder.layer_norm"
     x = _add_positions(g, settings, x, frames)
     bias = _relative_bias(g, settings, x) if settings["model_type"] == "wavlm" else ""
     x = x if stable else g.layer_norm(x, name, eps)
@@ -178,6 +166,8 @@ def _encode(g: Graph, settings: Mapping[str, Any], x: str, frames: str) -> str:
             x = g.add("add", x, _attend(g, settings, h, frames, f"{layer}.attention", bias))
             h = g.layer_norm(x, f"{layer}.final_layer_norm", eps)
             x = g.add("add", x, blocks.feed_forward(g, h, frames, f"{layer}.feed_forward", act))
+            if settings.get("adapter_attn_dim"):
+                x = g.add("add", x, _adapt(g, x, frames, f"{layer}.adapter_layer"))
         else:
             x = g.add("add", x, _attend(g, settings, x, frames, f"{layer}.attention", bias))
             x = g.layer_norm(x, f"{layer}.layer_norm", eps)
@@ -214,9 +204,20 @@ def _attend(g: Graph, settings: Mapping[str, Any], x: str, frames: str, name: st
     return g.linear(context, f"{name}.out_proj", frames)
 
 
+def _adapt(g: Graph, x: str, frames: str, name: str) -> str:
+    """A language's own part of a layer: down to a few channels and up again."""
+    h = g.linear(g.layer_norm(x, f"{name}.norm"), f"{name}.linear_1", frames)
+    return g.linear(g.add("activation", h, function="relu"), f"{name}.linear_2", frames)
+
+
+def _base(settings: Mapping[str, Any]) -> str:
+    """What the names of the encoder's weights begin with."""
+    return str(settings["model_type"]).replace("-", "_")
+
+
 def _layers(settings: Mapping[str, Any]) -> list[str]:
-    return [f"{settings['model_type']}.encoder.layers.{i}" for i in range(settings["num_hidden_layers"])]
+    return [f"{_base(settings)}.encoder.layers.{i}" for i in range(settings["num_hidden_layers"])]
 
 
 def _position_conv(settings: Mapping[str, Any]) -> str:
-    return f"{settings['model_type']}.encoder.pos_conv_embed.conv"
+    return f"{_base(settings)}.encoder.pos_conv_embed.conv"

@@ -16,8 +16,8 @@ MAGNITUDE, DIRECTION = "parametrizations.weight.original0", "parametrizations.we
 
 
 def wav2vec2_shapes(config: Mapping[str, Any]) -> Shapes:
-    """Of ``Wav2Vec2ForCTC``, ``HubertForCTC`` or ``WavLMForCTC``; ``config`` as `config_file.checked` returns it."""
-    kind, hidden, heads = config["model_type"], config["hidden_size"], config["num_attention_heads"]
+    """Of ``Wav2Vec2ForCTC`` and those of its plan; ``config`` as `config_file.checked` returns it."""
+    kind, hidden, heads = config["model_type"].replace("-", "_"), config["hidden_size"], config["num_attention_heads"]
     shapes: Shapes = {}
     channels = 1
     for i, (out, kernel) in enumerate(zip(config["conv_dim"], config["conv_kernel"], strict=True)):
@@ -49,7 +49,25 @@ def wav2vec2_shapes(config: Mapping[str, Any]) -> Shapes:
         shapes |= _linear(f"{layer}.feed_forward.intermediate_dense", hidden, config["intermediate_size"])
         shapes |= _linear(f"{layer}.feed_forward.output_dense", config["intermediate_size"], hidden)
         shapes |= _norm(f"{layer}.final_layer_norm", hidden)
-    return shapes | _linear("lm_head", hidden, config["vocab_size"])
+        if config.get("adapter_attn_dim"):
+            shapes |= _norm(f"{layer}.adapter_layer.norm", hidden)
+            shapes |= _linear(f"{layer}.adapter_layer.linear_1", hidden, config["adapter_attn_dim"])
+            shapes |= _linear(f"{layer}.adapter_layer.linear_2", config["adapter_attn_dim"], hidden)
+    width = hidden
+    if config.get("add_adapter"):
+        width = config["output_hidden_size"] or hidden
+        shapes |= _adapter_shapes(f"{kind}.adapter", config, width)
+    return shapes | _linear("lm_head", width, config["vocab_size"])
+
+
+def _adapter_shapes(name: str, config: Mapping[str, Any], width: int) -> Shapes:
+    shapes: Shapes = {}
+    if width != config["hidden_size"]:
+        shapes |= _linear(f"{name}.proj", config["hidden_size"], width) | _norm(f"{name}.proj_layer_norm", width)
+    for i in range(config["num_adapter_layers"]):
+        shapes[f"{name}.layers.{i}.conv.weight"] = (2 * width, width, config["adapter_kernel_size"])
+        shapes[f"{name}.layers.{i}.conv.bias"] = (2 * width,)
+    return shapes
 
 
 def moonshine_shapes(config: Mapping[str, Any]) -> Shapes:
@@ -116,6 +134,7 @@ class Layout:
 
 #: By ``model_type``.
 LAYOUTS: Mapping[str, Layout] = {
-    **{kind: Layout(wav2vec2_shapes, kind) for kind in ("wav2vec2", "hubert", "wavlm")},
+    **{kind: Layout(wav2vec2_shapes, kind) for kind in ("wav2vec2", "hubert", "wavlm", "unispeech")},
+    "unispeech-sat": Layout(wav2vec2_shapes, "unispeech_sat"),
     "moonshine": Layout(moonshine_shapes, "model", {"proj_out.weight": "model.decoder.embed_tokens.weight"}),
 }

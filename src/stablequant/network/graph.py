@@ -21,8 +21,25 @@ if TYPE_CHECKING:
 
 #: Operations with weights, and the product of two activations, that have an int8 form.
 QUANTISABLE = ("conv1d", "linear", "matmul")
-#: The least value of each activation function, rounded down to six digits: GELU x Phi(x) has it at x = -0.7518, SiLU at -1.2785.
-LOWER_BOUNDS = {"gelu": -0.169972, "silu": -0.278465, "relu": 0.0, "sigmoid": 0.0}
+#: Activation functions of transformers that compute the same as another one: which.
+SAME_AS = {
+    "gelu_python": "gelu",
+    **dict.fromkeys(("gelu_new", "gelu_fast", "gelu_accurate", "gelu_python_tanh"), "gelu_pytorch_tanh"),
+    "swish": "silu",
+}
+#: The least value of each activation function, rounded down to six digits: GELU x Phi(x) has it at x = -0.7518, SiLU at
+#: -1.2785, Mish at -1.1925. A function without an entry has none, or none that its values come close to on both sides of 0.
+LOWER_BOUNDS = {
+    "gelu": -0.169972,
+    "gelu_10": -0.169972,
+    "gelu_pytorch_tanh": -0.170041,
+    "quick_gelu": -0.163611,
+    "silu": -0.278465,
+    "mish": -0.308844,
+    "hardswish": -0.375,
+    **dict.fromkeys(("relu", "relu2", "relu6", "sigmoid", "laplace"), 0.0),
+}
+LOWER_BOUNDS |= {name: LOWER_BOUNDS[same] for name, same in SAME_AS.items()}
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,33 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stablequant.network.graph import Node
+from stablequant.network.graph import SAME_AS, Node
 
 Kernel = Callable[[Node, Sequence[Tensor], Mapping[str, Tensor]], tuple[Tensor, ...]]
 
 KERNELS: dict[str, Kernel] = {}
+#: Middle and width of the function "laplace": mean sqrt(1/2), standard deviation sqrt(1 / (4 pi)), times sqrt(2) in ``erf``.
+LAPLACE = 0.707107, 0.282095 * 2**0.5
+#: Activation functions of transformers (``ACT2FN``): all but those with parameters of their own, and ``sqrtsoftplus``, which
+#: OpenVINO computes with a tenth of an error far below 0.
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": functional.gelu,
-    "silu": functional.silu,
+    "gelu_10": lambda x: functional.gelu(x).clip(-10, 10),
+    "gelu_pytorch_tanh": functools.partial(functional.gelu, approximate="tanh"),
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+    "hardswish": functional.hardswish,
+    "laplace": lambda x: 0.5 * (1.0 + torch.erf((x - LAPLACE[0]) / LAPLACE[1])),
+    "leaky_relu": functional.leaky_relu,
+    "linear": lambda x: x,
+    "mish": functional.mish,
     "relu": functional.relu,
-    "tanh": torch.tanh,
+    "relu2": lambda x: functional.relu(x).square(),
+    "relu6": functional.relu6,
     "sigmoid": torch.sigmoid,
+    "silu": functional.silu,
+    "tanh": torch.tanh,
 }
+ACTIVATIONS |= {name: ACTIVATIONS[same] for name, same in SAME_AS.items()}
 #: Added to the score of a key that may not be seen; large enough to vanish in the softmax, small enough to stay finite.
 HIDDEN = -1e9
 
@@ -78,7 +93,8 @@ def _conv1d(node: Node, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
 
 @kernel("conv_lengths")
 def _conv_lengths(node: Node, weights: Mapping[str, Tensor], lengths: Tensor) -> Tensor:
-    steps = torch.div(lengths - node.attrs["kernel"], node.attrs["stride"], rounding_mode="floor") + 1
+    a = node.attrs
+    steps = torch.div(lengths + 2 * a.get("padding", 0) - a["kernel"], a["stride"], rounding_mode="floor") + 1
     return steps.clamp(min=0)
 
 

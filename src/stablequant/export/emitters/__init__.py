@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from stablequant.errors import ExportError
-from stablequant.export.emitters import attention, products
+from stablequant.export.emitters import activations, attention, products
 from stablequant.export.emitters.lengths import counted, steps, valid
 from stablequant.export.writer import Writer
 from stablequant.network.graph import Node
@@ -30,7 +30,11 @@ def emitter(kind: str) -> Callable[[Emitter], Emitter]:
 
 
 EMITTERS |= {"linear": products.linear, "conv1d": products.conv1d}
-EMITTERS |= {"matmul": attention.matmul, "attention_softmax": attention.attention_softmax}
+EMITTERS |= {
+    "activation": activations.activation,
+    "matmul": attention.matmul,
+    "attention_softmax": attention.attention_softmax,
+}
 
 
 @emitter("identity")
@@ -45,7 +49,8 @@ def _unsqueeze_last(w: Writer, node: Node) -> None:
 
 @emitter("conv_lengths")
 def _conv_lengths(w: Writer, node: Node) -> None:
-    kernel, stride = w.constant(np.array(node.attrs["kernel"])), w.constant(np.array(node.attrs["stride"]))
+    seen = node.attrs["kernel"] - 2 * node.attrs.get("padding", 0)
+    kernel, stride = w.constant(np.array(seen)), w.constant(np.array(node.attrs["stride"]))
     # (n - k) / s + 1 as (n - k + s) / s: integer division truncates, and this way an utterance shorter than the
     # kernel gives 0 steps, not 1.
     room = w.op("Add", w.op("Sub", node.inputs[0], kernel), stride)
@@ -103,15 +108,6 @@ def _group_norm(w: Writer, node: Node) -> None:
     deviation = w.op("Sqrt", w.op("Add", variance, w.constant(float(node.attrs["eps"]))))
     scaled = w.op("Mul", w.op("Div", centred, deviation), w.parameter(node, "weight"))
     w.op("Add", scaled, w.parameter(node, "bias"), out=node.outputs[0])
-
-
-@emitter("activation")
-def _activation(w: Writer, node: Node) -> None:
-    x, out, function = node.inputs[0], node.outputs[0], node.attrs["function"]
-    if function == "silu":
-        w.op("Mul", x, w.op("Sigmoid", x), out=out)
-    else:
-        w.op({"gelu": "Gelu", "relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}[function], x, out=out)
 
 
 @emitter("add")
