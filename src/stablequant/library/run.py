@@ -26,6 +26,7 @@ from stablequant.quantize.plan import Plan
 from stablequant.report.write import read_summary, write_reports
 from stablequant.runtime.transcribe import transcribe
 from stablequant.search.pools import LocalPool
+from stablequant.settings import Settings
 from stablequant.tasks.task import Evaluation, task_of
 
 
@@ -69,7 +70,8 @@ def quantize(
     Raises:
         StablequantError: Of any kind; what was computed stays in ``out``.
     """
-    loaded = load(model) if isinstance(model, str) else model
+    language = Settings().updated(**settings).data.language
+    loaded = load(model, language) if isinstance(model, str) else model
     if not isinstance(speech, SpeechSplits):
         speech = read_speech(speech, loaded, **settings)
     chosen = speech.settings.updated(**settings)
