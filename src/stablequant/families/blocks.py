@@ -77,11 +77,13 @@ def convolutions(
     return x, lengths
 
 
-def positions(g: Graph, x: str, frames: str, name: str, *, groups: int) -> str:
-    """A positional convolution of [B, T, C], as long as its input; padded frames are to be zero, as it looks both ways."""
+def positions(g: Graph, x: str, frames: str, name: str, *, groups: int, stride: int = 1) -> str:
+    """A positional convolution of [B, T, C] -> [B, T // stride, C]; padded frames are to be zero, as it looks both ways."""
     kernel = g.kernel_size(name)
-    # An even kernel with half its width of padding on both sides gives one frame too many.
-    return g.conv1d(x, name, frames, padding=kernel // 2, groups=groups, trim=1 - kernel % 2)
+    padding = kernel // 2
+    # Half the width of padding on both sides gives a frame too many, of an even kernel or of a stride.
+    trim = 2 * padding + stride - kernel
+    return g.conv1d(x, name, frames, stride=stride, padding=padding, groups=groups, trim=trim)
 
 
 def in_heads(g: Graph, x: str, name: str, frames: str, heads: int) -> str:
@@ -96,6 +98,23 @@ def attend(g: Graph, q: str, k: str, v: str, frames: str, name: str, *, scale: f
     shares = g.add("attention_softmax", scores, *extras.values(), extras=tuple(extras), causal=False)
     context = g.add("matmul", shares, v, name=f"{name}.context", lengths=frames, transpose=False, scale=1.0)
     return g.add("merge_heads", context)
+
+
+def self_attention(g: Graph, x: str, frames: str, name: str, settings: Mapping[str, Any], *, bias: str = "") -> str:
+    """Attention of [B, T, C] to itself with its four projections; ``settings`` has its width and number of heads."""
+    heads = int(settings["num_attention_heads"])
+    q, k, v = (in_heads(g, x, f"{name}.{p}_proj", frames, heads) for p in "qkv")
+    context = attend(g, q, k, v, frames, name, scale=(settings["hidden_size"] // heads) ** -0.5, bias=bias)
+    return g.linear(context, f"{name}.out_proj", frames)
+
+
+def layer(g: Graph, x: str, frames: str, name: str, settings: Mapping[str, Any], *, bias: str = "") -> str:
+    """A layer of a transformer encoder with its norms behind attention and feed-forward."""
+    eps = settings["layer_norm_eps"]
+    x = g.add("add", x, self_attention(g, x, frames, f"{name}.attention", settings, bias=bias))
+    x = g.layer_norm(x, f"{name}.layer_norm", eps)
+    x = g.add("add", x, feed_forward(g, x, frames, f"{name}.feed_forward", settings["hidden_act"]))
+    return g.layer_norm(x, f"{name}.final_layer_norm", eps)
 
 
 def feed_forward(g: Graph, x: str, frames: str, name: str, activation: str) -> str:

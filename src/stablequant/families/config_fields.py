@@ -152,6 +152,19 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
     "wav2vec2": {**_WAV2VEC2, **_ADAPTER, "adapter_attn_dim": Count(MOST_CHANNELS, None, optional=True)},
     "unispeech": _WAV2VEC2,
     "unispeech-sat": _WAV2VEC2,
+    "data2vec-audio": {
+        **{key: field for key, field in _WAV2VEC2.items() if key not in ("feat_extract_norm", "do_stable_layer_norm")},
+        **_ADAPTER,
+        "conv_pos_kernel_size": Count(MOST_CHANNELS, 19),
+        "num_conv_pos_embeddings": Count(MOST_LAYERS, 5),
+    },
+    "sew": {
+        **{key: field for key, field in _WAV2VEC2.items() if key != "do_stable_layer_norm"},
+        "conv_dim": Counts(MOST_CHANNELS, (64, *(128,) * 4, *(256,) * 4, *(512,) * 4)),
+        "conv_stride": Counts(MOST_CHANNELS, (5, *(2, 1) * 6)),
+        "conv_kernel": Counts(MOST_CHANNELS, (10, *(3, 1) * 4, *(2, 1) * 2)),
+        "squeeze_factor": Count(MOST_CHANNELS, 2),
+    },
     "hubert": {**_WAV2VEC2, "feat_proj_layer_norm": Flag(True)},
     "wavlm": {
         **_WAV2VEC2,

@@ -17,6 +17,8 @@ MODEL_TYPES: Mapping[str, str] = {
     "WavLMForCTC": "wavlm",
     "UniSpeechForCTC": "unispeech",
     "UniSpeechSatForCTC": "unispeech-sat",
+    "Data2VecAudioForCTC": "data2vec-audio",
+    "SEWForCTC": "sew",
     "MoonshineForConditionalGeneration": "moonshine",
 }
 
@@ -106,6 +108,8 @@ def _check_wav2vec2(config: Mapping[str, Any], path: Path) -> None:
     for key in ("num_attention_heads", "num_conv_pos_embedding_groups"):
         if config["hidden_size"] % config[key]:
             raise _unfit(path, config, key, f"a divisor of hidden_size {config['hidden_size']}")
+    if config.get("squeeze_factor", 1) > max(1, config["num_conv_pos_embeddings"] // 2):
+        raise _unfit(path, config, "squeeze_factor", "at most half of num_conv_pos_embeddings")
 
 
 def _check_moonshine(config: Mapping[str, Any], path: Path) -> None:

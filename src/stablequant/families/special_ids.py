@@ -111,6 +111,6 @@ def _within(value: int, role: str, config: Mapping[str, Any], folder: Path) -> i
 
 #: By ``model_type``; the head of a family without an entry here finds its own.
 IDS: Mapping[str, Callable[[Mapping[str, Any], Any, Path], SpecialIds]] = {
-    **dict.fromkeys(("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat"), ctc_ids),
+    **dict.fromkeys(("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat", "data2vec-audio", "sew"), ctc_ids),
     "moonshine": decoder_ids,
 }

@@ -155,25 +155,29 @@ def _project(g: Graph, settings: Mapping[str, Any], x: str, frames: str) -> str:
 
 def _encode(g: Graph, settings: Mapping[str, Any], x: str, frames: str) -> str:
     """Positions and layers; with ``do_stable_layer_norm`` norms come before each block, else after it."""
-    stable, eps, act = (settings[key] for key in ("do_stable_layer_norm", "layer_norm_eps", "hidden_act"))
-    name = f"{_base(settings)}.encoder.layer_norm"
+    eps, name = settings["layer_norm_eps"], f"{_base(settings)}.encoder.layer_norm"
     x = _add_positions(g, settings, x, frames)
-    bias = _relative_bias(g, settings, x) if settings["model_type"] == "wavlm" else ""
-    x = x if stable else g.layer_norm(x, name, eps)
+    table = _relative_bias(g, settings, x) if settings["model_type"] == "wavlm" else ""
+    if settings["do_stable_layer_norm"]:
+        for layer in _layers(settings):
+            x = _stable_layer(g, settings, x, frames, layer, table)
+        return g.layer_norm(x, name, eps)
+    x = g.layer_norm(x, name, eps)
     for layer in _layers(settings):
-        if stable:
-            h = g.layer_norm(x, f"{layer}.layer_norm", eps)
-            x = g.add("add", x, _attend(g, settings, h, frames, f"{layer}.attention", bias))
-            h = g.layer_norm(x, f"{layer}.final_layer_norm", eps)
-            x = g.add("add", x, blocks.feed_forward(g, h, frames, f"{layer}.feed_forward", act))
-            if settings.get("adapter_attn_dim"):
-                x = g.add("add", x, _adapt(g, x, frames, f"{layer}.adapter_layer"))
-        else:
-            x = g.add("add", x, _attend(g, settings, x, frames, f"{layer}.attention", bias))
-            x = g.layer_norm(x, f"{layer}.layer_norm", eps)
-            x = g.add("add", x, blocks.feed_forward(g, x, frames, f"{layer}.feed_forward", act))
-            x = g.layer_norm(x, f"{layer}.final_layer_norm", eps)
-    return g.layer_norm(x, name, eps) if stable else x
+        x = blocks.layer(g, x, frames, layer, settings, bias=_gated(g, settings, x, frames, layer, table))
+    return x
+
+
+def _stable_layer(g: Graph, settings: Mapping[str, Any], x: str, frames: str, layer: str, table: str) -> str:
+    eps = settings["layer_norm_eps"]
+    h = g.layer_norm(x, f"{layer}.layer_norm", eps)
+    bias = _gated(g, settings, h, frames, layer, table)
+    x = g.add("add", x, blocks.self_attention(g, h, frames, f"{layer}.attention", settings, bias=bias))
+    h = g.layer_norm(x, f"{layer}.final_layer_norm", eps)
+    x = g.add("add", x, blocks.feed_forward(g, h, frames, f"{layer}.feed_forward", settings["hidden_act"]))
+    if settings.get("adapter_attn_dim"):
+        x = g.add("add", x, _adapt(g, x, frames, f"{layer}.adapter_layer"))
+    return x
 
 
 def _add_positions(g: Graph, settings: Mapping[str, Any], x: str, frames: str) -> str:
@@ -191,17 +195,15 @@ def _relative_bias(g: Graph, settings: Mapping[str, Any], x: str) -> str:
     return g.add("relative_bias", x, weights=table, reach=settings["max_bucket_distance"])
 
 
-def _attend(g: Graph, settings: Mapping[str, Any], x: str, frames: str, name: str, bias: str) -> str:
-    """Self-attention with its four projections; ``bias`` is WavLM's, "" for the others."""
-    heads = int(settings["num_attention_heads"])
-    q, k, v = (blocks.in_heads(g, x, f"{name}.{p}_proj", frames, heads) for p in "qkv")
-    if bias:
-        split = g.add("split_heads", x, heads=heads)
-        logits = g.linear(split, f"{name}.gru_rel_pos_linear", frames)
-        gate = g.add("relative_gate", logits, weights={"constant": f"{name}.gru_rel_pos_const"})
-        bias = g.add("mul", gate, bias)
-    context = blocks.attend(g, q, k, v, frames, name, scale=(settings["hidden_size"] // heads) ** -0.5, bias=bias)
-    return g.linear(context, f"{name}.out_proj", frames)
+def _gated(g: Graph, settings: Mapping[str, Any], x: str, frames: str, layer: str, table: str) -> str:
+    """WavLM's bias [B, H, T, T] for the attention of a layer to ``x``; "" of the others."""
+    if not table:
+        return ""
+    name = f"{layer}.attention"
+    split = g.add("split_heads", x, heads=int(settings["num_attention_heads"]))
+    logits = g.linear(split, f"{name}.gru_rel_pos_linear", frames)
+    gate = g.add("relative_gate", logits, weights={"constant": f"{name}.gru_rel_pos_const"})
+    return g.add("mul", gate, table)
 
 
 def _adapt(g: Graph, x: str, frames: str, name: str) -> str:

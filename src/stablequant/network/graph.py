@@ -184,7 +184,7 @@ class Graph:
         trim: int = 0,
         bias: bool = True,
     ) -> str:
-        """Convolution over time, ``[B, T, C_in] -> [B, T', C_out]``; ``trim`` steps are cut from the end."""
+        """Convolution over time, ``[B, T, C_in] -> [B, T', C_out]``; at the end there are ``trim`` steps less of padding."""
         kernel = self.kernel_size(name)
         attrs: dict[str, Any] = {"stride": stride, "padding": padding, "groups": groups, "trim": trim, "kernel": kernel}
         return self.add("conv1d", x, name=name, weights=_roles(name, bias), lengths=lengths, **attrs)

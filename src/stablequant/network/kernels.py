@@ -88,7 +88,8 @@ def _conv1d(node: Node, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
     y = functional.conv1d(
         x.transpose(1, 2), weights["weight"], weights.get("bias"), a["stride"], a["padding"], 1, a["groups"]
     )
-    return y[:, :, : y.shape[2] - a["trim"]].transpose(1, 2)
+    steps = (x.shape[1] + 2 * a["padding"] - a["trim"] - a["kernel"]) // a["stride"] + 1
+    return y[:, :, :steps].transpose(1, 2)
 
 
 @kernel("conv_lengths")
@@ -96,6 +97,20 @@ def _conv_lengths(node: Node, weights: Mapping[str, Tensor], lengths: Tensor) ->
     a = node.attrs
     steps = torch.div(lengths + 2 * a.get("padding", 0) - a["kernel"], a["stride"], rounding_mode="floor") + 1
     return steps.clamp(min=0)
+
+
+@kernel("average_pool")
+def _average_pool(node: Node, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Mean of every ``factor`` steps; a rest at the end is dropped."""
+    return functional.avg_pool1d(x.transpose(1, 2), node.attrs["factor"]).transpose(1, 2)
+
+
+@kernel("upsample")
+def _upsample(node: Node, weights: Mapping[str, Tensor], x: Tensor, lengths: Tensor, like: Tensor) -> Tensor:
+    """Channels of a step as ``factor`` steps of ``channels``, as many as ``like`` has; 0 beyond those of valid steps."""
+    y = x.reshape(len(x), -1, node.attrs["channels"])
+    y = functional.pad(y, (0, 0, 0, like.shape[1] - y.shape[1]))
+    return y * valid_steps(y.shape[1], lengths * node.attrs["factor"])[:, :, None]
 
 
 @kernel("mask")

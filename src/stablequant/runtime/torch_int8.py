@@ -110,7 +110,8 @@ def _int8_kernels(scheme: Scheme, fewest: int) -> dict[str, Callable[..., tuple[
         (grid,) = scheme[node.name].activations
         a = node.attrs
         x = pad(x, (0, 0, a["padding"], a["padding"]))
-        windows = x.unfold(1, a["kernel"], a["stride"])[:, : (x.shape[1] - a["kernel"]) // a["stride"] + 1 - a["trim"]]
+        steps = (x.shape[1] - a["trim"] - a["kernel"]) // a["stride"] + 1
+        windows = x.unfold(1, a["kernel"], a["stride"])[:, :steps]
         batch, steps, channels, kernel = windows.shape
         # [B, T, groups, channels of one * kernel], as the weight's own rows lie.
         rows = windows.reshape(batch * steps, a["groups"], channels // a["groups"] * kernel)

@@ -57,6 +57,26 @@ def _conv_lengths(w: Writer, node: Node) -> None:
     w.op("Max", w.op("Div", room, stride), w.constant(np.array(0)), out=node.outputs[0])
 
 
+@emitter("average_pool")
+def _average_pool(w: Writer, node: Node) -> None:
+    factor = [node.attrs["factor"]]
+    turned = w.op("Transpose", node.inputs[0], perm=[0, 2, 1])
+    pooled = w.op("AveragePool", turned, kernel_shape=factor, strides=factor)
+    w.op("Transpose", pooled, perm=[0, 2, 1], out=node.outputs[0])
+
+
+@emitter("upsample")
+def _upsample(w: Writer, node: Node) -> None:
+    x, lengths, like = node.inputs
+    y = w.op("Reshape", x, w.constant([0, -1, node.attrs["channels"]]))
+    rest = w.op("Sub", w.op("Shape", like, start=1, end=2), w.op("Shape", y, start=1, end=2))
+    pads = w.op("Concat", w.constant([0, 0, 0, 0]), rest, w.constant([0]), axis=0)
+    whole = w.op("Pad", y, pads, w.constant(0.0))
+    count = w.op("Mul", lengths, w.constant(np.array(node.attrs["factor"])))
+    within = w.op("Cast", w.op("Unsqueeze", valid(w, whole, 1, count), w.constant([2])), to=1)
+    w.op("Mul", whole, within, out=node.outputs[0])
+
+
 @emitter("mask")
 def _mask(w: Writer, node: Node) -> None:
     x, lengths = node.inputs

@@ -45,7 +45,7 @@ def conv1d(w: Writer, node: Node) -> None:
         return
     a = node.attrs
     weight = w.weight(node, transposed=False)
-    pads = [a["padding"], a["padding"] - a["trim"]]  # one step less of padding is one step less at the end
+    pads = [a["padding"], a["padding"] - a["trim"]]
     shape = {"kernel_shape": [a["kernel"]], "strides": [a["stride"]], "pads": pads, "group": a["groups"]}
     bias = [w.parameter(node, "bias")] if "bias" in node.weights else []
     x, strict = node.inputs[0], w.target.strict

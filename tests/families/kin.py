@@ -1,0 +1,98 @@
+"""Small checkpoints of the CTC classes, every parameter random, complete with processor: two sizes of each class."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+TINY: dict[str, Any] = {
+    "vocab_size": 13,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "conv_dim": (16, 16, 24),
+    "conv_kernel": (10, 3, 2),
+    "conv_stride": (5, 2, 2),
+    "num_conv_pos_embedding_groups": 4,
+}
+#: Wider, with other numbers of everything and other functions.
+SMALL: dict[str, Any] = TINY | {
+    "hidden_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 3,
+    "intermediate_size": 80,
+    "conv_bias": True,
+    "num_conv_pos_embedding_groups": 3,
+    "hidden_act": "gelu_new",
+}
+TOKENS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefgh")
+
+
+@dataclass(frozen=True)
+class Form:
+    """A configuration of a class.
+
+    Attributes:
+        name: Class of transformers.
+        settings: Of its configuration.
+        exact_in_batches: Whether transformers itself keeps padding out, so that a padded batch can be compared with its own.
+    """
+
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    exact_in_batches: bool = False
+
+
+SEW_TINY = TINY | {"num_conv_pos_embeddings": 16, "feat_extract_norm": "layer", "squeeze_factor": 2}
+SEW_SMALL = SMALL | {"num_conv_pos_embeddings": 15, "conv_dim": (16, 16, 48), "squeeze_factor": 3}
+
+FORMS: dict[str, Form] = {
+    "data2vec": Form("Data2VecAudioForCTC", TINY | {"conv_pos_kernel_size": 5, "num_conv_pos_embeddings": 2}),
+    "data2vec-larger": Form(
+        "Data2VecAudioForCTC",
+        SMALL | {"conv_pos_kernel_size": 4, "num_conv_pos_embeddings": 3, "add_adapter": True, "num_adapter_layers": 1},
+    ),
+    "sew": Form("SEWForCTC", SEW_TINY),
+    "sew-larger": Form("SEWForCTC", SEW_SMALL),
+}
+
+
+def model_of(form: Form) -> nn.Module:
+    """transformers' model with every parameter random, and the statistics of batch norms too."""
+    torch.manual_seed(0)
+    kind = getattr(transformers, form.name)
+    model = kind(kind.config_class(**form.settings)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1 and parameter.shape[0] > 1:
+                parameter.normal_(std=parameter[0].numel() ** -0.5)
+            else:  # norms, biases and weight norm's lengths: a constant would hide a mistake
+                parameter.add_(torch.randn_like(parameter), alpha=0.3)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.running_mean.normal_(std=0.3)
+                module.running_var.uniform_(0.5, 2.0)
+    return model
+
+
+def checkpoint(folder: Path, form: Form) -> Any:
+    """``form`` as a checkpoint in ``folder``; returns transformers' model."""
+    model = model_of(form)
+    model.save_pretrained(folder)
+    write_processor(folder)
+    return model
+
+
+def write_processor(folder: Path) -> None:
+    """Tokenizer and feature extractor of a model of waveforms."""
+    extractor = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": True}
+    (folder / "preprocessor_config.json").write_text(json.dumps(extractor))
+    (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate(TOKENS)}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "Wav2Vec2CTCTokenizer"}))
