@@ -20,7 +20,8 @@ TINY: dict[str, Any] = {
     "conv_dim": (16, 16, 24),
     "conv_kernel": (10, 3, 2),
     "conv_stride": (5, 2, 2),
-    "num_conv_pos_embedding_groups": 4,
+    # OpenVINO's int8 kernels compute a convolution in groups of 8 to 24 channels wrongly; no real model has such groups.
+    "num_conv_pos_embedding_groups": 8,
 }
 #: Wider, with other numbers of everything and other functions.
 SMALL: dict[str, Any] = TINY | {
@@ -29,7 +30,7 @@ SMALL: dict[str, Any] = TINY | {
     "num_attention_heads": 3,
     "intermediate_size": 80,
     "conv_bias": True,
-    "num_conv_pos_embedding_groups": 3,
+    "num_conv_pos_embedding_groups": 16,
     "hidden_act": "gelu_new",
 }
 TOKENS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefgh")
@@ -53,6 +54,10 @@ class Form:
 SEW_TINY = TINY | {"num_conv_pos_embeddings": 16, "feat_extract_norm": "layer", "squeeze_factor": 2}
 SEW_SMALL = SMALL | {"num_conv_pos_embeddings": 15, "conv_dim": (16, 16, 48), "squeeze_factor": 3}
 
+CONFORMER = TINY | {"conv_depthwise_kernel_size": 5, "num_conv_pos_embeddings": 16, "feat_extract_norm": "layer"}
+ENCODER = {key: value for key, value in TINY.items() if not key.startswith(("conv_", "num_conv"))}
+BERT = ENCODER | {"feature_projection_input_dim": 16, "conv_depthwise_kernel_size": 5}
+
 FORMS: dict[str, Form] = {
     "data2vec": Form("Data2VecAudioForCTC", TINY | {"conv_pos_kernel_size": 5, "num_conv_pos_embeddings": 2}),
     "data2vec-larger": Form(
@@ -61,6 +66,26 @@ FORMS: dict[str, Form] = {
     ),
     "sew": Form("SEWForCTC", SEW_TINY),
     "sew-larger": Form("SEWForCTC", SEW_SMALL),
+    "conformer-relative": Form("Wav2Vec2ConformerForCTC", CONFORMER),
+    "conformer-rotary": Form(
+        "Wav2Vec2ConformerForCTC",
+        SMALL
+        | {"conv_depthwise_kernel_size": 7, "num_conv_pos_embeddings": 15, "position_embeddings_type": "rotary"}
+        | {"add_adapter": True, "output_hidden_size": 32, "num_adapter_layers": 1},
+    ),
+    "bert": Form(
+        "Wav2Vec2BertForCTC", BERT | {"left_max_position_embeddings": 6, "right_max_position_embeddings": 3}, True
+    ),
+    "bert-relative": Form(
+        "Wav2Vec2BertForCTC",
+        BERT | {"hidden_size": 48, "num_hidden_layers": 3, "position_embeddings_type": "relative"},
+        True,
+    ),
+    "bert-rotary": Form(
+        "Wav2Vec2BertForCTC",
+        BERT | {"hidden_act": "mish", "position_embeddings_type": "rotary", "layer_norm_eps": 1e-3},
+        True,
+    ),
 }
 
 
@@ -86,13 +111,15 @@ def checkpoint(folder: Path, form: Form) -> Any:
     """``form`` as a checkpoint in ``folder``; returns transformers' model."""
     model = model_of(form)
     model.save_pretrained(folder)
-    write_processor(folder)
+    extractor: dict[str, Any] = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": True}
+    if form.name == "Wav2Vec2BertForCTC":
+        extractor = {"feature_extractor_type": "SeamlessM4TFeatureExtractor", "feature_size": 8, "num_mel_bins": 8}
+    write_processor(folder, extractor)
     return model
 
 
-def write_processor(folder: Path) -> None:
-    """Tokenizer and feature extractor of a model of waveforms."""
-    extractor = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": True}
+def write_processor(folder: Path, extractor: dict[str, Any]) -> None:
+    """Feature extractor and tokenizer of a model of characters."""
     (folder / "preprocessor_config.json").write_text(json.dumps(extractor))
     (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate(TOKENS)}))
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "Wav2Vec2CTCTokenizer"}))

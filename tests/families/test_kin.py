@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,7 +112,8 @@ def test_a_batch_is_what_transformers_computes_with_a_mask(pair: Pair) -> None:
 
 def modules(model: nn.Module) -> set[str]:
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d)
-    return {name for name, module in model.named_modules() if isinstance(module, kinds)}
+    unused = "encoder.pos_conv_embed" if "Conformer" in type(model).__name__ else "nothing"
+    return {name for name, module in model.named_modules() if isinstance(module, kinds) and unused not in name}
 
 
 def test_every_layer_is_in_int8_in_the_file_and_the_file_computes_what_the_simulation_does(pair: Pair) -> None:

@@ -86,9 +86,9 @@ def positions(g: Graph, x: str, frames: str, name: str, *, groups: int, stride: 
     return g.conv1d(x, name, frames, stride=stride, padding=padding, groups=groups, trim=trim)
 
 
-def in_heads(g: Graph, x: str, name: str, frames: str, heads: int) -> str:
+def in_heads(g: Graph, x: str, name: str, frames: str, heads: int, *, bias: bool = True) -> str:
     """The projection ``name`` of [B, T, C], by heads [B, H, T, d]."""
-    return g.add("split_heads", g.linear(x, name, frames), heads=heads)
+    return g.add("split_heads", g.linear(x, name, frames, bias=bias), heads=heads)
 
 
 def attend(g: Graph, q: str, k: str, v: str, frames: str, name: str, *, scale: float, bias: str = "") -> str:

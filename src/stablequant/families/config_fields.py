@@ -117,7 +117,36 @@ class Choice:
         return f"one of {', '.join(self.among)}"
 
 
-Field = Count | Counts | Number | Flag | Choice
+@dataclass(frozen=True)
+class Absent:
+    """``false`` or ``null``: what a field would add is not supported."""
+
+    why: str
+    default: Any = False
+    optional: bool = True
+
+    def accepts(self, value: object) -> bool:
+        """Whether ``value`` can be used."""
+        return value is False
+
+    @property
+    def expected(self) -> str:
+        """What would be accepted, in words."""
+        return f"false: {self.why}"
+
+
+Field = Count | Counts | Number | Flag | Choice | Absent
+
+#: Fields of an encoder alone, whatever is before it.
+_ENCODER = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "layer_norm_eps",
+)
 
 _WAV2VEC2: Mapping[str, Field] = {
     "vocab_size": Count(MOST_TOKENS),
@@ -157,6 +186,28 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
         **_ADAPTER,
         "conv_pos_kernel_size": Count(MOST_CHANNELS, 19),
         "num_conv_pos_embeddings": Count(MOST_LAYERS, 5),
+    },
+    "wav2vec2-conformer": {
+        **{key: field for key, field in _WAV2VEC2.items() if key != "do_stable_layer_norm"},
+        **_ADAPTER,
+        "position_embeddings_type": Choice(("relative", "rotary"), "relative", optional=True),
+        "rotary_embedding_base": Count(10**9, 10_000),
+        "conv_depthwise_kernel_size": Count(MOST_CHANNELS, 31),
+    },
+    "wav2vec2-bert": {
+        **{key: field for key, field in _WAV2VEC2.items() if key in _ENCODER},
+        "hidden_size": Count(MOST_CHANNELS, 1024),
+        "num_hidden_layers": Count(MOST_LAYERS, 24),
+        "num_attention_heads": Count(MOST_CHANNELS, 16),
+        "intermediate_size": Count(MOST_CHANNELS, 4096),
+        "hidden_act": Choice(ACTIVATIONS, "swish"),
+        "feature_projection_input_dim": Count(MOST_CHANNELS, 160),
+        "position_embeddings_type": Choice(("relative", "rotary", "relative_key"), "relative_key", optional=True),
+        "rotary_embedding_base": Count(10**9, 10_000),
+        "left_max_position_embeddings": Count(MOST_CHANNELS, 64),
+        "right_max_position_embeddings": Count(MOST_CHANNELS, 8),
+        "conv_depthwise_kernel_size": Count(MOST_CHANNELS, 31),
+        "add_adapter": Absent("convolutions and attention on top of the encoder are not supported"),
     },
     "sew": {
         **{key: field for key, field in _WAV2VEC2.items() if key != "do_stable_layer_norm"},

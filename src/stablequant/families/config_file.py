@@ -19,6 +19,8 @@ MODEL_TYPES: Mapping[str, str] = {
     "UniSpeechSatForCTC": "unispeech-sat",
     "Data2VecAudioForCTC": "data2vec-audio",
     "SEWForCTC": "sew",
+    "Wav2Vec2ConformerForCTC": "wav2vec2-conformer",
+    "Wav2Vec2BertForCTC": "wav2vec2-bert",
     "MoonshineForConditionalGeneration": "moonshine",
 }
 
@@ -83,7 +85,11 @@ def checked(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         if turned + turned % 2 > head_size:  # channels are turned in pairs
             raise _unfit(path, rope, "partial_rotary_factor", f"one that turns an even part of {head_size} channels")
     elif kind in FIELDS:
-        _check_wav2vec2(filled, path)
+        if "conv_dim" in filled:
+            _check_wav2vec2(filled, path)
+        _check_conformer(filled, path)
+        if kind == "wav2vec2-bert":
+            filled["num_mel_bins"] = filled["feature_projection_input_dim"] // 2  # two frames stand side by side
     return filled
 
 
@@ -110,6 +116,20 @@ def _check_wav2vec2(config: Mapping[str, Any], path: Path) -> None:
             raise _unfit(path, config, key, f"a divisor of hidden_size {config['hidden_size']}")
     if config.get("squeeze_factor", 1) > max(1, config["num_conv_pos_embeddings"] // 2):
         raise _unfit(path, config, "squeeze_factor", "at most half of num_conv_pos_embeddings")
+
+
+def _check_conformer(config: Mapping[str, Any], path: Path) -> None:
+    if config["hidden_size"] % config["num_attention_heads"]:
+        raise _unfit(path, config, "num_attention_heads", f"a divisor of hidden_size {config['hidden_size']}")
+    if (
+        config.get("position_embeddings_type") == "rotary"
+        and config["hidden_size"] // config["num_attention_heads"] % 2
+    ):
+        raise _unfit(
+            path, config, "num_attention_heads", "an even number of channels a head, which are turned in pairs"
+        )
+    if config.get("conv_depthwise_kernel_size", 1) % 2 == 0:
+        raise _unfit(path, config, "conv_depthwise_kernel_size", "an odd number")
 
 
 def _check_moonshine(config: Mapping[str, Any], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What families with a CTC head on a waveform have in common: the two ends of the graph, the head, and the bounds."""
+"""What families with a CTC head have in common: the two ends of the graph, features, the head, and the bounds."""
 
 from __future__ import annotations
 
@@ -47,3 +47,28 @@ def ctc_outputs(g: Graph, x: str, frames: str, head: str = "lm_head") -> tuple[G
     g.output(frames, "frames", ("batch",), dtype="int64")
     check_weights(g)
     return (g,)
+
+
+def spectrum_inputs(g: Graph, channels: int) -> tuple[str, str]:
+    """Declare ``input_features`` [B, frames, channels] and ``input_lengths`` [B]."""
+    shape = ("batch", "spectra", channels)
+    return g.input("input_features", "float32", shape), g.input("input_lengths", "int64", ("batch",))
+
+
+def spectra(processor: Any, waveforms: Sequence[NDArray[np.float32]]) -> Features:
+    """Features of models that are given a spectrogram: ``input_features`` [B, T, C], padded, ``input_lengths`` [B].
+
+    Each is what the feature extractor makes of one waveform alone; frames that it marks as padding are left out.
+    """
+    extract = processor.feature_extractor
+    single = []
+    for waveform in waveforms:
+        found = extract(waveform, sampling_rate=extract.sampling_rate, return_tensors="np")
+        valid = int(np.asarray(found["attention_mask"][0]).sum())
+        single.append(np.asarray(found["input_features"][0], np.float32)[:valid])
+    lengths = np.array([len(features) for features in single], np.int64)
+    values = np.zeros((len(single), int(lengths.max()), single[0].shape[1]), np.float32)
+    for row, features in zip(values, single, strict=True):
+        row[: len(features)] = features
+    sizes = np.array([len(w) for w in waveforms], np.int64)
+    return Features({"input_features": values, "input_lengths": lengths}, sizes)

@@ -9,7 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Shapes = dict[str, tuple[int, ...]]
+from stablequant.families.conformer import Names
+from stablequant.families.conformer_shapes import wav2vec2_bert_shapes, wav2vec2_layers
+from stablequant.families.shape_parts import Shapes
+from stablequant.families.shape_parts import linear as _linear
+from stablequant.families.shape_parts import norm as _norm
 
 #: What a weight-normed convolution's magnitude and direction are called today; older files say weight_g and weight_v.
 MAGNITUDE, DIRECTION = "parametrizations.weight.original0", "parametrizations.weight.original1"
@@ -76,6 +80,23 @@ def sew_shapes(config: Mapping[str, Any]) -> Shapes:
         shapes |= _layer_shapes(f"sew.encoder.layers.{i}", config)
     shapes |= _linear("sew.encoder.upsample.projection", hidden, hidden * config["squeeze_factor"])
     return shapes | _linear("lm_head", hidden, config["vocab_size"])
+
+
+def wav2vec2_conformer_shapes(config: Mapping[str, Any]) -> Shapes:
+    """Of ``Wav2Vec2ConformerForCTC``; ``config`` as `config_file.checked` returns it."""
+    base, hidden = "wav2vec2_conformer", config["hidden_size"]
+    shapes, channels = _convolution_shapes(f"{base}.feature_extractor", config)
+    shapes |= _norm(f"{base}.feature_projection.layer_norm", channels)
+    shapes |= _linear(f"{base}.feature_projection.projection", channels, hidden)
+    shapes |= _position_shapes(f"{base}.encoder.pos_conv_embed.conv", config)  # held, and not used
+    if config["position_embeddings_type"] == "rotary":
+        shapes[f"{base}.encoder.embed_positions.inv_freq"] = (hidden // config["num_attention_heads"] // 2,)
+    shapes |= wav2vec2_layers(base, Names(), config, batch=True) | _norm(f"{base}.encoder.layer_norm", hidden)
+    width = hidden
+    if config["add_adapter"]:
+        width = config["output_hidden_size"] or hidden
+        shapes |= _adapter_shapes(f"{base}.adapter", config, width)
+    return shapes | _linear("lm_head", width, config["vocab_size"])
 
 
 def _convolution_shapes(name: str, config: Mapping[str, Any]) -> tuple[Shapes, int]:
@@ -161,15 +182,6 @@ def moonshine_shapes(config: Mapping[str, Any]) -> Shapes:
     return shapes
 
 
-def _linear(name: str, inputs: int, outputs: int, *, bias: bool = True) -> Shapes:
-    weight: Shapes = {f"{name}.weight": (outputs, inputs)}
-    return {**weight, f"{name}.bias": (outputs,)} if bias else weight
-
-
-def _norm(name: str, channels: int) -> Shapes:
-    return {f"{name}.weight": (channels,), f"{name}.bias": (channels,)}
-
-
 @dataclass(frozen=True)
 class Layout:
     """The parameters of a kind of model.
@@ -191,5 +203,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "unispeech-sat": Layout(wav2vec2_shapes, "unispeech_sat"),
     "data2vec-audio": Layout(data2vec_shapes, "data2vec_audio"),
     "sew": Layout(sew_shapes, "sew"),
+    "wav2vec2-conformer": Layout(wav2vec2_conformer_shapes, "wav2vec2_conformer"),
+    "wav2vec2-bert": Layout(wav2vec2_bert_shapes, "wav2vec2_bert"),
     "moonshine": Layout(moonshine_shapes, "model", {"proj_out.weight": "model.decoder.embed_tokens.weight"}),
 }

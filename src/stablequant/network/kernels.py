@@ -115,7 +115,9 @@ def _upsample(node: Node, weights: Mapping[str, Tensor], x: Tensor, lengths: Ten
 
 @kernel("mask")
 def _mask(node: Node, weights: Mapping[str, Tensor], x: Tensor, lengths: Tensor) -> Tensor:
-    return x * valid_steps(x.shape[1], lengths)[:, :, None]
+    """Zero beyond each utterance's steps, of ``[B, T, C]`` or ``[B, .., T, C]``."""
+    within = valid_steps(x.shape[-2], lengths)
+    return x * within.reshape(len(x), *(1,) * (x.dim() - 3), -1, 1)
 
 
 @kernel("layer_norm")
@@ -239,6 +241,40 @@ def _relative_bias(node: Node, weights: Mapping[str, Tensor], like: Tensor) -> T
     steps = torch.arange(like.shape[1], device=like.device)
     distance = (steps[None, :] - steps[:, None]).clamp(-reach, reach) + reach
     return weights["table"][distance].permute(2, 0, 1)
+
+
+@kernel("relative_sinusoids")
+def _relative_sinusoids(node: Node, weights: Mapping[str, Tensor], like: Tensor) -> Tensor:
+    """Sines and cosines in turn ``[1, 2 T - 1, C]`` of the distances T - 1 ... 1 - T, of ``like`` ``[B, T, ...]``."""
+    frequencies, steps = weights["frequencies"], like.shape[1]
+    distances = torch.arange(steps - 1, -steps, -1, device=frequencies.device).float()
+    angles = distances[:, None] * frequencies
+    return torch.stack((angles.sin(), angles.cos()), -1).flatten(1)[None]
+
+
+@kernel("relative_shift")
+def _relative_shift(node: Node, weights: Mapping[str, Tensor], scores: Tensor) -> Tensor:
+    """From scores ``[B, H, T, 2 T - 1]`` by distance to those by key ``[B, H, T, T]``: row i begins T - 1 - i further on.
+
+    With a column put before it and the rows laid end to end, each row begins where it should (Dai et al. 2019, appendix B).
+    """
+    batch, heads, steps, distances = scores.shape
+    laid = functional.pad(scores, (1, 0)).reshape(batch, heads, distances + 1, steps)[:, :, 1:]
+    return laid.reshape(batch, heads, steps, distances)[..., :steps]
+
+
+@kernel("by_distance")
+def _by_distance(node: Node, weights: Mapping[str, Tensor], scores: Tensor) -> Tensor:
+    """From scores ``[B, H, T, back + 1 + ahead]`` of each distance to those of each key ``[B, H, T, T]``."""
+    back, ahead = node.attrs["back"], node.attrs["ahead"]
+    steps = torch.arange(scores.shape[2], device=scores.device)
+    distance = (steps[None, :] - steps[:, None]).clamp(-back, ahead) + back
+    return scores.gather(3, distance.expand(*scores.shape[:2], -1, -1))
+
+
+@kernel("offset")
+def _offset(node: Node, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    return x + weights["offset"]
 
 
 @kernel("relative_gate")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from stablequant.errors import ExportError
-from stablequant.export.emitters import activations, attention, products
+from stablequant.export.emitters import activations, attention, products, relative
 from stablequant.export.emitters.lengths import counted, steps, valid
 from stablequant.export.writer import Writer
 from stablequant.network.graph import Node
@@ -30,10 +30,14 @@ def emitter(kind: str) -> Callable[[Emitter], Emitter]:
 
 
 EMITTERS |= {"linear": products.linear, "conv1d": products.conv1d}
+EMITTERS |= {"matmul": attention.matmul, "attention_softmax": attention.attention_softmax}
+EMITTERS |= {"activation": activations.activation}
 EMITTERS |= {
-    "activation": activations.activation,
-    "matmul": attention.matmul,
-    "attention_softmax": attention.attention_softmax,
+    "relative_bias": relative.relative_bias,
+    "relative_gate": relative.relative_gate,
+    "relative_shift": relative.relative_shift,
+    "relative_sinusoids": relative.relative_sinusoids,
+    "by_distance": relative.by_distance,
 }
 
 
@@ -79,9 +83,12 @@ def _upsample(w: Writer, node: Node) -> None:
 
 @emitter("mask")
 def _mask(w: Writer, node: Node) -> None:
+    """Of ``[B, T, C]``, or with other axes between batch and time, as many as the attribute says."""
     x, lengths = node.inputs
-    within = w.op("Cast", w.op("Unsqueeze", valid(w, x, 1, lengths), w.constant([2])), to=1)
-    w.op("Mul", x, within, out=node.outputs[0])
+    between = list(range(1, 1 + node.attrs.get("between", 0)))
+    within = valid(w, x, 1 + len(between), lengths)
+    column = w.op("Cast", w.op("Unsqueeze", within, w.constant([*between, 2 + len(between)])), to=1)
+    w.op("Mul", x, column, out=node.outputs[0])
 
 
 @emitter("layer_norm")
@@ -128,6 +135,11 @@ def _group_norm(w: Writer, node: Node) -> None:
     deviation = w.op("Sqrt", w.op("Add", variance, w.constant(float(node.attrs["eps"]))))
     scaled = w.op("Mul", w.op("Div", centred, deviation), w.parameter(node, "weight"))
     w.op("Add", scaled, w.parameter(node, "bias"), out=node.outputs[0])
+
+
+@emitter("offset")
+def _offset(w: Writer, node: Node) -> None:
+    w.op("Add", node.inputs[0], w.parameter(node, "offset"), out=node.outputs[0])
 
 
 @emitter("add")
@@ -200,20 +212,3 @@ def _embedding(w: Writer, node: Node) -> None:
 @emitter("append_steps")
 def _append_steps(w: Writer, node: Node) -> None:
     w.op("Concat", *node.inputs, axis=2, out=node.outputs[0])
-
-
-@emitter("relative_bias")
-def _relative_bias(w: Writer, node: Node) -> None:
-    reach = w.constant(np.array(node.attrs["reach"]))
-    numbers = counted(w, w.constant(np.array(0)), steps(w, node.inputs[0], 1))
-    distance = w.op("Sub", w.op("Unsqueeze", numbers, w.constant([0])), w.op("Unsqueeze", numbers, w.constant([1])))
-    index = w.op("Add", w.op("Clip", distance, w.op("Neg", reach), reach), reach)
-    w.op("Transpose", w.op("Gather", w.parameter(node, "table"), index), perm=[2, 0, 1], out=node.outputs[0])
-
-
-@emitter("relative_gate")
-def _relative_gate(w: Writer, node: Node) -> None:
-    a, b = f"{node.name}.a", f"{node.name}.b"
-    w.ops("Split", [w.op("Sigmoid", node.inputs[0])], [a, b], axis=-1, num_outputs=2)
-    inner = w.op("Sub", w.op("Mul", b, w.parameter(node, "constant")), w.constant(1.0))
-    w.op("Add", w.op("Mul", a, inner), w.constant(2.0), out=node.outputs[0])
