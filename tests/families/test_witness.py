@@ -12,6 +12,7 @@ import pytest
 import torch
 import transformers
 import witness
+from kin import FORMS as KIN
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -54,6 +55,10 @@ FORMS: dict[str, dict[str, dict[str, Any]]] = {
     "WavLMForCTC": CTC_FORMS,
     "UniSpeechForCTC": {"post": CTC_FORMS["post"]},
     "UniSpeechSatForCTC": {"stable": CTC_FORMS["stable"]},
+    **{
+        name: {f: form.settings for f, form in KIN.items() if form.name == name}
+        for name in {f.name for f in KIN.values()}
+    },
     "MoonshineForConditionalGeneration": {
         "plain": SEQ2SEQ,
         "biases": SEQ2SEQ | {"attention_bias": True, "decoder_num_hidden_layers": 2},
@@ -83,7 +88,9 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     model = kind(kind.config_class(**FORMS[name][form])).eval()
     tokens = {"decoder_input_ids": torch.tensor([[1, 4, 2]]), "use_cache": False}
     more = tokens if model.config.is_encoder_decoder else {}
-    expected = witness.operations_of_model(model, (torch.randn(1, 2000),), more)
+    spectrum = getattr(model.config, "feature_projection_input_dim", 0)
+    shape = (1, 70, spectrum) if spectrum else (1, 2000)
+    expected = witness.operations_of_model(model, (torch.randn(shape),), more)
     return Pair(model, expected, build(name, model, tmp_path_factory.mktemp("checkpoint")))
 
 
@@ -123,8 +130,8 @@ def test_an_operation_left_out_is_named(pair: Pair) -> None:
 
 def test_an_operation_with_the_weights_of_another_is_named(pair: Pair) -> None:
     nodes = {node.name: node for node in quantisable(pair)}
-    query = next(node for name, node in nodes.items() if name.endswith("q_proj"))
-    key = nodes[query.name.replace("q_proj", "k_proj")]
+    query = next(node for name, node in nodes.items() if name.endswith(("q_proj", "linear_q")))
+    key = nodes[query.name.replace("q_proj", "k_proj").replace("linear_q", "linear_k")]
     found = pair.differences(changed(pair.graphs, key, replace(key, weights=query.weights)))
     assert any("not an operation of ours: linear" in line and key.weights["weight"] in line for line in found)
     assert any("not in the model: linear" in line and query.weights["weight"] in line for line in found)
