@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import transformers
+from tokenizers import Tokenizer, models
 from torch import nn
 
 TINY: dict[str, Any] = {
@@ -57,6 +58,16 @@ SEW_SMALL = SMALL | {"num_conv_pos_embeddings": 15, "conv_dim": (16, 16, 48), "s
 CONFORMER = TINY | {"conv_depthwise_kernel_size": 5, "num_conv_pos_embeddings": 16, "feat_extract_norm": "layer"}
 ENCODER = {key: value for key, value in TINY.items() if not key.startswith(("conv_", "num_conv"))}
 BERT = ENCODER | {"feature_projection_input_dim": 16, "conv_depthwise_kernel_size": 5}
+PARAKEET: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "conv_kernel_size": 5,
+    "subsampling_factor": 4,
+    "subsampling_conv_channels": 8,
+    "num_mel_bins": 8,
+}
 
 FORMS: dict[str, Form] = {
     "data2vec": Form("Data2VecAudioForCTC", TINY | {"conv_pos_kernel_size": 5, "num_conv_pos_embeddings": 2}),
@@ -79,6 +90,18 @@ FORMS: dict[str, Form] = {
     "bert-relative": Form(
         "Wav2Vec2BertForCTC",
         BERT | {"hidden_size": 48, "num_hidden_layers": 3, "position_embeddings_type": "relative"},
+        True,
+    ),
+    "parakeet": Form("ParakeetForCTC", {"vocab_size": 13, "pad_token_id": 12, "encoder_config": PARAKEET}, True),
+    "parakeet-larger": Form(
+        "ParakeetForCTC",
+        {
+            "vocab_size": 13,
+            "pad_token_id": 12,
+            "encoder_config": PARAKEET
+            | {"hidden_size": 48, "num_hidden_layers": 3, "hidden_act": "relu", "num_mel_bins": 16}
+            | {"subsampling_factor": 8, "attention_bias": False, "convolution_bias": False, "scale_input": False},
+        },
         True,
     ),
     "bert-rotary": Form(
@@ -114,12 +137,25 @@ def checkpoint(folder: Path, form: Form) -> Any:
     extractor: dict[str, Any] = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": True}
     if form.name == "Wav2Vec2BertForCTC":
         extractor = {"feature_extractor_type": "SeamlessM4TFeatureExtractor", "feature_size": 8, "num_mel_bins": 8}
+    if form.name == "ParakeetForCTC":
+        bands = form.settings["encoder_config"]["num_mel_bins"]
+        extractor = {"feature_extractor_type": "ParakeetFeatureExtractor", "feature_size": bands}
+        write_parakeet_tokenizer(folder)
     write_processor(folder, extractor)
     return model
+
+
+def write_parakeet_tokenizer(folder: Path) -> None:
+    """Pieces of words with the blank last, as Parakeet has them."""
+    pieces = Tokenizer(models.BPE({piece: index for index, piece in enumerate([*"abcdefghijkl", "<pad>"])}, []))
+    tokenizer = transformers.ParakeetTokenizer(tokenizer_object=pieces, pad_token="<pad>")
+    tokenizer.save_pretrained(folder)
 
 
 def write_processor(folder: Path, extractor: dict[str, Any]) -> None:
     """Feature extractor and tokenizer of a model of characters."""
     (folder / "preprocessor_config.json").write_text(json.dumps(extractor))
+    if (folder / "tokenizer.json").is_file():
+        return
     (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate(TOKENS)}))
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "Wav2Vec2CTCTokenizer"}))

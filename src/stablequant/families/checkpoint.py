@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from stablequant.errors import ModelError
-from stablequant.families import data2vec, moonshine, sew, wav2vec2, wav2vec2_conformer  # noqa: F401 - they register themselves
+from stablequant.families import data2vec, moonshine, parakeet, sew, wav2vec2, wav2vec2_conformer  # noqa: F401 - they register themselves
 from stablequant.families.config_file import checked, read_config
 from stablequant.families.family import FAMILIES, Family
 from stablequant.families.folder import PROCESSOR_FILES, model_folder

@@ -223,6 +223,7 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
         "num_buckets": Count(MOST_CHANNELS, 320),
         "max_bucket_distance": Count(MOST_CHANNELS, 800),
     },
+    "parakeet_ctc": {"vocab_size": Count(MOST_TOKENS, 1025)},
     "moonshine": {
         "vocab_size": Count(MOST_TOKENS),
         "hidden_size": Count(MOST_CHANNELS, 288),
@@ -239,6 +240,24 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
         "attention_bias": Flag(False),
         "tie_word_embeddings": Flag(True),
     },
+}
+
+#: The same for the encoder of Parakeet, which has an object of its own.
+PARAKEET_ENCODER: Mapping[str, Field] = {
+    "hidden_size": Count(MOST_CHANNELS, 1024),
+    "num_hidden_layers": Count(MOST_LAYERS, 24),
+    "num_attention_heads": Count(MOST_CHANNELS, 8),
+    "intermediate_size": Count(MOST_CHANNELS, 4096),
+    "hidden_act": Choice(ACTIVATIONS, "silu"),
+    "attention_bias": Flag(True),
+    "convolution_bias": Flag(True),
+    "conv_kernel_size": Count(MOST_CHANNELS, 9),
+    "subsampling_factor": Count(1024, 8),
+    "subsampling_conv_channels": Count(MOST_CHANNELS, 256),
+    "num_mel_bins": Count(MOST_CHANNELS, 80),
+    "subsampling_conv_kernel_size": Count(MOST_CHANNELS, 3),
+    "subsampling_conv_stride": Count(MOST_CHANNELS, 2),
+    "scale_input": Flag(True),
 }
 
 #: The same for the rotary embedding's own table.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stablequant.families.conformer import Names
+from stablequant.families.parakeet import NAMES, SUBSAMPLING, stages
 from stablequant.families.shape_parts import Shapes, batch_norm, convolution, linear, norm
 
 
@@ -62,6 +63,32 @@ def wav2vec2_layers(base: str, names: Names, config: Mapping[str, Any], *, batch
             rows = 1 + config["left_max_position_embeddings"] + config["right_max_position_embeddings"]
             shapes[f"{attention}.distance_embedding.weight"] = (rows, width // heads)
     return shapes
+
+
+def parakeet_shapes(config: Mapping[str, Any]) -> Shapes:
+    """Of ``ParakeetForCTC``; ``config`` as `config_file.checked` returns it."""
+    width, heads, inner = config["hidden_size"], config["num_attention_heads"], config["intermediate_size"]
+    channels, kernel = config["subsampling_conv_channels"], config["subsampling_conv_kernel_size"]
+    count = stages(config)
+    shapes = convolution(f"{SUBSAMPLING}.layers.0", 1, channels, kernel, kernel)
+    for stage in range(1, count):
+        shapes |= convolution(f"{SUBSAMPLING}.layers.{3 * stage - 1}", 1, channels, kernel, kernel)
+        shapes |= convolution(f"{SUBSAMPLING}.layers.{3 * stage}", channels, channels, 1, 1)
+    bands = config["num_mel_bins"] // config["subsampling_conv_stride"] ** count
+    shapes |= linear(f"{SUBSAMPLING}.linear", channels * bands, width)
+    for i in range(config["num_hidden_layers"]):
+        layer = f"encoder.layers.{i}"
+        shapes |= conformer_shapes(
+            layer,
+            NAMES,
+            width=width,
+            inner=inner,
+            kernel=config["conv_kernel_size"],
+            bias=config["attention_bias"],
+            convolution_bias=config["convolution_bias"],
+        )
+        shapes |= relative_shapes(f"{layer}.{NAMES.attention[1]}", NAMES, width, heads)
+    return shapes | convolution("ctc_head", width, config["vocab_size"], 1)
 
 
 def wav2vec2_bert_shapes(config: Mapping[str, Any]) -> Shapes:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 #: Operations with weights, and the product of two activations, that have an int8 form.
-QUANTISABLE = ("conv1d", "linear", "matmul")
+QUANTISABLE = ("conv1d", "conv2d", "linear", "matmul")
 #: Activation functions of transformers that compute the same as another one: which.
 SAME_AS = {
     "gelu_python": "gelu",
@@ -188,6 +188,14 @@ class Graph:
         kernel = self.kernel_size(name)
         attrs: dict[str, Any] = {"stride": stride, "padding": padding, "groups": groups, "trim": trim, "kernel": kernel}
         return self.add("conv1d", x, name=name, weights=_roles(name, bias), lengths=lengths, **attrs)
+
+    def conv2d(
+        self, x: str, name: str, lengths: str = "", *, stride: int = 1, padding: int = 0, groups: int = 1
+    ) -> str:
+        """Convolution over bands and time, ``[B, F, T, C_in] -> [B, F', T', C_out]``, alike over both; it has a bias."""
+        kernel = self.kernel_size(name)
+        attrs: dict[str, Any] = {"stride": stride, "padding": padding, "groups": groups, "kernel": kernel}
+        return self.add("conv2d", x, name=name, weights=_roles(name, True), lengths=lengths, **attrs)
 
     def kernel_size(self, name: str) -> int:
         """Width of the convolution ``name``; 0 while its weight is missing, which ``check_weights`` reports."""

@@ -92,6 +92,15 @@ def _conv1d(node: Node, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
     return y[:, :, :steps].transpose(1, 2)
 
 
+@kernel("conv2d")
+def _conv2d(node: Node, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    a = node.attrs
+    y = functional.conv2d(
+        x.permute(0, 3, 1, 2), weights["weight"], weights["bias"], a["stride"], a["padding"], 1, a["groups"]
+    )
+    return y.permute(0, 2, 3, 1)
+
+
 @kernel("conv_lengths")
 def _conv_lengths(node: Node, weights: Mapping[str, Tensor], lengths: Tensor) -> Tensor:
     a = node.attrs

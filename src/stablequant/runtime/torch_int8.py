@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import pad, unfold
 
 from stablequant.errors import SettingsError
 from stablequant.families.model import SpeechModel
@@ -117,6 +117,15 @@ def _int8_kernels(scheme: Scheme, fewest: int) -> dict[str, Callable[..., tuple[
         rows = windows.reshape(batch * steps, a["groups"], channels // a["groups"] * kernel)
         return _rounded_product(rows, grid, weights, fewest).reshape(batch, steps, -1)
 
+    def conv2d(node: Node, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        (grid,) = scheme[node.name].activations
+        a = node.attrs
+        batch, _, steps, channels = x.shape
+        found = unfold(x.permute(0, 3, 1, 2), a["kernel"], padding=a["padding"], stride=a["stride"]).transpose(1, 2)
+        rows = found.reshape(-1, a["groups"], channels // a["groups"] * a["kernel"] ** 2)
+        time = (steps + 2 * a["padding"] - a["kernel"]) // a["stride"] + 1
+        return _rounded_product(rows, grid, weights, fewest).reshape(batch, -1, time, len(weights["bias"]))
+
     def embedding(node: Node, ids: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         codes = weights["weight"][ids][..., : node.attrs["width"]]
         return codes.float() * weights["scales"][ids][..., None]
@@ -131,7 +140,7 @@ def _int8_kernels(scheme: Scheme, fewest: int) -> dict[str, Callable[..., tuple[
 
         return call
 
-    kernels = {"linear": linear, "conv1d": conv1d, "embedding": embedding}
+    kernels = {"linear": linear, "conv1d": conv1d, "conv2d": conv2d, "embedding": embedding}
     return {kind: choosing(kind, kernel) for kind, kernel in kernels.items()}
 
 

@@ -29,7 +29,7 @@ def emitter(kind: str) -> Callable[[Emitter], Emitter]:
     return register
 
 
-EMITTERS |= {"linear": products.linear, "conv1d": products.conv1d}
+EMITTERS |= {"linear": products.linear, "conv1d": products.conv1d, "conv2d": products.conv2d}
 EMITTERS |= {"matmul": attention.matmul, "attention_softmax": attention.attention_softmax}
 EMITTERS |= {"activation": activations.activation}
 EMITTERS |= {

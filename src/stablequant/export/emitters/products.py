@@ -61,6 +61,22 @@ def conv1d(w: Writer, node: Node) -> None:
     w.op("Transpose", y, perm=[0, 2, 1], out=node.outputs[0])
 
 
+def conv2d(w: Writer, node: Node) -> None:
+    """A convolution over ``[B, F, T, C]``; ONNX wants channels first, so the axes are turned before and after it."""
+    a = node.attrs
+    weight = w.weight(node, transposed=False)
+    shape = {"kernel_shape": [a["kernel"]] * 2, "strides": [a["stride"]] * 2, "pads": [a["padding"]] * 4}
+    bias = [w.parameter(node, "bias")]
+
+    def multiply(x: str, out: str | None = None) -> str:
+        # Of two planes one alone may bring the bias.
+        return w.op("Conv", x, weight, *(bias.pop() for _ in bias[:]), out=out, group=a["groups"], **shape)
+
+    x = w.op("Transpose", node.inputs[0], perm=[0, 3, 1, 2])
+    y = _product(w, node, x, multiply, f"{node.name}.product")
+    w.op("Transpose", y, perm=[0, 2, 3, 1], out=node.outputs[0])
+
+
 def _in_windows(w: Writer, node: Node) -> None:
     """A convolution as a linear layer over the windows that its kernel sees.
 
