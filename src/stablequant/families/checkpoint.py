@@ -24,6 +24,7 @@ from stablequant.families.language_adapters import adapter_file, file_name, has_
 from stablequant.families.model import SpeechModel
 from stablequant.families.processor_files import load_processor
 from stablequant.families.special_ids import IDS, ctc_ids
+from stablequant.families.unsupported import UNSUPPORTED
 from stablequant.families.weight_files import read_weights, refuse_adapter, stray_files, weight_files
 from stablequant.families.weight_names import fit, widened
 from stablequant.families.weight_shapes import LAYOUTS
@@ -106,6 +107,9 @@ def _family(config: Mapping[str, Any], folder: Path) -> Family:
     if IDS.get(config["model_type"]) is ctc_ids:
         fix = f"{name} has no CTC head: {fix}, with a class that ends in ForCTC"
     what = f"{folder / 'config.json'} names the class {name}"
+    if name in UNSUPPORTED:
+        what = f"{what}, which is not supported: it has {UNSUPPORTED[name]}"
+        fix = "use a model of one of these; docs/models.md tells what each of them has"
     raise ModelError(what, expected=f"one of {', '.join(FAMILIES)}", fix=fix)
 
 
