@@ -69,7 +69,15 @@ PARAKEET: dict[str, Any] = {
     "num_mel_bins": 8,
 }
 
+STABLE = {"num_conv_pos_embeddings": 15, "feat_extract_norm": "layer", "do_stable_layer_norm": True}
+
 FORMS: dict[str, Form] = {
+    "unispeech": Form("UniSpeechForCTC", TINY | {"num_conv_pos_embeddings": 16}),
+    "unispeech-larger": Form("UniSpeechForCTC", SMALL | STABLE, exact_in_batches=True),
+    "unispeech-sat": Form("UniSpeechSatForCTC", TINY | STABLE, exact_in_batches=True),
+    "unispeech-sat-larger": Form("UniSpeechSatForCTC", SMALL | {"num_conv_pos_embeddings": 16}),
+    "mms": Form("Wav2Vec2ForCTC", TINY | STABLE | {"adapter_attn_dim": 6}, exact_in_batches=True),
+    "mms-larger": Form("Wav2Vec2ForCTC", SMALL | STABLE | {"adapter_attn_dim": 6, "add_adapter": True}),
     "data2vec": Form("Data2VecAudioForCTC", TINY | {"conv_pos_kernel_size": 5, "num_conv_pos_embeddings": 2}),
     "data2vec-larger": Form(
         "Data2VecAudioForCTC",

@@ -14,7 +14,7 @@ from support import GRAFT, MOONSHINE
 
 from stablequant.errors import ModelError
 from stablequant.families.checkpoint import load, load_frontend
-from stablequant.families.config_fields import FIELDS, REQUIRED, ROPE_FIELDS
+from stablequant.families.config_fields import FIELDS, PARAKEET_ENCODER, REQUIRED, ROPE_FIELDS
 from stablequant.families.config_file import checked, read_config
 
 PATH = Path("config.json")
@@ -30,6 +30,34 @@ def test_what_the_file_leaves_out_is_what_transformers_takes(kind: str) -> None:
             assert ours[key] == (tuple(expected) if isinstance(expected, list | tuple) else expected), key
     if kind == "moonshine":
         assert ours["rope_parameters"] == theirs.rope_parameters
+
+
+def test_what_an_encoder_of_its_own_leaves_out_is_what_transformers_takes() -> None:
+    ours = checked({"model_type": "parakeet_ctc", "encoder_config": {"num_mel_bins": 128}}, PATH)
+    theirs = transformers.ParakeetEncoderConfig(num_mel_bins=128)
+    assert {key: ours[key] for key in PARAKEET_ENCODER} == {key: getattr(theirs, key) for key in PARAKEET_ENCODER}
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "named"),
+    [
+        ("parakeet_ctc", {"encoder_config": [1]}, "the encoder_config [1]. Expected an object"),
+        ("parakeet_ctc", {"encoder_config": {"hidden_act": "prelu"}}, "the hidden_act 'prelu'. Expected one of gelu"),
+        ("parakeet_ctc", {"encoder_config": {"subsampling_factor": 6}}, "a power of two"),
+        ("parakeet_ctc", {"encoder_config": {"num_mel_bins": 81}}, "num_mel_bins 81. Expected a multiple of 8"),
+        ("parakeet_ctc", {"encoder_config": {"conv_kernel_size": 8}}, "an odd number"),
+        ("parakeet_ctc", {"encoder_config": {"num_attention_heads": 3}}, "a divisor of hidden_size 1024"),
+        ("wav2vec2-bert", {"add_adapter": True}, "on top of the encoder are not supported"),
+        ("wav2vec2-bert", {"position_embeddings_type": "sinusoidal"}, "one of relative, rotary, relative_key"),
+        ("wav2vec2-conformer", {"conv_depthwise_kernel_size": 30}, "an odd number"),
+        ("wav2vec2-conformer", {"position_embeddings_type": "rotary", "hidden_size": 36}, "an even number of channels"),
+        ("sew", {"squeeze_factor": 65}, "at most half of num_conv_pos_embeddings"),
+    ],
+)
+def test_what_the_ctc_kin_cannot_have_is_refused(kind: str, written: dict[str, Any], named: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        checked({"model_type": kind, "vocab_size": 32, **{"num_conv_pos_embedding_groups": 4}, **written}, PATH)
+    assert named in str(caught.value)
 
 
 @pytest.mark.parametrize(

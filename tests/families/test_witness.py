@@ -52,15 +52,13 @@ SEQ2SEQ: dict[str, Any] = {
 DISTINCT = {name: form for name, form in KIN.items() if not name.endswith("-larger")}
 #: By class: configurations that differ in the operations they lead to.
 FORMS: dict[str, dict[str, dict[str, Any]]] = {
-    "Wav2Vec2ForCTC": CTC_FORMS | {"adapters": CTC_FORMS["stable"] | {"adapter_attn_dim": 6, "add_adapter": True}},
-    "HubertForCTC": CTC_FORMS,
-    "WavLMForCTC": CTC_FORMS,
-    "UniSpeechForCTC": {"post": CTC_FORMS["post"]},
-    "UniSpeechSatForCTC": {"stable": CTC_FORMS["stable"]},
     **{
         form.name: {name: other.settings for name, other in DISTINCT.items() if other.name == form.name}
         for form in DISTINCT.values()
     },
+    "Wav2Vec2ForCTC": CTC_FORMS | {"adapters": CTC_FORMS["stable"] | {"adapter_attn_dim": 6, "add_adapter": True}},
+    "HubertForCTC": CTC_FORMS,
+    "WavLMForCTC": CTC_FORMS,
     "MoonshineForConditionalGeneration": {
         "plain": SEQ2SEQ,
         "biases": SEQ2SEQ | {"attention_bias": True, "decoder_num_hidden_layers": 2},
