@@ -40,7 +40,7 @@ def test_every_script_starts() -> None:
 def entries(result: dict[str, Any]) -> list[dict[str, Any]]:
     """What carries a machine and a command: the result, or what was measured on its own, each model or recipe."""
     models = result.get("models")
-    if not isinstance(models, dict):
+    if not isinstance(models, dict) or "machine" in result:
         return [result]
     return [entry for model in models.values() for entry in model.get("recipes", {"": model}).values()]
 

@@ -21,7 +21,8 @@ TINY: dict[str, Any] = {
     "conv_dim": (16, 16, 24),
     "conv_kernel": (10, 3, 2),
     "conv_stride": (5, 2, 2),
-    # OpenVINO's int8 kernels compute a convolution in groups of 8 to 24 channels wrongly; no real model has such groups.
+    # OpenVINO's int8 kernels compute a convolution with a wide kernel in groups of 4 to 24 channels wrongly
+    # on processors with AMX; published models have larger groups.
     "num_conv_pos_embedding_groups": 8,
 }
 #: Wider, with other numbers of everything and other functions.
