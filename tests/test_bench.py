@@ -40,9 +40,10 @@ def test_every_script_starts() -> None:
 def entries(result: dict[str, Any]) -> list[dict[str, Any]]:
     """What carries a machine and a command: the result, or what was measured on its own, each model or recipe."""
     models = result.get("models")
-    if not isinstance(models, dict) or "machine" in result:
+    if not isinstance(models, dict):
         return [result]
-    return [entry for model in models.values() for entry in model.get("recipes", {"": model}).values()]
+    whole = {key: result[key] for key in ("machine", "command") if key in result}
+    return [{**whole, **entry} for model in models.values() for entry in model.get("recipes", {"": model}).values()]
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda p: p.stem)
