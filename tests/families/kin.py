@@ -96,6 +96,12 @@ FORMS: dict[str, Form] = {
     "bert": Form(
         "Wav2Vec2BertForCTC", BERT | {"left_max_position_embeddings": 6, "right_max_position_embeddings": 3}, True
     ),
+    "bert-adapter": Form(
+        "Wav2Vec2BertForCTC",
+        BERT
+        | {"add_adapter": True, "num_adapter_layers": 2, "use_intermediate_ffn_before_adapter": True}
+        | {"output_hidden_size": 40, "adapter_act": "gelu"},
+    ),
     "bert-relative": Form(
         "Wav2Vec2BertForCTC",
         BERT | {"hidden_size": 48, "num_hidden_layers": 3, "position_embeddings_type": "relative"},

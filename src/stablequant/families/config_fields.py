@@ -117,25 +117,7 @@ class Choice:
         return f"one of {', '.join(self.among)}"
 
 
-@dataclass(frozen=True)
-class Absent:
-    """``false`` or ``null``: what a field would add is not supported."""
-
-    why: str
-    default: Any = False
-    optional: bool = True
-
-    def accepts(self, value: object) -> bool:
-        """Whether ``value`` can be used."""
-        return value is False
-
-    @property
-    def expected(self) -> str:
-        """What would be accepted, in words."""
-        return f"false: {self.why}"
-
-
-Field = Count | Counts | Number | Flag | Choice | Absent
+Field = Count | Counts | Number | Flag | Choice
 
 #: Fields of an encoder alone, whatever is before it.
 _ENCODER = (
@@ -207,7 +189,10 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
         "left_max_position_embeddings": Count(MOST_CHANNELS, 64),
         "right_max_position_embeddings": Count(MOST_CHANNELS, 8),
         "conv_depthwise_kernel_size": Count(MOST_CHANNELS, 31),
-        "add_adapter": Absent("convolutions and attention on top of the encoder are not supported"),
+        **_ADAPTER,
+        "num_adapter_layers": Count(MOST_LAYERS, 1),
+        "adapter_act": Choice(ACTIVATIONS, "relu"),
+        "use_intermediate_ffn_before_adapter": Flag(False),
     },
     "sew": {
         **{key: field for key, field in _WAV2VEC2.items() if key != "do_stable_layer_norm"},

@@ -142,6 +142,19 @@ def _check_conformer(config: Mapping[str, Any], path: Path) -> None:
         raise _unfit(
             path, config, "num_attention_heads", "an even number of channels a head, which are turned in pairs"
         )
+    width = config.get("output_hidden_size") or config["hidden_size"]
+    if config.get("adapter_act") and width % config["num_attention_heads"]:
+        raise _unfit(
+            path, config, "output_hidden_size", f"a multiple of num_attention_heads {config['num_attention_heads']}"
+        )
+    if config.get("adapter_act") and config["adapter_kernel_size"] // 2 != config["adapter_stride"] // 2:
+        # Frames are counted by the one and padded by the other.
+        raise _unfit(
+            path,
+            config,
+            "adapter_kernel_size",
+            f"one as wide as adapter_stride {config['adapter_stride']}, or one more",
+        )
     if config.get("conv_depthwise_kernel_size", 1) % 2 == 0:
         raise _unfit(path, config, "conv_depthwise_kernel_size", "an odd number")
 

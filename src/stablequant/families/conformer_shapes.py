@@ -94,9 +94,34 @@ def parakeet_shapes(config: Mapping[str, Any]) -> Shapes:
 def wav2vec2_bert_shapes(config: Mapping[str, Any]) -> Shapes:
     """Of ``Wav2Vec2BertForCTC``; ``config`` as `config_file.checked` returns it."""
     base, width, features = "wav2vec2_bert", config["hidden_size"], config["feature_projection_input_dim"]
-    return {
-        **norm(f"{base}.feature_projection.layer_norm", features),
-        **linear(f"{base}.feature_projection.projection", features, width),
-        **wav2vec2_layers(base, Names(depth_norm="depthwise_layer_norm"), config, batch=False),
-        **linear("lm_head", width, config["vocab_size"]),
-    }
+    shapes = norm(f"{base}.feature_projection.layer_norm", features)
+    shapes |= linear(f"{base}.feature_projection.projection", features, width)
+    shapes |= wav2vec2_layers(base, Names(depth_norm="depthwise_layer_norm"), config, batch=False)
+    if config["use_intermediate_ffn_before_adapter"]:
+        shapes |= _feed_forward(f"{base}.intermediate_ffn", width, config["intermediate_size"])
+    if config["add_adapter"]:
+        shapes |= _adapter(f"{base}.adapter", config)
+        width = config["output_hidden_size"] or width
+    return shapes | linear("lm_head", width, config["vocab_size"])
+
+
+def _adapter(name: str, config: Mapping[str, Any]) -> Shapes:
+    """Of the layers on top of wav2vec2-bert."""
+    width = config["output_hidden_size"] or config["hidden_size"]
+    shapes: Shapes = {}
+    if width != config["hidden_size"]:
+        shapes |= linear(f"{name}.proj", config["hidden_size"], width) | norm(f"{name}.proj_layer_norm", width)
+    for i in range(config["num_adapter_layers"]):
+        layer = f"{name}.layers.{i}"
+        for part in ("residual", "self_attn", "ffn"):
+            shapes |= norm(f"{layer}.{part}_layer_norm", width)
+        for part in ("residual", "self_attn"):
+            shapes |= convolution(f"{layer}.{part}_conv", width, 2 * width, config["adapter_kernel_size"])
+        for part in ("q", "k", "v", "out"):
+            shapes |= linear(f"{layer}.self_attn.linear_{part}", width, width)
+        shapes |= _feed_forward(f"{layer}.ffn", width, config["intermediate_size"])
+    return shapes
+
+
+def _feed_forward(name: str, width: int, inner: int) -> Shapes:
+    return linear(f"{name}.intermediate_dense", width, inner) | linear(f"{name}.output_dense", inner, width)

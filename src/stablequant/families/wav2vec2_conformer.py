@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stablequant.errors import ModelError
 from stablequant.families import blocks
-from stablequant.families.conformer import OWN, Conformer, Names
+from stablequant.families.conformer import OWN, ROLES, Conformer, Names
 from stablequant.families.ctc import CtcFamily, ctc_outputs, spectra, spectrum_inputs, waveform_inputs
 from stablequant.families.family import Bounds, Features, family
 from stablequant.heads.ctc import CtcHead
@@ -83,6 +83,10 @@ class Wav2Vec2Bert(CtcFamily):
         x, frames = spectrum_inputs(g, config["feature_projection_input_dim"])
         x = g.layer_norm(x, f"{base}.feature_projection.layer_norm", config["layer_norm_eps"])
         x = _encoded(g, kind, g.linear(x, f"{base}.feature_projection.projection", frames), frames, config, base)
+        if config["use_intermediate_ffn_before_adapter"]:
+            x = g.add("add", x, blocks.feed_forward(g, x, frames, f"{base}.intermediate_ffn", "relu"))
+        if config["add_adapter"]:
+            x, frames = _adapted(g, x, frames, f"{base}.adapter", config)
         return ctc_outputs(g, x, frames)
 
     def head(self, config: Mapping[str, Any], processor: Any) -> CtcHead:
@@ -103,8 +107,41 @@ class Wav2Vec2Bert(CtcFamily):
         return Bounds(WINDOW + HOP)
 
 
+def _adapted(g: Graph, x: str, frames: str, name: str, config: Mapping[str, Any]) -> tuple[str, str]:
+    """Layers of attention on fewer frames each, on top of wav2vec2-bert: what comes out, and how many frames are valid."""
+    eps, stride = config["layer_norm_eps"], config["adapter_stride"]
+    width = config["output_hidden_size"] or config["hidden_size"]
+    if width != config["hidden_size"]:
+        x = g.layer_norm(g.linear(x, f"{name}.proj", frames), f"{name}.proj_layer_norm", eps)
+    for i in range(config["num_adapter_layers"]):
+        layer = f"{name}.layers.{i}"
+        fewer = g.add("conv_lengths", frames, kernel=config["adapter_kernel_size"], stride=stride, padding=stride // 2)
+        residual, x = (
+            _pooled(g, g.layer_norm(x, f"{layer}.{part}_layer_norm", eps), frames, f"{layer}.{part}_conv", stride)
+            for part in ("residual", "self_attn")
+        )
+        x = g.add("add", _attended(g, x, fewer, f"{layer}.self_attn", config["num_attention_heads"], width), residual)
+        h = g.layer_norm(x, f"{layer}.ffn_layer_norm", eps)
+        x = g.add("add", blocks.feed_forward(g, h, fewer, f"{layer}.ffn", config["adapter_act"]), x)
+        frames = fewer
+    return x, frames
+
+
+def _pooled(g: Graph, x: str, frames: str, conv: str, stride: int) -> str:
+    return blocks.gated(g, g.conv1d(g.add("mask", x, frames), conv, frames, stride=stride, padding=stride // 2))
+
+
+def _attended(g: Graph, x: str, frames: str, name: str, heads: int, width: int) -> str:
+    q, k, v = (blocks.in_heads(g, x, f"{name}.linear_{part}", frames, heads) for part in "qkv")
+    context = blocks.attend(g, q, k, v, frames, name, scale=(width // heads) ** -0.5)
+    return g.linear(context, f"{name}.linear_out", frames)
+
+
 def _prepared(kind: Conformer, weights: dict[str, Tensor], config: Mapping[str, Any], base: str) -> dict[str, Tensor]:
     prepared = kind.prepared(weights, [f"{base}.encoder.layers.{i}" for i in range(config["num_hidden_layers"])])
+    for key in (f"{base}.intermediate_ffn.output_dense.{role}" for role in ROLES):
+        if key in prepared:  # it is added by half
+            prepared[key] = 0.5 * prepared[key]
     if kind.positions == "rotary":
         size = kind.width // kind.heads
         own = 1.0 / config["rotary_embedding_base"] ** (torch.arange(0, size, 2).float() / size)
