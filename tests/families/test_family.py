@@ -11,6 +11,7 @@ from stablequant.families import family as registry
 from stablequant.families.family import FAMILIES, family
 from stablequant.families.moonshine import Moonshine
 from stablequant.families.wav2vec2 import Wav2Vec2
+from stablequant.families.whisper import Whisper
 
 
 def kind(*architectures: str) -> Any:
@@ -32,6 +33,7 @@ def test_the_families_in_the_house_serve_their_classes(families: dict[str, Any])
         "HubertForCTC": Wav2Vec2,
         "WavLMForCTC": Wav2Vec2,
         "MoonshineForConditionalGeneration": Moonshine,
+        "WhisperForConditionalGeneration": Whisper,
     }
     assert families["HubertForCTC"] is families["WavLMForCTC"]
 

@@ -47,6 +47,22 @@ SEQ2SEQ: dict[str, Any] = {
     "encoder_num_attention_heads": 4,
     "decoder_num_attention_heads": 4,
 }
+WINDOW: dict[str, Any] = {
+    "d_model": 48,
+    "encoder_layers": 1,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 72,
+    "max_source_positions": 30,
+    "max_target_positions": 20,
+    "pad_token_id": 0,
+    "eos_token_id": 0,
+    "bos_token_id": 0,
+    "decoder_start_token_id": 1,
+    "begin_suppress_tokens": None,
+}
 #: By class: configurations that differ in the operations they lead to.
 FORMS: dict[str, dict[str, dict[str, Any]]] = {
     "Wav2Vec2ForCTC": CTC_FORMS,
@@ -55,6 +71,10 @@ FORMS: dict[str, dict[str, dict[str, Any]]] = {
     "MoonshineForConditionalGeneration": {
         "plain": SEQ2SEQ,
         "biases": SEQ2SEQ | {"attention_bias": True, "decoder_num_hidden_layers": 2},
+    },
+    "WhisperForConditionalGeneration": {
+        "english": WINDOW | {"vocab_size": 23, "num_mel_bins": 80},
+        "multilingual": WINDOW | {"vocab_size": 131, "num_mel_bins": 128, "encoder_layers": 2, "decoder_layers": 1},
     },
 }
 CASES = [(name, form) for name in FAMILIES for form in FORMS.get(name, {"no form": {}})]
@@ -81,7 +101,9 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     model = kind(kind.config_class(**FORMS[name][form])).eval()
     tokens = {"decoder_input_ids": torch.tensor([[1, 4, 2]]), "use_cache": False}
     more = tokens if model.config.is_encoder_decoder else {}
-    expected = witness.operations_of_model(model, (torch.randn(1, 2000),), more)
+    mels = getattr(model.config, "num_mel_bins", None)
+    sound = torch.randn(1, 2000) if mels is None else torch.randn(1, mels, 60)
+    expected = witness.operations_of_model(model, (sound,), more)
     return Pair(model, expected, build(name, model, tmp_path_factory.mktemp("checkpoint")))
 
 

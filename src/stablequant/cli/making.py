@@ -15,12 +15,15 @@ from stablequant.cli.options import (
     Checkpoint,
     Data,
     Json,
+    Language,
     Model,
     Set,
+    Task,
     Wait,
     command_line,
     pairs,
     pool_of,
+    spoken,
 )
 
 
@@ -70,6 +73,8 @@ def quantize(
             help="If the plan costs more points, leave layers in float until it does not.", show_default=False
         ),
     ] = None,
+    language: Language = "",
+    task: Task = "",
     wait: Wait = False,
     force: Annotated[
         bool, typer.Option("--force", help="Go on although the model does not work in float on the dev speech.")
@@ -97,7 +102,7 @@ def quantize(
 
     options = {"gamma": gamma, "p_step": p_step, "p_max": p_max, "p_spacing": p_spacing, "max_drop": max_drop}
     given = {name: value for name, value in {**options, "strategy": search}.items() if value is not None}
-    chosen = Settings.parse({**recipe_of(recipe).settings, **given, **pairs(settings)})
+    chosen = Settings.parse({**recipe_of(recipe).settings, **given, **spoken(language, task), **pairs(settings)})
     if dry_run:
         from stablequant.jobs.estimate import estimate
         from stablequant.report.tables import dry_run as told

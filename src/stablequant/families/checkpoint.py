@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from stablequant.errors import ModelError
-from stablequant.families import moonshine, wav2vec2  # noqa: F401 - they register themselves
+from stablequant.families import moonshine, wav2vec2, whisper  # noqa: F401 - they register themselves
 from stablequant.families.config_file import checked, read_config
 from stablequant.families.family import FAMILIES, Family
 from stablequant.families.folder import PROCESSOR_FILES, model_folder
@@ -26,6 +26,10 @@ from stablequant.families.special_ids import IDS
 from stablequant.families.weight_files import read_weights, refuse_adapter, stray_files, weight_files
 from stablequant.families.weight_names import fit, widened
 from stablequant.families.weight_shapes import LAYOUTS
+from stablequant.families.whisper_ids import whisper_ids
+
+#: What finds the ids that steer decoding, by ``model_type``; the head of a family without an entry finds its own.
+_IDS = {**IDS, "whisper": whisper_ids}
 
 __all__ = ["PROCESSOR_FILES", "fingerprint", "load", "load_frontend", "processor_fingerprint", "read_config"]
 
@@ -112,8 +116,8 @@ def _weights(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _frontend(folder: Path, config: Mapping[str, Any], family: Family) -> Frontend:
-    processor = load_processor(folder)
-    found = IDS.get(config["model_type"])
+    processor = load_processor(folder, feature_size=config.get("num_mel_bins", 1))
+    found = _IDS.get(config["model_type"])
     config = dict(config) if found is None else found(config, processor.tokenizer, folder).into(config)
     with _naming(folder):
         return Frontend(family, config, processor, family.head(config, processor))

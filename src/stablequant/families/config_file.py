@@ -16,6 +16,7 @@ MODEL_TYPES: Mapping[str, str] = {
     "HubertForCTC": "hubert",
     "WavLMForCTC": "wavlm",
     "MoonshineForConditionalGeneration": "moonshine",
+    "WhisperForConditionalGeneration": "whisper",
 }
 
 
@@ -78,6 +79,10 @@ def checked(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         turned = int(head_size * rope["partial_rotary_factor"])
         if turned + turned % 2 > head_size:  # channels are turned in pairs
             raise _unfit(path, rope, "partial_rotary_factor", f"one that turns an even part of {head_size} channels")
+    elif kind == "whisper":
+        for half in ("encoder", "decoder"):
+            if filled["d_model"] % filled[f"{half}_attention_heads"]:
+                raise _unfit(path, filled, f"{half}_attention_heads", f"a divisor of d_model {filled['d_model']}")
     elif kind in FIELDS:
         _check_wav2vec2(filled, path)
     return filled

@@ -102,7 +102,8 @@ def _check_extractor(extractor: Any, feature_size: int, folder: Path) -> None:
     path = folder / ("processor_config.json" if nested else "preprocessor_config.json")
     low, high = RATES
     rate, size = getattr(extractor, "sampling_rate", None), getattr(extractor, "feature_size", None)
-    normalize = getattr(extractor, "do_normalize", None)
+    # Of the waveform alone; spectrograms are scaled in one way.
+    normalize = getattr(extractor, "do_normalize", None if feature_size == 1 else False)
     for key, value, fits, expected in (
         ("sampling_rate", rate, type(rate) is int and low <= rate <= high, f"a rate from {low:,} to {high:,} Hz"),
         ("feature_size", size, type(size) is int and size == feature_size, str(feature_size)),

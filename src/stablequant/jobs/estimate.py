@@ -107,7 +107,7 @@ def _in_the_process(
 
 def _scaled(model: str, sources: Sequence[str], settings: Settings, workers: int, folder: Path) -> Estimate:
     """What was measured on the longest batches, taken to the whole."""
-    loaded = load(model)
+    loaded = load(model).asked(settings.data.language, translate=settings.data.translate)
     speech, task, settings = read_splits(loaded.frontend, sources, settings)
     found = _measure(loaded, task, {name: _longest(s) for name, s in speech.items()}, settings, folder)
 

@@ -52,8 +52,9 @@ def evaluate(
     if split not in (*SPLITS, "all"):
         what = f"--split {split}"
         raise SettingsError(what, expected=f"one of {', '.join(SPLITS)}, all")
-    opened = open_model(model, simulate=simulate, checkpoint=checkpoint, runtime=runtime)
-    settings = opened.settings.updated(**(given or {}))
+    plain = open_model(model, simulate=simulate, checkpoint=checkpoint, runtime=runtime)
+    opened = plain.given(given or {})
+    settings = opened.settings
     _same_division(opened, settings, split)
     utterances = manifest.load(sources)
     task = task_of(settings.data).suited(utterances)

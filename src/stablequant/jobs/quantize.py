@@ -77,7 +77,7 @@ def quantize(
     require_kernels(settings)
     require_ours(out, Path(model))
     began = time.perf_counter()
-    loaded = load(model)
+    loaded = load(model).asked(settings.data.language, translate=settings.data.translate)
     speech, task, settings = read_splits(loaded.frontend, sources, settings)
     clock = Clock({"load": round(time.perf_counter() - began, 2)})
     return run(

@@ -74,6 +74,7 @@ def quantize(
         speech = read_speech(speech, loaded, **settings)
     chosen = speech.settings.updated(**settings)
     require_kernels(chosen)
+    loaded = loaded.asked(chosen.data.language, translate=chosen.data.translate)
     parts = {"calibration": speech.calibration, "dev": speech.dev, "test": speech.test}
     everything = [utterance for part in parts.values() for utterance in part.utterances]
     job = Job(

@@ -45,9 +45,8 @@ class Recognition:
 
     def suited(self, examples: Sequence[Utterance]) -> Self:
         """With rules for all of the references together; see `Task.suited`."""
-        return replace(
-            self, rules=resolve(self.settings.normalizer, self.settings.language, [u.text for u in examples])
-        )
+        texts = [u.text for u in examples]
+        return replace(self, rules=resolve(self.settings.normalizer, self.settings.written, texts))
 
     def decided(self) -> dict[str, Any]:
         """The normaliser that the language asks for."""
@@ -68,7 +67,7 @@ class Recognition:
         ids, references = [u.id for u in examples], [u.text for u in examples]
         hypotheses = [a.text for a in answers]
         rules = self.rules or self.settings.normalizer
-        return count(ids, references, hypotheses, rules, self.settings.language)
+        return count(ids, references, hypotheses, rules, self.settings.written)
 
     def score(self, examples: Sequence[Utterance], answers: Sequence[Answer]) -> Score:
         """Word errors."""
