@@ -37,7 +37,7 @@ class Requests:
             SettingsError: The model does not know the language, or does not translate.
         """
         start = decoder.prompt[:1]
-        if translate and self.translate is None:
+        if self.translate is None:
             refuse_translation(translate=translate)
         task = self.translate if translate else self.transcribe
         rest = (*(() if task is None else (task,)), *self.closing)
@@ -53,7 +53,7 @@ class Requests:
         code = _code(language)
         if code not in self.languages:
             what = f"language {language}, which the model does not know"
-            raise SettingsError(what, expected=f"one of {', '.join(self.languages)}")
+            raise SettingsError(what, expected=f"one of {', '.join(sorted(self.languages))}")
         return replace(decoder, prompt=(*start, self.languages[code], *rest), opening=())
 
 
