@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from stablequant.errors import AudioError, SettingsError
 from stablequant.families.checkpoint import load, load_frontend
 from stablequant.families.model import SpeechModel
-from stablequant.heads.decoder import forced
+from stablequant.heads.decoder import choosable, forced
 from stablequant.heads.seq2seq import Seq2SeqHead
 from stablequant.network.execute import Executor, TorchBackend
 
@@ -180,8 +180,6 @@ def test_drafts_change_nothing_and_teacher_forced_logits_choose_the_answer(multi
     answers = frontend.head.read(backend, outputs, features.sizes)
     drafts = [answers[1].tokens, answers[1].tokens, answers[2].tokens[:9], ()]
     assert frontend.head.read(backend, outputs, features.sizes, drafts) == answers
-    from stablequant.heads.decoder import choosable
-
     decoder = head(multilingual).decoder
     for row, answer in zip(frontend.head.logits(backend, outputs, answers), answers, strict=True):
         (allowed,) = choosable(row[None], 0, decoder)
