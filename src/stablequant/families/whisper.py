@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stablequant.errors import AudioError, ModelError
+from stablequant.errors import AudioError, ModelError, memory_ran_out
 from stablequant.families import encoder_decoder as parts
 from stablequant.families.family import Bounds, Features, family
 from stablequant.heads.decoder import DecoderSpec
@@ -54,13 +54,7 @@ class Whisper:
         """Greedy search; see `Family.head`."""
         check_vocabulary(processor.tokenizer, int(config["vocab_size"]), padded=True)
         extractor = processor.feature_extractor
-        if extractor.nb_max_frames != STRIDE * config["max_source_positions"]:
-            what = f"the feature extractor makes {extractor.nb_max_frames} frames"
-            raise ModelError(
-                what,
-                expected=f"{STRIDE * config['max_source_positions']}, as config.json's max_source_positions asks",
-                fix="copy preprocessor_config.json and config.json of this very model",
-            )
+        _check_extractor(extractor, config)
         plain = DecoderSpec(
             prompt=(config["decoder_start_token_id"],),
             end=config["eos_token_id"],
@@ -99,8 +93,33 @@ class Whisper:
 
     def bounds(self, config: Mapping[str, Any]) -> Bounds:
         """The window."""
-        window = STRIDE * config["max_source_positions"] / MEL_FRAMES_A_SECOND
-        return Bounds(longest=window, window=window)
+        return Bounds(longest=_window(config), window=_window(config))
+
+
+def _window(config: Mapping[str, Any]) -> float:
+    """Seconds."""
+    return float(STRIDE * config["max_source_positions"] / MEL_FRAMES_A_SECOND)
+
+
+def _check_extractor(extractor: Any, config: Mapping[str, Any]) -> None:
+    """Raise ModelError unless a feature extractor makes of silence what the encoder takes."""
+    frames = STRIDE * config["max_source_positions"]
+    fix = "copy preprocessor_config.json and config.json of this very model"
+    found = extractor.nb_max_frames, extractor.n_samples
+    if found != (frames, _window(config) * extractor.sampling_rate):
+        what = f"the feature extractor makes {found[0]} frames of {found[1]} samples"
+        raise ModelError(what, expected=f"{frames} frames of {_window(config):g} s, by max_source_positions", fix=fix)
+    try:
+        silence = extractor(np.zeros(1, np.float32), sampling_rate=extractor.sampling_rate)["input_features"]
+        shape = np.asarray(silence, np.float32).shape
+    except Exception as error:  # transformers checks none of its settings, so it may fail in any way
+        if memory_ran_out(error):
+            raise
+        what = f"the feature extractor fails on silence ({type(error).__name__}: {str(error)[:100]})"
+        raise ModelError(what, fix=fix) from error
+    if shape != (1, config["num_mel_bins"], frames):
+        what = f"the feature extractor makes an array of {list(shape)}"
+        raise ModelError(what, expected=str([1, config["num_mel_bins"], frames]), fix=fix)
 
 
 def _encoder(config: Mapping[str, Any], weights: dict[str, Tensor]) -> Graph:
