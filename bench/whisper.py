@@ -14,6 +14,7 @@ Writes bench/results/whisper.json.
 from __future__ import annotations
 
 import statistics
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,7 +48,7 @@ from stablequant.settings import Settings
 from stablequant.tasks.bootstrap import paired_bootstrap
 
 #: Recordings that peers calibrate on, those that are timed, and the rounds.
-FED, TIMED, ROUNDS = 24, 8, 3
+FED, TIMED, ROUNDS = 24, 8, 5
 
 
 def ours(model: SpeechModel, histograms: Histograms, settings: Settings, folder: Path, target: Target) -> Files:
@@ -141,7 +142,10 @@ def main() -> None:
         found = list(systems(model, speech["calibration"], settings, Path(work), left_out))
         runners = {p.name: lambda w, p=p: p.recognize([w]) for p in found}
         seconds = interleaved(runners, test.sample(TIMED), ROUNDS)
-        scores = [task.score(test.utterances, [p.recognize([w])[0] for w in test.waveforms]) for p in found]
+        scores = []
+        for peer in found:
+            scores.append(task.score(test.utterances, [peer.recognize([w])[0] for w in test.waveforms]))
+            print(f"{peer.name}: {scores[-1].rate:.2f}", file=sys.stderr)
     medians = {name: statistics.median(s) for name, s in seconds.items()}
     best = min(medians[p.name] for p in found if not p.int8)
     rows = []

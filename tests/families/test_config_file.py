@@ -22,6 +22,7 @@ CLASSES = {
     "hubert": transformers.HubertConfig,
     "wavlm": transformers.WavLMConfig,
     "moonshine": transformers.MoonshineConfig,
+    "whisper": transformers.WhisperConfig,
 }
 PATH = Path("config.json")
 
