@@ -19,7 +19,7 @@ import support
 
 import stablequant as sq
 from stablequant.data.utterance import Utterance
-from stablequant.errors import DataError, SettingsError
+from stablequant.errors import DataError, ExportError, SettingsError
 from stablequant.export.targets import TARGETS
 from stablequant.families.family import FAMILIES
 from stablequant.families.wav2vec2 import Wav2Vec2
@@ -81,7 +81,7 @@ def test_a_function_that_is_called_as_a_subpackage_stays_a_function(name: str, f
 # -- the usual order of work -------------------------------------------------------------------------------------------
 
 #: Coarse steps of p, and all layers by a grid of 6 bits in the search, so that some cost something.
-SETTINGS: dict[str, Any] = {"p_step": 0.25, "calibration_utterances": 3}
+SETTINGS: dict[str, Any] = {"allowance": 0.3, "calibration_utterances": 3}
 
 
 @cache
@@ -217,6 +217,33 @@ def test_a_float_checkpoint_is_opened_too(speech: SpeechSplits) -> None:
     assert model.evaluate(speech.dev) == sq.evaluate(support.graft(), speech.dev)
 
 
+def test_speech_without_text_is_compared_with_what_float_says(tmp_path: Path) -> None:
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for name in (*support.SHORT, *support.CALIBRATION[:1]):
+        shutil.copy(support.SPEECH / "audio" / f"{name}.flac", folder)
+    model = support.graft()
+    bare = sq.read_speech([str(folder)], model)
+    assert bare.settings.data.task == "likeness"
+    assert {u.text for part in (bare.calibration, bare.dev, bare.test) for u in part.utterances} == {None}
+    before, after = (
+        sq.evaluate(model, bare.dev),
+        sq.evaluate(model, bare.dev, sq.scheme(model, sq.observe(model, bare.dev), "max")),
+    )
+    assert before.score.rate == 0.0 < after.score.rate
+    assert sq.compare(before, after).delta == pytest.approx(after.score.rate)
+    assert str(after).startswith("word difference ")
+    with pytest.raises(DataError, match="have no text to compare with"):
+        sq.stage1(sq.Trials(model, bare.dev), {})
+    with pytest.raises(SettingsError, match=r"the speech has no text, .*--objective divergence"):
+        sq.quantize(model, bare, tmp_path / "out", recipe="paper")
+    run = sq.quantize(model, bare, tmp_path / "out", recipe="fast")
+    assert run.summary["data"]["references"] == "float32"
+    assert run.plan.settings.data.task == "likeness"
+    measured = sq.open(run).evaluate(bare.test)
+    assert measured.figures["rate"] == run.summary["int8_file"]["rate"]
+
+
 def test_a_run_is_exported_to_another_runtime(run: sq.Run) -> None:
     pytest.importorskip("openvino")
     assert sq.export(run, "openvino") == [run.folder / "model.openvino.onnx"]
@@ -309,16 +336,19 @@ def test_a_task_of_one_s_own(speech: SpeechSplits, statistics: Histograms) -> No
 
 
 def test_a_target_of_one_s_own(run: sq.Run) -> None:
-    mine = sq.Target("accelerator", signed=True, strict=True)
+    mine = sq.Target("accelerator", windows=(0, 1, 2))
     assert sq.target(mine) is mine
     try:
         (file,) = sq.export(run, "accelerator")
         assert file == run.folder / "model.accelerator.onnx"
         with pytest.raises(SettingsError, match="there is a target 'accelerator' already"):
             sq.target(sq.Target("accelerator"))
-        # As TensorRT's, which asks for the same.
-        (same,) = sq.export(run, "tensorrt")
+        # As OpenVINO's, which has the same form.
+        (same,) = sq.export(run, "openvino")
         assert file.read_bytes() == same.read_bytes()
+        # A scale a frame is nothing for TensorRT; the message says what is.
+        with pytest.raises(ExportError, match=r"a scale a frame in \d+ layers?.*Fix: quantize with --recipe paper"):
+            sq.export(run, "tensorrt")
     finally:
         del TARGETS["accelerator"]
     with pytest.raises(SettingsError, match=r"--target accelerator\. Expected one of onnxruntime, openvino, tensorrt"):

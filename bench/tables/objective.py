@@ -6,6 +6,9 @@ from result_path import load_result
 
 from tables.markdown import cpu, interval, markdown
 
+#: Beyond so many nats a decoder breaks down, and words are no longer in proportion.
+PROPORTIONAL = 0.5
+
 
 def table(name: str) -> str:
     """Of bench/objective.py."""
@@ -27,10 +30,16 @@ def table(name: str) -> str:
             for count, p in found["parts"].items()
         ]
         e, cost = found["estimate"], found["cost"]
+        slopes = [
+            r["delta"] / r["divergence"]
+            for r in found["schemes"]
+            if r["delta_interval"][0] > 0 and r["divergence"] < PROPORTIONAL
+        ]
         parts += [
             f"**{model}** ({', '.join(found['sources'])}: {found['utterances']} dev utterances, {found['words']} test words)",
             markdown(["scheme", "nats a step", "standard error", "points", "95 % interval"], rows),
-            f"Rank agreement (Spearman) of nats and points: {found['spearman']:.3f}. Seconds of computation for all schemes: "
+            f"Rank agreement (Spearman) of nats and points: {found['spearman']:.3f}. Points a nat, of schemes beyond chance and "
+            f"below {PROPORTIONAL} nats: {min(slopes):.0f} to {max(slopes):.0f}. Seconds of computation for all schemes: "
             f"{cost['divergence_seconds']:.0f} by divergence (with the estimates below), {cost['words_seconds']:.0f} by words.",
             markdown(["utterances", "rank agreement", "standard error told", "spread seen / told"], few),
             f"One layer at a time, {e['pairs']} schemes of some layers, the estimate from one backward pass against trials: rank "

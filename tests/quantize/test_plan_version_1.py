@@ -131,6 +131,8 @@ def test_every_setting_has_found_its_group(tmp_path: Path) -> None:
         "weights.bits": 8,
         "weights.granularity": "tensor",
         "weights.range": "mse",
+        "weights.rounding": "nearest",
+        "weights.correct_bias": False,
         "search.gamma": 0.5,
         "search.beyond_chance": True,
         "search.strategy": "racing",

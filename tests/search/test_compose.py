@@ -10,7 +10,8 @@ import support
 from stablequant.errors import ExportError
 from stablequant.export.targets import TARGETS
 from stablequant.quantize.by_frame import base
-from stablequant.quantize.plan import BlockPlan, Plan
+from stablequant.quantize.plan import Plan
+from stablequant.quantize.plan_grids import BlockPlan
 from stablequant.search.compose import compose
 from stablequant.search.stage2 import PercentileSearch
 from stablequant.search.stages import Found, Spent

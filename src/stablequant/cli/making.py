@@ -101,7 +101,10 @@ def quantize(
     settings: Set = [],  # noqa: B006 - typer reads the default, nobody changes it
     json: Json = False,
 ) -> None:
-    """Observe, search, export to int8, verify, and report error rates before and after on held-out speech."""
+    """Observe, search, export to int8, verify, and report error rates before and after on held-out speech.
+
+    Of speech without text, reported are words unlike the float model's; --recipe paper needs --objective divergence there.
+    """
     from stablequant.jobs.quantize import quantize as run
     from stablequant.recipes import recipe as recipe_of
     from stablequant.report.tables import methods

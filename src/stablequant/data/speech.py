@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,7 +22,7 @@ ALIKE = 0.8
 
 @dataclass(frozen=True)
 class Speech:
-    """Labelled audio ready for a model.
+    """Audio ready for a model, as a rule with its text.
 
     Attributes:
         utterances: What was said, in the order of ``waveforms``.
@@ -71,6 +71,11 @@ class Speech:
         waveforms = tuple(piece for pieces in cuts for piece in pieces)
         batches = _batches(waveforms, self.sampling_rate, batch_size, batch_seconds)
         return Speech(tuple(self.utterances[i] for i in owners), waveforms, self.sampling_rate, batches, ()), owners
+
+    def with_texts(self, texts: Sequence[str]) -> Speech:
+        """The same recordings with other texts, one an utterance."""
+        rows = zip(self.utterances, texts, strict=True)
+        return replace(self, utterances=tuple(replace(u, text=text) for u, text in rows))
 
     def first(self, count: int) -> Speech:
         """The first ``count`` utterances, in batches as large as these."""

@@ -86,9 +86,11 @@ class Writer:
     # -- weights and activations --------------------------------------------------------------------------------------
 
     def float_weight(self, node: Node, role: str) -> NDArray[np.float32]:
-        """A weight as it is in the checkpoint."""
+        """A weight as it is in the checkpoint, a quantised layer's bias with its correction."""
         result: NDArray[np.float32] = self.graph.weights[node.weights[role]].numpy()
-        return result
+        layer = self.layer(node) if role == "bias" else None
+        correction = self.quantised_weight(node).correction if layer and layer.weight else None
+        return result if correction is None else result + correction.numpy()
 
     def parameter(self, node: Node, role: str) -> str:
         """A float weight as an initialiser."""

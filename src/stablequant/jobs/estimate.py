@@ -22,12 +22,12 @@ from stablequant.families.model import SpeechModel
 from stablequant.jobs.evidence import BASELINES, Job
 from stablequant.jobs.open import simulator
 from stablequant.jobs.quantize import run
-from stablequant.jobs.requirements import require_possible
-from stablequant.jobs.speech import read_splits
+from stablequant.jobs.requirements import require_labels, require_possible
+from stablequant.jobs.speech import divide, read, searched
 from stablequant.measure.memory import peak
 from stablequant.processes import Process
 from stablequant.progress import Progress, silent
-from stablequant.search.objective import TaskError
+from stablequant.search.objective import Answers
 from stablequant.search.remaining_work import remaining_work
 from stablequant.search.stage1 import Sensitivity
 from stablequant.search.trials import Candidate, Trials
@@ -111,7 +111,10 @@ def _in_the_process(
 def _scaled(model: str, sources: Sequence[str], settings: Settings, workers: int, folder: Path) -> Estimate:
     """What was measured on the longest batches, taken to the whole."""
     loaded = load(model)
-    speech, task, settings = read_splits(loaded.frontend, sources, settings)
+    division = divide(sources, settings)
+    require_labels(division.parts["dev"], settings)
+    speech, task, settings = read(loaded.frontend, division), division.task, division.settings
+    speech["dev"] = searched(speech["dev"], settings)
     found = _measure(loaded, task, {name: _longest(s) for name, s in speech.items()}, settings, folder)
 
     ops = loaded.ops(matmuls=settings.activations.attention_matmuls)
@@ -167,7 +170,7 @@ def _measure(
     layers = model.ops(matmuls=settings.activations.attention_matmuls)
     flagged = [Sensitivity(op.name, 0.0, 0.0, True) for op in layers]
     work = remaining_work(model, speech["dev"], settings)
-    trials = Trials(simulator(model, settings), speech["dev"], settings, TaskError(task))
+    trials = Trials(simulator(model, settings), speech["dev"], settings, Answers())
     trials.run([Candidate("float", {})], "float")
     float_seconds = trials.cost.seconds
     trial_peak = peak()
@@ -185,9 +188,9 @@ def _measure(
         "test_seconds": seconds["test"],
         "verify_seconds": seconds["verify"],
         "observe_seconds": seconds["observe"],
-        "fixed_seconds": seconds["export"] + seconds["speed"],
+        "fixed_seconds": seconds["weights"] + seconds["export"] + seconds["speed"],
         "peak_bytes": peak(),
         "worker_bytes": trial_peak,
         "file_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) - journal_bytes,
-        "row_bytes": len(json.dumps([a.tokens for a in evidence.search.reference.readings])) * 1.5,
+        "row_bytes": len(json.dumps([a.tokens for a in evidence.test["float"].answers])) * 1.5,
     }

@@ -80,6 +80,7 @@ class Evidence:
         file_bytes: Of the int8 files.
         speedup: Against float in the same runtime.
         speed_seconds: Of each round, "float" and "int8".
+        fidelity: By method, on test speech without text: how far outputs diverge from float's; empty where it has one.
     """
 
     job: Job
@@ -95,6 +96,7 @@ class Evidence:
     file_bytes: int
     speedup: float
     speed_seconds: Mapping[str, Sequence[float]]
+    fidelity: Mapping[str, Score] = field(default_factory=dict)
 
     @property
     def model(self) -> SpeechModel:

@@ -13,6 +13,9 @@ from stablequant.families.model import SpeechModel
 from stablequant.network.backend import Backend
 from stablequant.quantize.plan import Plan
 from stablequant.quantize.simulate import Simulator
+from stablequant.quantize.weight_file import NAME as WEIGHTS
+from stablequant.quantize.weight_file import kept_layers, load_weights
+from stablequant.quantize.weights import WeightStore
 from stablequant.runtime.registry import RUNTIMES, choose, graph_files, is_exported, open_exported
 from stablequant.settings import Settings
 
@@ -27,6 +30,7 @@ class Opened:
         runtime: What that is, in words.
         settings: Those that its plan was made with; the defaults where there is no plan.
         plan: The plan, where there is one.
+        checkpoint: The float checkpoint, where it was loaded.
     """
 
     frontend: Frontend
@@ -34,6 +38,7 @@ class Opened:
     runtime: str
     settings: Settings
     plan: Plan | None = None
+    checkpoint: SpeechModel | None = None
 
 
 def open_model(
@@ -58,7 +63,7 @@ def open_model(
             what = f"{model} has no plan.json to simulate"
             raise SettingsError(what, expected="a folder written by stablequant quantize")
         loaded = load(model)
-        return Opened(loaded.frontend, Simulator(loaded).backend({}), "torch, float32", Settings())
+        return Opened(loaded.frontend, Simulator(loaded).backend({}), "torch, float32", Settings(), checkpoint=loaded)
     if not simulate and runtime != "torch":
         plan, frontend = Plan.load(folder / "plan.json"), load_frontend(folder)
         graphs = frontend.head.graphs
@@ -72,10 +77,11 @@ def open_model(
     if runtime == "torch":
         from stablequant.runtime.torch_int8 import TorchInt8Backend
 
-        int8 = TorchInt8Backend(loaded, plan.scheme())
-        return Opened(loaded.frontend, int8, f"{int8.name}, int8", plan.settings, plan)
-    simulated = simulator(loaded, plan.settings).backend(plan.scheme())
-    return Opened(loaded.frontend, simulated, "torch, simulated int8", plan.settings, plan)
+        int8 = TorchInt8Backend(loaded, plan.scheme(), weights=planned_weights(folder, plan, loaded))
+        return Opened(loaded.frontend, int8, f"{int8.name}, int8", plan.settings, plan, loaded)
+    weights = planned_weights(folder, plan, loaded)
+    simulated = simulator(loaded, plan.settings, weights).backend(plan.scheme())
+    return Opened(loaded.frontend, simulated, "torch, simulated int8", plan.settings, plan, loaded)
 
 
 def open_plan(folder: Path, checkpoint: str = "") -> tuple[Plan, SpeechModel]:
@@ -93,6 +99,19 @@ def open_plan(folder: Path, checkpoint: str = "") -> tuple[Plan, SpeechModel]:
     return plan, loaded
 
 
-def simulator(model: SpeechModel, settings: Settings) -> Simulator:
-    """A simulator of ``model`` that takes the schemes that ``settings`` lead to."""
-    return Simulator(model, matmuls=settings.activations.attention_matmuls)
+def planned_weights(folder: Path, plan: Plan, model: SpeechModel) -> WeightStore:
+    """The integer weights of the plan in ``folder``: those that it keeps, all others as they follow from ``model``.
+
+    Raises:
+        ModelError: The file that it keeps them in is missing, or of another run.
+        PlanError: It does not hold what the plan says.
+    """
+    if not kept_layers(plan):
+        return WeightStore.of(model)
+    require_whole(folder, [folder / WEIGHTS])
+    return WeightStore(model.layer_weights(), kept=load_weights(folder, plan))
+
+
+def simulator(model: SpeechModel, settings: Settings, weights: WeightStore | None = None) -> Simulator:
+    """A simulator of ``model`` that takes the schemes that ``settings`` lead to; integer ``weights`` by default its own."""
+    return Simulator(model, matmuls=settings.activations.attention_matmuls, weights=weights)

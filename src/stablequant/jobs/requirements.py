@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from stablequant.data.utterance import Utterance
 from stablequant.errors import SettingsError
 from stablequant.export.translate import BITS
 from stablequant.grid.calibrators import require_calibrator
@@ -30,6 +33,16 @@ def require_possible(settings: Settings) -> None:
             raise SettingsError(what, expected=f"{BITS}: the width of the kernels that run the exported file")
     require_calibrator(settings.activations.calibrator)
     _require_strategy(settings)
+
+
+def require_labels(utterances: Sequence[Utterance], settings: Settings) -> None:
+    """Raise SettingsError if trials are to be judged by errors on speech without text."""
+    search = settings.search
+    if search.strategy == "none" or search.objective == "divergence" or all(u.text is not None for u in utterances):
+        return
+    what = "the speech has no text, and the paper's search (objective=task) judges every trial by its errors"
+    fix = "judge by the divergence from the float model (the default recipe, or --objective divergence), or use --recipe fast"
+    raise SettingsError(what, expected="speech with its text, or a run that needs none", fix=fix)
 
 
 def _require_strategy(settings: Settings) -> None:

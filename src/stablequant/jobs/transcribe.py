@@ -38,8 +38,7 @@ def transcribe(
     settings = settings or Settings()
     found, left_out = _listed(files)
     opened = open_model(model, runtime=runtime, checkpoint=checkpoint, threads=threads)
-    # Nothing is known of what is said; a dash stands for any text.
-    utterances = [Utterance(name, "-", path) for name, path in found.items()]
+    utterances = [Utterance(name, None, path) for name, path in found.items()]
     whole = decode(opened.frontend, None, {"files": utterances}, settings, longest=None)["files"]
     data, longest = settings.data, opened.frontend.bounds.longest
     speech, owners = whole.in_pieces(longest, data.batch_size, data.batch_seconds)

@@ -9,17 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from stablequant.errors import PlanError
 from stablequant.files import json_value, write_text
-from stablequant.grid.affine import QuantParams
-from stablequant.grid.block import PerBlock
-from stablequant.grid.frame import ActivationSpec, PerFrame
-from stablequant.grid.weights import Granularity, PerChannel, PerGroup, PerTensor, WeightSpec
-from stablequant.quantize.plan_errors import complaint, usable
+from stablequant.quantize.plan_errors import complaint
+from stablequant.quantize.plan_grids import ActivationPlan, AnyActivation, BlockPlan, Frozen, WeightPlan
 from stablequant.quantize.plan_version_1 import from_version_1
 from stablequant.quantize.scheme import LayerScheme, require_layers
 from stablequant.settings import Settings
@@ -30,127 +27,7 @@ SCHEMA_VERSION = 2
 _REPEAT = "run stablequant quantize again: finished trials are not repeated"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class _Grid(_Frozen):
-    """How one activation is rounded."""
-
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
-        """Refuse a grid that no value can be rounded to."""
-        usable(self.params)
-        return self
-
-    def params(self) -> ActivationSpec:
-        """The grid as the quantiser wants it."""
-        raise NotImplementedError
-
-
-class ActivationPlan(_Grid):
-    """Grid of one activation tensor: ``x ~ (q - zero_point) * scale``, q a signed integer of ``bits`` bits."""
-
-    kind: Literal["static"] = "static"
-    scale: float
-    zero_point: int
-    bits: int
-    minimum: float
-    maximum: float
-    """Exact extremes seen in calibration, clipped or not."""
-    cutoff: float
-    """The largest magnitude that the grid represents."""
-    planes: Literal[1, 2] = 1
-    """Codes that carry a value; of two, the second holds the first one's remainder."""
-
-    def params(self) -> QuantParams:
-        """The grid as the quantiser wants it."""
-        return QuantParams(self.scale, self.zero_point, self.bits, self.planes)
-
-
-class FramePlan(_Grid):
-    """An activation with a scale for each frame, computed when the layer runs (grid/frame.py)."""
-
-    kind: Literal["per_frame"] = "per_frame"
-    bits: int
-    shift: float | None
-    """Added before rounding, where the values are never below its negative; None: a symmetric grid."""
-    minimum: float
-    maximum: float
-    """Exact extremes seen in calibration."""
-
-    def params(self) -> PerFrame:
-        """The grid as the quantiser wants it."""
-        return PerFrame(self.bits, self.shift)
-
-
-class BlockPlan(_Grid):
-    """An activation with a scale for each block of a row's channels, computed when the layer runs (grid/block.py)."""
-
-    kind: Literal["per_block"] = "per_block"
-    bits: int
-    size: int
-    """Channels in a block; the layer's weights have groups of the same size."""
-    minimum: float
-    maximum: float
-    """Exact extremes seen in calibration."""
-
-    def params(self) -> PerBlock:
-        """The grid as the quantiser wants it."""
-        return PerBlock(self.bits, self.size)
-
-
-def _kind(activation: Any) -> Any:
-    """Which of these an activation of a plan is; one that does not say so is static, as all of earlier releases are."""
-    return activation.get("kind", "static") if isinstance(activation, dict) else getattr(activation, "kind", None)
-
-
-#: How an activation is rounded, told apart by ``kind``, so that an error is told of the one that was meant.
-_Activation = Annotated[
-    Annotated[ActivationPlan, Tag("static")]
-    | Annotated[FramePlan, Tag("per_frame")]
-    | Annotated[BlockPlan, Tag("per_block")],
-    Discriminator(_kind),
-]
-
-
-class WeightPlan(_Frozen):
-    """Symmetric grid of the weights; scales follow from the weights and these."""
-
-    bits: int
-    per: Literal["tensor", "channel", "group"]
-    """What has a scale of its own: all weights, an output channel, or a group of one's inputs."""
-    group: Annotated[int, Field(ge=1)] | None = None
-    """Weights in a group."""
-    range: Literal["max", "mse"]
-    rounding: Literal["nearest"] = "nearest"
-
-    @model_validator(mode="after")
-    def _hold_together(self) -> Self:
-        """Refuse a group without a size, and a size without a group: one of the two would be ignored."""
-        if (self.per == "group") != (self.group is not None):
-            what = f"per is {self.per}, group is {self.group}"
-            raise ValueError(what)
-        usable(self.spec)
-        return self
-
-    @classmethod
-    def of(cls, spec: WeightSpec) -> WeightPlan:
-        """A spec as it stands in the plan."""
-        match spec.per:
-            case PerGroup(size):
-                return cls(bits=spec.bits, per="group", group=size, range=spec.range, rounding=spec.rounding)
-            case PerTensor():
-                return cls(bits=spec.bits, per="tensor", range=spec.range, rounding=spec.rounding)
-        return cls(bits=spec.bits, per="channel", range=spec.range, rounding=spec.rounding)
-
-    def spec(self) -> WeightSpec:
-        """The spec as the quantiser wants it."""
-        per: Granularity = PerTensor() if self.per == "tensor" else PerChannel()
-        return WeightSpec(self.bits, per if self.group is None else PerGroup(self.group), self.range, self.rounding)
-
-
-class OptionPlan(_Frozen):
+class OptionPlan(Frozen):
     """A scheme that a layer could have had, as an allocation saw it."""
 
     scheme: str
@@ -161,7 +38,7 @@ class OptionPlan(_Frozen):
     """In time, as a multiple of the layer's cheapest scheme; None for one that was not open to choice."""
 
 
-class LayerPlan(_Frozen):
+class LayerPlan(Frozen):
     """One layer and the reason for its settings."""
 
     name: str
@@ -178,7 +55,7 @@ class LayerPlan(_Frozen):
     reason: str
     options: tuple[OptionPlan, ...] = ()
     """What an allocation chose from; the layer's own scheme is among them."""
-    activations: tuple[_Activation, ...]
+    activations: tuple[AnyActivation, ...]
     """Empty where the layer is left in float."""
     weight: WeightPlan | None
 
@@ -206,7 +83,7 @@ class LayerPlan(_Frozen):
         )
 
 
-class Identity(_Frozen):
+class Identity(Frozen):
     """Which model something was made from."""
 
     name: str
@@ -214,7 +91,7 @@ class Identity(_Frozen):
     details: dict[str, Any] = {}
 
 
-class SpeechIdentity(_Frozen):
+class SpeechIdentity(Frozen):
     """Which speech something was made from."""
 
     sources: tuple[str, ...]
@@ -223,7 +100,7 @@ class SpeechIdentity(_Frozen):
     details: dict[str, Any] = {}
 
 
-class Plan(_Frozen):
+class Plan(Frozen):
     """A complete quantisation of one model."""
 
     schema_version: int = SCHEMA_VERSION

@@ -50,7 +50,7 @@ def weight_identity(spec: WeightSpec) -> dict[str, Any]:
 def weight_spec(settings: WeightSettings) -> WeightSpec:
     """The spec that settings ask for."""
     per = PerTensor() if settings.granularity == "tensor" else PerChannel()
-    return WeightSpec(settings.bits, per, settings.range)
+    return WeightSpec(settings.bits, per, settings.range, settings.rounding, settings.correct_bias)
 
 
 def require_layers(scheme: Scheme, names: Iterable[str]) -> None:

@@ -30,7 +30,8 @@ class Simulator:
 
     Attributes:
         model: What is simulated.
-        weights: Its integer weights; what they stand for is kept too, one float32 tensor a layer and spec.
+        weights: Its integer weights; what they stand for is kept too, one float32 tensor a layer and spec, with the
+            correction of the bias.
         executors: By graph.
         device: Where values live.
     """
@@ -44,11 +45,11 @@ class Simulator:
             weights: Integer weights of the model that others use too; default: its own.
         """
         self.model = model
-        self.weights = weights or WeightStore(model.layer_weights())
+        self.weights = weights or WeightStore.of(model)
         self.executors = {g.name: Executor(g if matmuls else fuse_attention(g)) for g in model.graphs}
         self._nodes = [op.node for op in model.ops(matmuls=matmuls)]
         self._names = {node.name for node in self._nodes}
-        self._rounded: dict[tuple[str, WeightSpec], Tensor] = {}
+        self._rounded: dict[tuple[str, WeightSpec], tuple[Tensor, Tensor | None]] = {}
         self.device = "cpu"
 
     @property
@@ -83,7 +84,10 @@ class Simulator:
             if layer is None:
                 return inputs, weights
             if layer.weight is not None:
-                weights = {**weights, "weight": self._weight(node.layer, layer.weight)}
+                weight, correction = self._weight(node.layer, layer.weight)
+                weights = {**weights, "weight": weight}
+                if correction is not None and "bias" in weights:
+                    weights["bias"] = weights["bias"] + correction
             if node.activations:
                 grids = layer.activations
                 inputs = (*(rounded(x, a, node) for x, a in zip(inputs, grids, strict=False)), *inputs[len(grids) :])
@@ -96,17 +100,22 @@ class Simulator:
         self.device = device
         for executor in self.executors.values():
             executor.to(device)
-        self._rounded = {key: weight.to(device) for key, weight in self._rounded.items()}
+        self._rounded = {key: self._moved(*held) for key, held in self._rounded.items()}
 
     def backend(self, scheme: Scheme) -> TorchBackend:
         """The model under ``scheme`` as something that decoding can drive."""
         return TorchBackend(self.executors, self.operands(scheme))
 
-    def _weight(self, layer: str, spec: WeightSpec) -> Tensor:
+    def _weight(self, layer: str, spec: WeightSpec) -> tuple[Tensor, Tensor | None]:
         key = layer, spec
         if key not in self._rounded:
-            self._rounded[key] = self.weights.codes(layer, spec).dequantized().to(self.device)
+            held = self.weights.codes(layer, spec)
+            self._rounded[key] = self._moved(held.dequantized(), held.correction)
         return self._rounded[key]
+
+    def _moved(self, weight: Tensor, correction: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """To the device that is computed on."""
+        return weight.to(self.device), None if correction is None else correction.to(self.device)
 
 
 def fake_quantize(x: Tensor, spec: ActivationSpec, node: Node) -> Tensor:

@@ -23,6 +23,8 @@ KINDS = {
     PER_BLOCK: "frame",
     RESIDUAL: "residual",
 }
+#: Powers of ten that the axis of nats spans at most.
+DECADES = 6
 #: Fewer nats a step than this are drawn at the end of the axis.
 LEAST_NATS = 1e-9
 
@@ -62,11 +64,7 @@ def sensitivity(layers: Sequence[LayerPlan], gamma: float) -> list[tuple[str, li
 
 def schemes(layers: Sequence[LayerPlan]) -> list[tuple[str, list[Group]]]:
     """What rounding each layer's input costs under each scheme, and which one the layer was given."""
-    found = [o.divergence for layer in layers for o in layer.options if o.divergence]
-    if not found:
-        return []
-    # Powers of ten; the least lie so far below the rest that they would press it together.
-    scale = Scale(max(math.log10(min(found)), math.log10(max(found)) - 7), math.log10(max(found)))
+    scale = nats_scale(layers)
 
     def row(layer: LayerPlan) -> Row:
         chosen = next((o.scheme for o in layer.options if o.chosen), "")
@@ -80,6 +78,14 @@ def schemes(layers: Sequence[LayerPlan]) -> list[tuple[str, list[Group]]]:
         return Row(split_name(layer.name)[1], chosen, KINDS.get(chosen) == "frame", plots.dots(dots, title))
 
     return _grouped(layers, row)
+
+
+def nats_scale(layers: Sequence[LayerPlan]) -> Scale:
+    """The common axis of the schemes' nats, in powers of ten."""
+    found = [o.divergence for layer in layers for o in layer.options if o.divergence] or [1.0]
+    high = math.log10(max(found))
+    # The least lie so far below the rest that they would press it together.
+    return Scale(max(math.log10(min(found)), high - DECADES), high)
 
 
 def _grouped(layers: Sequence[LayerPlan], row: Callable[[LayerPlan], Row]) -> list[tuple[str, list[Group]]]:

@@ -14,9 +14,10 @@ from markupsafe import Markup
 
 from stablequant.export.agreement import LEVEL
 from stablequant.jobs.evidence import BASELINES, Evidence
-from stablequant.quantize.plan import ActivationPlan, LayerPlan
+from stablequant.quantize.plan import LayerPlan
+from stablequant.quantize.plan_grids import ActivationPlan
 from stablequant.report import formats, plots
-from stablequant.report.layers import schemes, sensitivity
+from stablequant.report.layers import nats_scale, schemes, sensitivity
 from stablequant.report.template import environment
 from stablequant.search.objective import POINTS_A_NAT
 from stablequant.search.stage2 import Trial, choose
@@ -71,6 +72,9 @@ def page(evidence: Evidence, summary: dict[str, Any]) -> str:
             s=summary,
             plan=plan,
             words=formats,
+            bare=summary["data"]["references"] == "float32",
+            nats=nats,
+            graphs=len(evidence.model.graphs),
             title=formats.short_name(summary["model"]["name"]),
             verdict=formats.verdict(summary),
             methods=[(METHODS[name], rates, name in BASELINES) for name, rates in _compared(summary)],
@@ -78,6 +82,7 @@ def page(evidence: Evidence, summary: dict[str, Any]) -> str:
             sensitivity=sensitivity(plan.layers, plan.settings.search.gamma),
             schemes=schemes(plan.layers) if evidence.search.allocation else [],
             allocation=evidence.search.allocation,
+            axis=nats_scale(plan.layers),
             worst=max(plan.layers, key=lambda layer: layer.sensitivity or 0.0),
             flagged=[
                 (layer, _activations(evidence, layer)) for layer in plan.layers if layer.flagged and layer.activations
@@ -164,5 +169,7 @@ def _curve(evidence: Evidence, series: Sequence[Trial], name: str | None) -> Cur
     nats = evidence.plan.settings.search.objective == "divergence"
     points = POINTS_A_NAT if nats else 1.0
     reference = points * evidence.search.reference.score.rate
-    plot = plots.p_curve([(value(t), points * t.rate) for t in series], reference, chosen, 140 if name else 220)
+    told = {"name": "estimated cost", "unit": "points"} if nats else {}
+    tried = [(value(t), points * t.rate) for t in series]
+    plot = plots.p_curve(tried, reference, chosen, 140 if name else 220, **told)
     return Curve(name or "one p for all flagged layers", chosen, len(series), plot)

@@ -40,13 +40,16 @@ class TorchInt8Backend(TorchBackend):
         device: "cuda" or "cpu".
     """
 
-    def __init__(self, model: SpeechModel, scheme: Scheme, *, device: str = "") -> None:
+    def __init__(
+        self, model: SpeechModel, scheme: Scheme, *, device: str = "", weights: WeightStore | None = None
+    ) -> None:
         """Quantise the weights.
 
         Args:
             model: The checkpoint that the plan was made for.
             scheme: Of the plan.
             device: Where to compute; default: a GPU if there is one.
+            weights: Integer weights of the model; default: made here.
 
         Raises:
             SettingsError: The plan quantises attention's products, or to other than 8 bits.
@@ -55,7 +58,7 @@ class TorchInt8Backend(TorchBackend):
         _check(model, scheme)
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         kernels = {**KERNELS, **_int8_kernels(scheme, FEWEST_ROWS if self.device.startswith("cuda") else 1)}
-        weights = WeightStore(model.layer_weights())
+        weights = weights or WeightStore.of(model)
         executors = {g.name: Executor(_in_int8(fuse_attention(g), weights, scheme), kernels) for g in model.graphs}
         for executor in executors.values():
             executor.to(self.device)
@@ -102,6 +105,9 @@ def _in_int8(graph: Graph, weights: WeightStore, scheme: Scheme) -> Graph:
                 result.weights[f"{key}.scales"] = (
                     scales if scales.dim() > 1 else scales.expand(len(rows))
                 ).contiguous()
+                if held.correction is not None:
+                    bias = node.weights["bias"]  # the model's own tensor stays as it is
+                    result.weights[bias] = result.weights[bias] + held.correction
             attrs = {**node.attrs, "width": graph.weights[key][0].numel()}
             node = replace(node, attrs=attrs, weights={**node.weights, "scales": f"{key}.scales"})
         result.nodes.append(node)

@@ -11,18 +11,10 @@ from stablequant.families.model import Op, SpeechModel
 from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import ActivationSpec, PerFrame
 from stablequant.observe.collect import Histograms
-from stablequant.quantize.plan import (
-    ActivationPlan,
-    BlockPlan,
-    FramePlan,
-    Identity,
-    LayerPlan,
-    OptionPlan,
-    Plan,
-    SpeechIdentity,
-    WeightPlan,
-)
+from stablequant.quantize.plan import Identity, LayerPlan, OptionPlan, Plan, SpeechIdentity
+from stablequant.quantize.plan_grids import ActivationPlan, BlockPlan, FramePlan, WeightPlan
 from stablequant.quantize.scheme import LayerScheme
+from stablequant.quantize.weights import WeightStore
 from stablequant.search.allocate import Choice
 from stablequant.search.fallback import FloatFallback
 from stablequant.search.stage1 import Sensitivity
@@ -40,6 +32,7 @@ def compose(
     settings: Settings,
     histograms: Histograms,
     found: Found,
+    weights: WeightStore,
 ) -> Plan:
     """Write down what was decided for every quantisable operation of ``model``.
 
@@ -50,10 +43,11 @@ def compose(
         settings: Of the run.
         histograms: Of every activation.
         found: By the search.
+        weights: Of the model, as it was searched.
     """
     measured = {s.name: s for s in found.layers}
     layers = [
-        _layer(op, settings, histograms, measured.get(op.name), found)
+        _layer(op, settings, histograms, measured.get(op.name), found, weights)
         for op in model.ops(matmuls=settings.activations.attention_matmuls)
     ]
     values = set(found.stage2.p.values())
@@ -77,7 +71,12 @@ class _Why:
 
 
 def _layer(
-    op: Op, settings: Settings, histograms: Histograms, sensitivity: Sensitivity | None, found: Found
+    op: Op,
+    settings: Settings,
+    histograms: Histograms,
+    sensitivity: Sensitivity | None,
+    found: Found,
+    weights: WeightStore,
 ) -> LayerPlan:
     scheme = found.scheme.get(op.name)
     choice = found.allocation.choices.get(op.name) if found.allocation else None
@@ -102,7 +101,7 @@ def _layer(
         reason=why.reason,
         options=() if choice is None else _options(choice),
         activations=tuple(_activation(grid, h.minimum, h.maximum) for grid, h in grids),
-        weight=WeightPlan.of(scheme.weight) if scheme and scheme.weight else None,
+        weight=WeightPlan.of(weights.fitted(op.name, scheme.weight)) if scheme and scheme.weight else None,
     )
 
 

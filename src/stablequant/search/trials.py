@@ -104,6 +104,7 @@ class Trials:
         model = self.simulator.model
         versions = [version(package) for package in PACKAGES]
         self._context = [DECODING, model.fingerprint, model.processor_fingerprint, versions, self.objective.name]
+        self._context += [self.simulator.weights.made_from] if self.simulator.weights.made_from else []
 
     def run(
         self,
