@@ -7,16 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from stablequant.quantize.plan import (
-    ActivationPlan,
-    BlockPlan,
-    FramePlan,
-    Identity,
-    LayerPlan,
-    Plan,
-    SpeechIdentity,
-    WeightPlan,
-)
+from stablequant.families.checkpoint import FAMILIES
+from stablequant.families.unsupported import UNSUPPORTED
+from stablequant.quantize.plan import Identity, LayerPlan, Plan, SpeechIdentity
+from stablequant.quantize.plan_grids import ActivationPlan, BlockPlan, FramePlan, WeightPlan
 from stablequant.report.summary import summarise
 from stablequant.settings import Settings
 
@@ -71,6 +65,14 @@ def test_summary_md_explains_every_field(evidence):
     assert set(fields(file)) <= set(summary["int8_file"])
     text = (DOCS / "summary.md").read_text()
     assert [key for key in keys(summary) if not re.search(rf"\b{key}\b", text)] == []
+
+
+def test_models_md_lists_every_class():
+    supported, not_supported = tables("models.md")
+    assert set(fields(supported)) == set(FAMILIES)
+    assert {fields([row])[0]: row[1] for row in not_supported} == UNSUPPORTED
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in FAMILIES if f"`{name}`" not in readme] == []
 
 
 CASES = [row for table in tables("errors.md") for row in table]

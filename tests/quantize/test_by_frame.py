@@ -117,7 +117,7 @@ def behind(*kinds: str, function: str = "gelu") -> float | None:
     return graph.lower_bound(graph.nodes[-1])
 
 
-@pytest.mark.parametrize("function", ["gelu", "silu", "relu", "sigmoid"])
+@pytest.mark.parametrize("function", LOWER_BOUNDS)
 def test_a_shift_is_known_right_behind_an_activation_function(function: str) -> None:
     assert behind("layer_norm", "activation", function=function) == LOWER_BOUNDS[function]
 

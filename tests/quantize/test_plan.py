@@ -14,17 +14,8 @@ from stablequant.grid.affine import QuantParams
 from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import PerFrame
 from stablequant.grid.weights import PerChannel, PerGroup, PerTensor, WeightSpec
-from stablequant.quantize.plan import (
-    SCHEMA_VERSION,
-    ActivationPlan,
-    BlockPlan,
-    FramePlan,
-    Identity,
-    LayerPlan,
-    Plan,
-    SpeechIdentity,
-    WeightPlan,
-)
+from stablequant.quantize.plan import SCHEMA_VERSION, Identity, LayerPlan, Plan, SpeechIdentity
+from stablequant.quantize.plan_grids import ActivationPlan, BlockPlan, FramePlan, WeightPlan
 from stablequant.quantize.scheme import LayerScheme, require_layers
 from stablequant.settings import Settings
 

@@ -120,7 +120,8 @@ class Writer:
         return bool(a["groups"] == 1 and a["padding"] == 0 and a["kernel"] <= MOST_COPIES * a["stride"])
 
     def _computed_in_float(self, node: Node) -> bool:
-        return node.kind == "conv1d" and self.target.float_convolutions and not self.in_windows(node)
+        convolution = node.kind in ("conv1d", "conv2d")
+        return convolution and self.target.float_convolutions and not self.in_windows(node)
 
     def int8_weight(self, node: Node, *, transposed: bool) -> tuple[str, str, str, int]:
         """An 8-bit weight, its scales and zero points as initialisers, and the axis of its output channels.
@@ -165,10 +166,15 @@ class Writer:
                 return self.op("DequantizeLinear", *operands, out=f"{key}.dequantised", axis=axis)
             # ONNX Runtime computes this once, on loading, but DequantizeLinear of a constant in every run.
             values, scale, _ = operands
-            lined_up = self.op("Unsqueeze", scale, self.constant([1, 2])) if not self.is_scalar(scale) else scale
+            lined_up = self._beside(scale, node)
             return self.op("Mul", self.op("Cast", values, to=TensorProto.FLOAT), lined_up, out=f"{key}.dequantised")
 
         return self.once(("weight", key, transposed), write)
+
+    def _beside(self, scale: str, node: Node) -> str:
+        """Scales of output channels, with the axes of a convolution's weight."""
+        axes = list(range(1, self.float_weight(node, "weight").ndim))
+        return scale if self.is_scalar(scale) else self.op("Unsqueeze", scale, self.constant(axes))
 
     def activation(self, value: str, params: QuantParams) -> str:
         """``value`` through a quantise / dequantise pair; readers of one value on one grid share it."""

@@ -58,7 +58,8 @@ def evaluate(
     if split not in (*SPLITS, "all"):
         what = f"--split {split}"
         raise SettingsError(what, expected=f"one of {', '.join(SPLITS)}, all")
-    opened = open_model(model, simulate=simulate, checkpoint=checkpoint, runtime=runtime)
+    language = Settings().updated(**(given or {})).data.language
+    opened = open_model(model, simulate=simulate, checkpoint=checkpoint, runtime=runtime, language=language)
     settings = opened.settings.updated(**(given or {}))
     _same_division(opened, settings, split)
     utterances = manifest.load(sources)

@@ -42,13 +42,19 @@ class Opened:
 
 
 def open_model(
-    model: str | Path, *, simulate: bool = False, checkpoint: str = "", runtime: str = "", threads: int | None = None
+    model: str | Path,
+    *,
+    simulate: bool = False,
+    checkpoint: str = "",
+    runtime: str = "",
+    threads: int | None = None,
+    language: str | None = None,
 ) -> Opened:
     """Open ``model``.
 
     A folder that quantize wrote runs its int8 files, in ``runtime`` or the one that `registry.choose` picks. Its plan is
     run on the float checkpoint it was made from with ``simulate``, and in int8 by PyTorch as ``runtime`` "torch".
-    Anything else is loaded as a float checkpoint.
+    Anything else is loaded as a float checkpoint, with the adapters of ``language`` if it has one set a language.
 
     Raises:
         SettingsError: The model cannot be run so.
@@ -62,10 +68,11 @@ def open_model(
         if simulate:
             what = f"{model} has no plan.json to simulate"
             raise SettingsError(what, expected="a folder written by stablequant quantize")
-        loaded = load(model)
+        loaded = load(model, language)
         return Opened(loaded.frontend, Simulator(loaded).backend({}), "torch, float32", Settings(), checkpoint=loaded)
     if not simulate and runtime != "torch":
-        plan, frontend = Plan.load(folder / "plan.json"), load_frontend(folder)
+        plan = Plan.load(folder / "plan.json")
+        frontend = load_frontend(folder, plan.model.details.get("language"))
         graphs = frontend.head.graphs
         runtime = runtime or choose(folder, graphs)
         if runtime in RUNTIMES:
@@ -88,7 +95,7 @@ def open_plan(folder: Path, checkpoint: str = "") -> tuple[Plan, SpeechModel]:
     """The plan of ``folder``, and the float checkpoint that it was made from, which may be elsewhere by now."""
     plan = Plan.load(folder / "plan.json")
     try:
-        loaded = load(checkpoint or plan.model.name)
+        loaded = load(checkpoint or plan.model.name, plan.model.details.get("language"))
     except ModelError as error:
         if checkpoint:
             raise

@@ -37,7 +37,7 @@ def transcribe(
     """
     settings = settings or Settings()
     found, left_out = _listed(files)
-    opened = open_model(model, runtime=runtime, checkpoint=checkpoint, threads=threads)
+    opened = open_model(model, runtime=runtime, checkpoint=checkpoint, threads=threads, language=settings.data.language)
     utterances = [Utterance(name, None, path) for name, path in found.items()]
     whole = decode(opened.frontend, None, {"files": utterances}, settings, longest=None)["files"]
     data, longest = settings.data, opened.frontend.bounds.longest

@@ -30,6 +30,7 @@ from stablequant.recipes import recipe as recipe_of
 from stablequant.report.write import read_summary, write_reports
 from stablequant.runtime.transcribe import transcribe
 from stablequant.search.pools import LocalPool
+from stablequant.settings import Settings
 from stablequant.tasks.task import Evaluation, task_of
 
 
@@ -75,7 +76,8 @@ def quantize(
     Raises:
         StablequantError: Of any kind; what was computed stays in ``out``.
     """
-    loaded = load(model) if isinstance(model, str) else model
+    language = Settings().updated(**settings).data.language
+    loaded = load(model, language) if isinstance(model, str) else model
     settings = {**recipe_of(recipe).settings, **settings}
     if not isinstance(speech, SpeechSplits):
         speech = read_speech(speech, loaded, **settings)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import pad, unfold
 
 from stablequant.errors import SettingsError
 from stablequant.families.model import SpeechModel
@@ -126,11 +126,21 @@ def _int8_kernels(scheme: Scheme, fewest: int) -> dict[str, Callable[..., tuple[
         (grid,) = scheme[node.name].activations
         a = node.attrs
         x = pad(x, (0, 0, a["padding"], a["padding"]))
-        windows = x.unfold(1, a["kernel"], a["stride"])[:, : (x.shape[1] - a["kernel"]) // a["stride"] + 1 - a["trim"]]
+        steps = (x.shape[1] - a["trim"] - a["kernel"]) // a["stride"] + 1
+        windows = x.unfold(1, a["kernel"], a["stride"])[:, :steps]
         batch, steps, channels, kernel = windows.shape
         # [B, T, groups, channels of one * kernel], as the weight's own rows lie.
         rows = windows.reshape(batch * steps, a["groups"], channels // a["groups"] * kernel)
         return _rounded_product(rows, grid, weights, fewest).reshape(batch, steps, -1)
+
+    def conv2d(node: Node, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        (grid,) = scheme[node.name].activations
+        a = node.attrs
+        batch, _, steps, channels = x.shape
+        found = unfold(x.permute(0, 3, 1, 2), a["kernel"], padding=a["padding"], stride=a["stride"]).transpose(1, 2)
+        rows = found.reshape(-1, a["groups"], channels // a["groups"] * a["kernel"] ** 2)
+        time = (steps + 2 * a["padding"] - a["kernel"]) // a["stride"] + 1
+        return _rounded_product(rows, grid, weights, fewest).reshape(batch, -1, time, len(weights["bias"]))
 
     def embedding(node: Node, ids: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         codes, scales = weights["weight"][ids].float(), weights["scales"][ids]
@@ -151,7 +161,7 @@ def _int8_kernels(scheme: Scheme, fewest: int) -> dict[str, Callable[..., tuple[
 
         return call
 
-    kernels = {"linear": linear, "conv1d": conv1d, "embedding": embedding}
+    kernels = {"linear": linear, "conv1d": conv1d, "conv2d": conv2d, "embedding": embedding}
     return {kind: choosing(kind, kernel) for kind, kernel in kernels.items()}
 
 

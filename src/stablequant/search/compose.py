@@ -52,13 +52,17 @@ def compose(
     ]
     values = set(found.stage2.p.values())
     return Plan(
-        model=Identity(name=name, fingerprint=model.fingerprint, details={"family": model.family}),
+        model=Identity(name=name, fingerprint=model.fingerprint, details=_details(model)),
         data=dict(data),
         settings=settings,
         versions={"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
         p=values.pop() if len(values) == 1 else None,
         layers=tuple(layers),
     )
+
+
+def _details(model: SpeechModel) -> dict[str, str]:
+    return {"family": model.family} | ({"language": model.language} if model.language else {})
 
 
 @dataclass(frozen=True)
