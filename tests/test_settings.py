@@ -17,6 +17,7 @@ OTHERS: dict[str, Any] = {
     "data.task": "other",
     "data.normalizer": "none",
     "data.language": "de",
+    "data.translate": True,
     "data.seed": 3,
     "data.max_bad_fraction": 0.5,
     "data.batch_size": 2,

@@ -47,7 +47,10 @@ class DataSettings(_Group):
     normalizer: Literal["auto", "english", "basic", "turkish", "none"] = "auto"
     """What counts as the same word; auto: by the language."""
     language: str | None = None
-    """Of the transcripts, an ISO 639 code; null: told from them."""
+    """Of the speech, and of its transcripts unless it is translated: an ISO 639 code; null: told from the transcripts, and by
+    a model that hears several from each recording."""
+    translate: bool = False
+    """Ask for English instead of a transcript, of a model that can translate."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Of the division into splits, of the draw of calibration speech, and of the races."""
     max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
@@ -58,6 +61,11 @@ class DataSettings(_Group):
     """Most padded audio in one batch."""
     calibration_utterances: Annotated[int, Field(ge=1)] = 256
     """At most this many, drawn with the seed."""
+
+    @property
+    def written(self) -> str | None:
+        """Language of the transcripts."""
+        return "en" if self.translate else self.language
 
 
 class ActivationSettings(_Group):

@@ -115,6 +115,7 @@ def test_every_setting_has_found_its_group(tmp_path: Path) -> None:
         "data.task": Settings().data.task,
         "data.normalizer": "basic",
         "data.language": None,
+        "data.translate": False,
         "data.seed": 7,
         "data.max_bad_fraction": 0.05,
         "data.batch_size": 4,

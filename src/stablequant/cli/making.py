@@ -15,12 +15,15 @@ from stablequant.cli.options import (
     Checkpoint,
     Data,
     Json,
+    Language,
     Model,
     Set,
+    Task,
     Wait,
     command_line,
     pairs,
     pool_of,
+    spoken,
 )
 
 
@@ -84,6 +87,8 @@ def quantize(
             help="If the plan costs more points, leave layers in float until it does not.", show_default=False
         ),
     ] = None,
+    language: Language = "",
+    task: Task = "",
     wait: Wait = False,
     force: Annotated[
         bool, typer.Option("--force", help="Go on although the model does not work in float on the dev speech.")
@@ -118,7 +123,7 @@ def quantize(
         for name, value in {**options, "strategy": search, "objective": objective, "cost": cost}.items()
         if value is not None
     }
-    chosen = Settings.parse({**recipe_of(recipe).settings, **given, **pairs(settings)})
+    chosen = Settings.parse({**recipe_of(recipe).settings, **given, **spoken(language, task), **pairs(settings)})
     if dry_run:
         from stablequant.jobs.estimate import estimate
         from stablequant.report.tables import dry_run as told

@@ -17,10 +17,13 @@ from stablequant.cli.options import (
     Checkpoint,
     Data,
     Json,
+    Language,
     Runtime,
     Set,
+    Task,
     number,
     pairs,
+    spoken,
 )
 
 
@@ -37,6 +40,8 @@ def evaluate(
     ] = False,
     checkpoint: Checkpoint = "",
     runtime: Runtime = "",
+    language: Language = "",
+    task: Task = "",
     settings: Set = [],  # noqa: B006
     json: Json = False,
 ) -> None:
@@ -48,7 +53,7 @@ def evaluate(
         model,
         data,
         split,
-        pairs(settings),
+        {**spoken(language, task), **pairs(settings)},
         simulate=simulate,
         checkpoint=checkpoint,
         runtime=runtime,
@@ -67,19 +72,19 @@ def transcribe(
     threads: Annotated[int, typer.Option(min=0, max=MOST_THREADS, help="Of the runtime; 0: its own choice.")] = 0,
     runtime: Runtime = "",
     checkpoint: Checkpoint = "",
+    language: Language = "",
+    task: Task = "",
     settings: Set = [],  # noqa: B006
     json: Json = False,
 ) -> None:
     """Transcribe recordings."""
     from stablequant.jobs.transcribe import transcribe as run
     from stablequant.report.tables import transcribed
-    from stablequant.settings import Settings
 
-    chosen = Settings.parse(pairs(settings))
     result = run(
         model,
         files,
-        chosen,
+        {**spoken(language, task), **pairs(settings)},
         runtime=runtime,
         checkpoint=checkpoint,
         threads=threads or None,

@@ -59,8 +59,9 @@ def evaluate(
         what = f"--split {split}"
         raise SettingsError(what, expected=f"one of {', '.join(SPLITS)}, all")
     language = Settings().updated(**(given or {})).data.language
-    opened = open_model(model, simulate=simulate, checkpoint=checkpoint, runtime=runtime, language=language)
-    settings = opened.settings.updated(**(given or {}))
+    plain = open_model(model, simulate=simulate, checkpoint=checkpoint, runtime=runtime, language=language)
+    opened = plain.given(given or {})
+    settings = opened.settings
     _same_division(opened, settings, split)
     utterances = manifest.load(sources)
     task = task_of(settings.data).suited(utterances)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from stablequant.errors import ModelError, SettingsError
 from stablequant.export.run_folder import require_whole
@@ -40,6 +42,16 @@ class Opened:
     plan: Plan | None = None
     checkpoint: SpeechModel | None = None
 
+    def given(self, values: Mapping[str, Any]) -> Opened:
+        """The same with other settings: ``values``, by name; a model that can be is asked for another language or task by them.
+
+        Raises:
+            SettingsError: A setting is unknown, or the model cannot be asked for that.
+        """
+        settings = self.settings.updated(**values)
+        data = settings.data
+        return replace(self, settings=settings, frontend=self.frontend.asked(data.language, translate=data.translate))
+
 
 def open_model(
     model: str | Path,
@@ -72,7 +84,9 @@ def open_model(
         return Opened(loaded.frontend, Simulator(loaded).backend({}), "torch, float32", Settings(), checkpoint=loaded)
     if not simulate and runtime != "torch":
         plan = Plan.load(folder / "plan.json")
-        frontend = load_frontend(folder, plan.model.details.get("language"))
+        data = plan.settings.data
+        language = plan.model.details.get("language")
+        frontend = load_frontend(folder, language).asked(data.language, translate=data.translate)
         graphs = frontend.head.graphs
         runtime = runtime or choose(folder, graphs)
         if runtime in RUNTIMES:
@@ -103,7 +117,8 @@ def open_plan(folder: Path, checkpoint: str = "") -> tuple[Plan, SpeechModel]:
         fix = "say where the float checkpoint is now with --checkpoint"
         raise ModelError(what, expected=error.expected, fix=fix) from error
     plan.check(loaded.fingerprint, (op.name for op in loaded.ops(matmuls=True)))
-    return plan, loaded
+    data = plan.settings.data
+    return plan, loaded.asked(data.language, translate=data.translate)
 
 
 def planned_weights(folder: Path, plan: Plan, model: SpeechModel) -> WeightStore:

@@ -85,7 +85,7 @@ def quantize(
     require_possible(settings)
     require_ours(out, Path(model))
     began = time.perf_counter()
-    loaded = load(model, settings.data.language)
+    loaded = load(model, settings.data.language).asked(settings.data.language, translate=settings.data.translate)
     division = divide(sources, settings)
     require_labels(division.parts["dev"], settings)
     speech = read(loaded.frontend, division)

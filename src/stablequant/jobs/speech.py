@@ -90,6 +90,10 @@ def decode(
 
     What cannot be used is skipped; its share is counted over all parts together, and none may be left empty.
     """
+    window = frontend.bounds.window
+    # What a model with a window does not hear would count as if it had said nothing; whoever cuts gives no limit.
+    if window is not None and longest is not None:
+        longest = min(window, longest)
     everything = [utterance for part in parts.values() for utterance in part]
     refused = task.refuse(everything, frontend.head) if task else {}
     data, speech = settings.data, {}
@@ -106,6 +110,7 @@ def decode(
             shortest=frontend.bounds.shortest,
             refused=refused,
             longest=longest,
+            window=window or 0.0,
         )
     require_few_bad([bad for s in speech.values() for bad in s.skipped], len(everything), data.max_bad_fraction)
     return speech

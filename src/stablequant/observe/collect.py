@@ -73,9 +73,11 @@ def watch(model: SpeechModel, batches: Iterable[Sequence[NDArray[np.float32]]], 
 
 
 def _alone(graph: Graph, outputs: Mapping[str, Tensor], row: int) -> dict[str, Tensor]:
-    """One utterance's part of a graph's outputs, without padding: its own frames alone."""
-    frames = next(int(outputs[name][row]) for name, output in graph.outputs.items() if len(output.shape) == 1)
+    """One utterance's part of a graph's outputs, without padding: its own frames alone, where they are counted."""
+    counts = (int(outputs[name][row]) for name, output in graph.outputs.items() if len(output.shape) == 1)
     alone = {name: outputs[name][row : row + 1] for name in graph.outputs}
+    if (frames := next(counts, None)) is None:
+        return alone
     for name, output in graph.outputs.items():
         if "frames" in output.shape:
             alone[name] = alone[name].narrow(output.shape.index("frames"), 0, frames)

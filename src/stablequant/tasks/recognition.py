@@ -49,7 +49,7 @@ class Recognition:
         if unlabelled(examples):
             return task_of(self.settings.model_copy(update={"task": "likeness"})).suited(examples)
         references = [u.text for u in examples if u.text is not None]
-        return replace(self, rules=resolve(self.settings.normalizer, self.settings.language, references))
+        return replace(self, rules=resolve(self.settings.normalizer, self.settings.written, references))
 
     def decided(self) -> dict[str, Any]:
         """The normaliser that the language asks for."""
@@ -70,7 +70,7 @@ class Recognition:
         ids, references = [u.id for u in examples], [self._text(u) for u in examples]
         hypotheses = [a.text for a in answers]
         rules = self.rules or self.settings.normalizer
-        return count(ids, references, hypotheses, rules, self.settings.language)
+        return count(ids, references, hypotheses, rules, self.settings.written)
 
     @staticmethod
     def _text(example: Utterance) -> str:

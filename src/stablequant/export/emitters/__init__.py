@@ -170,12 +170,21 @@ def _merge_heads(w: Writer, node: Node) -> None:
     w.op("Reshape", turned, w.constant([0, 0, -1]), out=node.outputs[0])
 
 
-@emitter("rotary_tables")
-def _rotary_tables(w: Writer, node: Node) -> None:
+@emitter("positions")
+def _positions(w: Writer, node: Node) -> None:
+    w.op("Gather", w.parameter(node, "table"), _numbers(w, node), axis=0, out=node.outputs[0])
+
+
+def _numbers(w: Writer, node: Node) -> str:
+    """The positions of a node's first input, which come after those in its second, if it has one."""
     like, *past = node.inputs
     start = steps(w, past[0], 2) if past else w.constant(np.array(0))
-    stop = w.op("Add", start, steps(w, like, 1))
-    positions = w.op("Unsqueeze", w.op("Cast", counted(w, start, stop), to=1), w.constant([1]))
+    return counted(w, start, w.op("Add", start, steps(w, like, 1)))
+
+
+@emitter("rotary_tables")
+def _rotary_tables(w: Writer, node: Node) -> None:
+    positions = w.op("Unsqueeze", w.op("Cast", _numbers(w, node), to=1), w.constant([1]))
     angles = w.op("Mul", positions, w.parameter(node, "frequencies"))
     w.op("Cos", angles, out=node.outputs[0])
     w.op("Sin", angles, out=node.outputs[1])
