@@ -26,7 +26,7 @@ def test_layers_of_one_shape_are_measured_once_and_found_again(tmp_path: Path) -
     first = measured(model, choices, histograms, len(support.CALIBRATION), cache)
     assert all(0 < seconds < 5 for times in first.values() for seconds in times.values())
     kept = json.loads(cache.read_text())
-    # A calibrated scale and two forms of a scale a frame of the convolution, two schemes of the linear layers, which have one shape.
+    # Of the convolution a calibrated scale and two forms of a scale a frame, two schemes of the linear layers, all of one shape.
     assert len(kept) == 5
     cache.write_text(json.dumps({key: 7.0 for key in kept}))
     again = measured(model, choices, histograms, len(support.CALIBRATION), cache)
