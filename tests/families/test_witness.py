@@ -48,8 +48,12 @@ SEQ2SEQ: dict[str, Any] = {
     "encoder_num_attention_heads": 4,
     "decoder_num_attention_heads": 4,
 }
-#: Another size has no other operations.
-DISTINCT = {name: form for name, form in KIN.items() if not name.endswith("-larger")}
+#: Another size has no other products, nor have positions that another class has too.
+DISTINCT = {
+    name: form
+    for name, form in KIN.items()
+    if not name.endswith("-larger") and name not in ("bert-relative", "bert-rotary")
+}
 #: By class: configurations that differ in the operations they lead to.
 FORMS: dict[str, dict[str, dict[str, Any]]] = {
     **{
