@@ -9,7 +9,8 @@ import pytest
 
 from stablequant.families.checkpoint import FAMILIES
 from stablequant.families.unsupported import UNSUPPORTED
-from stablequant.quantize.plan import ActivationPlan, FramePlan, Identity, LayerPlan, Plan, SpeechIdentity, WeightPlan
+from stablequant.quantize.plan import Identity, LayerPlan, Plan, SpeechIdentity
+from stablequant.quantize.plan_grids import ActivationPlan, BlockPlan, FramePlan, WeightPlan
 from stablequant.report.summary import summarise
 from stablequant.settings import Settings
 
@@ -43,9 +44,9 @@ def test_plan_md_explains_every_field():
     assert fields(layer) == list(LayerPlan.model_fields)
     rows = {fields([row])[0]: row[1] for row in (*top, *layer)}
     parts = [("model", Identity), ("data", SpeechIdentity), ("weight", WeightPlan)]
-    for row, model in [*parts, ("activations", ActivationPlan), ("activations", FramePlan)]:
+    for row, model in [*parts, *(("activations", model) for model in (ActivationPlan, FramePlan, BlockPlan))]:
         assert set(model.model_fields) <= set(re.findall(r"`(\w+)`", rows[row]))
-    for model in (ActivationPlan, FramePlan):
+    for model in (ActivationPlan, FramePlan, BlockPlan):
         assert f"`{model.model_fields['kind'].default}`" in rows["activations"]
 
 

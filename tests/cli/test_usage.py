@@ -83,6 +83,7 @@ OPTIONS = {
     "p-spacing": ("search.p_spacing", "scale"),
     "search": ("search.strategy", "racing"),
     "max-drop": ("search.max_drop", 0.5),
+    "language": ("data.language", "de"),
 }
 
 
@@ -97,9 +98,26 @@ def test_an_option_sets_its_setting_and_all_others_keep_their_defaults(cli, monk
 
     monkeypatch.setattr("stablequant.jobs.quantize.quantize", run)
     options = [f"--{name}={OPTIONS[name][1]}" for name in given]
-    ran = cli("quantize", MODEL, "--data", "nowhere", "--out", "nowhere", *options)
+    ran = cli("quantize", MODEL, "--data", "nowhere", "--out", "nowhere", "--recipe", "paper", *options)
     assert ran.err == "error: far enough.\n"
     assert seen == [Settings().updated(**dict(OPTIONS[name] for name in given))]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("quantize", MODEL, "--data", "d", "--out", "o"),
+        ("evaluate", MODEL, "--data", "d"),
+        ("transcribe", MODEL, "a.wav"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_task_is_asked_for_by_every_command_that_runs_a_model(cli, command):
+    ran = cli(*command, "--task", "sing")
+    assert (ran.code, ran.err) == (2, "error: --task sing. Expected transcribe or translate.\n")
+    ran = cli(*command, "--language", "de", "--task", "translate")
+    assert ran.code == 2
+    assert "error: the task translate, but the model only transcribes." in ran.err
 
 
 def test_json_is_one_object_on_stdout_for_every_command(cli, interrupted, manifest):

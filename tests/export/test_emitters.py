@@ -93,6 +93,11 @@ def rotary(past: bool) -> Case:
     return Case(inputs | ({"past": ("float32", (2, 4, "u", 6))} if past else {}), write, {"f": (6,), "r": (6, 6)})
 
 
+def learned(past: bool) -> Case:
+    write = lambda g: g.add("positions", "x", *(["past"] if past else []), weights={"table": "p"})  # noqa: E731
+    return Case(X | ({"past": ("float32", (2, 4, "u", 6))} if past else {}), write, {"p": (20, 8)})
+
+
 def relative(reach: int) -> Case:
     write = lambda g: g.add("relative_bias", "x", weights={"table": "t"}, reach=reach)  # noqa: E731
     return Case(X, write, {"t": (2 * reach + 1, 4)})
@@ -193,6 +198,8 @@ CASES: dict[str, Case] = {
     ),
     "embedding, the head's": Case({"ids": ("int64", (2, "t"))}, shared, SHARED),
     "append_steps": Case(HEADS | {"past": ("float32", (2, 4, "u", 6))}, lambda g: g.add("append_steps", "past", "x")),
+    "positions": learned(False),
+    "positions, after a past": learned(True),
     "relative_bias, within reach": relative(20),
     "relative_bias, beyond reach": relative(3),
     "relative positions": Case(X | {"q": ("float32", (2, 4, "t", 2))}, by_relative_position, {"f": (4,)}),

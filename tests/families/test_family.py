@@ -15,6 +15,7 @@ from stablequant.families.parakeet import Parakeet
 from stablequant.families.sew import Sew
 from stablequant.families.wav2vec2 import Wav2Vec2
 from stablequant.families.wav2vec2_conformer import Wav2Vec2Bert, Wav2Vec2Conformer
+from stablequant.families.whisper import Whisper
 
 
 def kind(*architectures: str) -> Any:
@@ -40,6 +41,7 @@ def test_the_families_in_the_house_serve_their_classes(families: dict[str, Any])
         "Wav2Vec2BertForCTC": Wav2Vec2Bert,
         "ParakeetForCTC": Parakeet,
         "MoonshineForConditionalGeneration": Moonshine,
+        "WhisperForConditionalGeneration": Whisper,
     }
     assert families["HubertForCTC"] is families["WavLMForCTC"]
 

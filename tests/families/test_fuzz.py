@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import transformers
+import whispers
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from support import GRAFT, MOONSHINE
@@ -31,8 +32,9 @@ DECODER_FILES = (
     "preprocessor_config.json",
     "tokenizer.json",
 )
+PROMPTED_FILES = ("config.json", "generation_config.json", "preprocessor_config.json")
 #: A decoder's tokenizer takes longer to load.
-EXAMPLES = {"ctc": 150, "decoder": 100}
+EXAMPLES = {"ctc": 150, "decoder": 100, "prompted": 60}
 EVERY = list(HealthCheck)
 SOUND = np.random.default_rng(0).normal(0, 0.1, 6000).astype(np.float32)
 
@@ -50,7 +52,7 @@ SCRAPS = ["", "}", "[" * 2000, "9" * 5000, "\ufeff", "\0", '"a":1,', "-"]
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
-    """A tiny CTC model and a tiny encoder and decoder with the real models' tokenizers."""
+    """A tiny CTC model, a tiny encoder and decoder, both with the real models' tokenizers, and one with a prompt."""
     ctc, decoder = (tmp_path_factory.mktemp(name) for name in ("ctc", "decoder"))
     config = transformers.WavLMConfig(**TINY | STABLE | NEAR | {"vocab_size": 32})
     transformers.WavLMForCTC(config).save_pretrained(ctc)
@@ -61,9 +63,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]
     for name in DECODER_FILES[1:]:
         shutil.copy(MOONSHINE / name, decoder)
     shorten(decoder / "tokenizer.json", 300)
-    for folder in (ctc, decoder):
+    prompted = tmp_path_factory.mktemp("prompted")
+    whispers.save(prompted, multilingual=True)
+    for folder in (ctc, decoder, prompted):
         load(folder)
-    yield {"ctc": ctc, "decoder": decoder}
+    yield {"ctc": ctc, "decoder": decoder, "prompted": prompted}
 
 
 def shorten(path: Path, size: int) -> None:
@@ -104,7 +108,9 @@ def damage(draw: st.DrawFn, text: str) -> str:
     return json.dumps(value)
 
 
-@pytest.mark.parametrize(("kind", "files"), [("ctc", CTC_FILES), ("decoder", DECODER_FILES)])
+@pytest.mark.parametrize(
+    ("kind", "files"), [("ctc", CTC_FILES), ("decoder", DECODER_FILES), ("prompted", PROMPTED_FILES)]
+)
 def test_what_loads_transcribes_and_what_does_not_is_told(
     models: dict[str, Path], kind: str, files: tuple[str, ...]
 ) -> None:

@@ -54,6 +54,22 @@ DISTINCT = {
     for name, form in KIN.items()
     if not name.endswith("-larger") and name not in ("bert-relative", "bert-rotary")
 }
+WINDOW: dict[str, Any] = {
+    "d_model": 48,
+    "encoder_layers": 1,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 72,
+    "max_source_positions": 30,
+    "max_target_positions": 20,
+    "pad_token_id": 0,
+    "eos_token_id": 0,
+    "bos_token_id": 0,
+    "decoder_start_token_id": 1,
+    "begin_suppress_tokens": None,
+}
 #: By class: configurations that differ in the operations they lead to.
 FORMS: dict[str, dict[str, dict[str, Any]]] = {
     **{
@@ -66,6 +82,10 @@ FORMS: dict[str, dict[str, dict[str, Any]]] = {
     "MoonshineForConditionalGeneration": {
         "plain": SEQ2SEQ,
         "biases": SEQ2SEQ | {"attention_bias": True, "decoder_num_hidden_layers": 2},
+    },
+    "WhisperForConditionalGeneration": {
+        "english": WINDOW | {"vocab_size": 23, "num_mel_bins": 80},
+        "multilingual": WINDOW | {"vocab_size": 131, "num_mel_bins": 128, "encoder_layers": 2, "decoder_layers": 1},
     },
 }
 CASES = [(name, form) for name in FAMILIES for form in FORMS.get(name, {"no form": {}})]
@@ -98,6 +118,8 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def example(config: Any) -> Tensor:
     """An input: a waveform, or a spectrogram where the model takes one."""
+    if config.model_type == "whisper":
+        return torch.randn(1, config.num_mel_bins, 2 * config.max_source_positions)
     bands = getattr(config, "feature_projection_input_dim", 0)
     bands = config.encoder_config.num_mel_bins if hasattr(config, "encoder_config") else bands
     return torch.randn((1, 70, bands) if bands else (1, 2000))

@@ -28,7 +28,7 @@ WHOLE = (aten.linear, aten.mv, aten.dot)
 #: broken down into these or works element by element.
 PRODUCTS = {*WHOLE, *flop_registry, aten.addmv, aten._trilinear}
 #: Nodes of our graphs that read the shape of their inputs and not what is in them.
-SHAPE_ONLY = ("relative_bias", "relative_sinusoids", "rotary_tables")
+SHAPE_ONLY = ("positions", "relative_bias", "relative_sinusoids", "rotary_tables")
 #: How PyTorch names the magnitude and the direction of a weight-normed parameter.
 WEIGHT_NORM = re.compile(r"\.parametrizations\.(\w+)\.original[01]$")
 

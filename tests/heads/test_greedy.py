@@ -98,7 +98,7 @@ def small() -> tuple[TorchBackend, DecoderSpec, dict[str, Any]]:
     sounds = torch.randn(4, 6000, generator=torch.Generator().manual_seed(2))
     encoded = backend.run("encoder", {"input_values": sounds, "input_lengths": torch.tensor([6000, 5000, 4000, 3000])})
     cache = tuple((f"{role}_{i}", f"past_{role}_{i}") for i in range(2) for role in ("key", "value"))
-    return backend, DecoderSpec(1, END, cache, 2, 8), encoded
+    return backend, DecoderSpec((1,), END, cache, 2, 8), encoded
 
 
 token = st.integers(3, VOCABULARY - 1)

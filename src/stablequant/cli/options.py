@@ -13,7 +13,8 @@ Data = Annotated[
     list[str],
     typer.Option(
         "--data",
-        help="Labelled speech: LibriSpeech folder, JSONL or TSV manifest, or hf:name[:config]:split. May be repeated.",
+        help="Speech: LibriSpeech folder, JSONL or TSV manifest, folder of recordings (no text), or hf:name[:config]:split. "
+        "May be repeated.",
         show_default=False,
     ),
 ]
@@ -21,6 +22,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Set = Annotated[
     list[str],
     typer.Option("--set", metavar="NAME=VALUE", help="Any setting of docs/settings.md, such as p_step=0.05."),
+]
+Language = Annotated[
+    str,
+    typer.Option(
+        help="Of the speech, an ISO 639 code; default: told from the transcripts, or by the model.", show_default=False
+    ),
+]
+Task = Annotated[
+    str,
+    typer.Option(help="transcribe, or translate into English, where the model can.", show_default=False),
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="If another run holds the folder, wait for it.")]
 Checkpoint = Annotated[
@@ -57,6 +68,16 @@ def number(option: str, text: str, kind: type[Any], most: int) -> Any:
         numbers = "whole numbers" if kind is int else "numbers"
         raise SettingsError(what, expected=f"{numbers} above 0 and at most {most:,}, split by commas")
     return value
+
+
+def spoken(language: str, task: str) -> dict[str, Any]:
+    """The settings that --language and --task stand for, as far as they were given; a SettingsError if there is no such task."""
+    from stablequant.errors import SettingsError
+
+    if task not in ("", "transcribe", "translate"):
+        what = f"--task {task[:100]}"
+        raise SettingsError(what, expected="transcribe or translate")
+    return ({"language": language} if language else {}) | ({"translate": task == "translate"} if task else {})
 
 
 def pairs(settings: list[str]) -> dict[str, str]:

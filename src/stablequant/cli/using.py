@@ -17,10 +17,13 @@ from stablequant.cli.options import (
     Checkpoint,
     Data,
     Json,
+    Language,
     Runtime,
     Set,
+    Task,
     number,
     pairs,
+    spoken,
 )
 
 
@@ -37,10 +40,12 @@ def evaluate(
     ] = False,
     checkpoint: Checkpoint = "",
     runtime: Runtime = "",
+    language: Language = "",
+    task: Task = "",
     settings: Set = [],  # noqa: B006
     json: Json = False,
 ) -> None:
-    """Measure the error rate of a float checkpoint, an int8 file, or a simulated plan."""
+    """Measure the error rate of a float checkpoint, an int8 file, or a simulated plan; without text, words unlike float's."""
     from stablequant.jobs.evaluate import evaluate as run
     from stablequant.report.tables import evaluation
 
@@ -48,7 +53,7 @@ def evaluate(
         model,
         data,
         split,
-        pairs(settings),
+        {**spoken(language, task), **pairs(settings)},
         simulate=simulate,
         checkpoint=checkpoint,
         runtime=runtime,
@@ -67,19 +72,19 @@ def transcribe(
     threads: Annotated[int, typer.Option(min=0, max=MOST_THREADS, help="Of the runtime; 0: its own choice.")] = 0,
     runtime: Runtime = "",
     checkpoint: Checkpoint = "",
+    language: Language = "",
+    task: Task = "",
     settings: Set = [],  # noqa: B006
     json: Json = False,
 ) -> None:
     """Transcribe recordings."""
     from stablequant.jobs.transcribe import transcribe as run
     from stablequant.report.tables import transcribed
-    from stablequant.settings import Settings
 
-    chosen = Settings.parse(pairs(settings))
     result = run(
         model,
         files,
-        chosen,
+        {**spoken(language, task), **pairs(settings)},
         runtime=runtime,
         checkpoint=checkpoint,
         threads=threads or None,

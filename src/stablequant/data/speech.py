@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,7 +22,7 @@ ALIKE = 0.8
 
 @dataclass(frozen=True)
 class Speech:
-    """Labelled audio ready for a model.
+    """Audio ready for a model, as a rule with its text.
 
     Attributes:
         utterances: What was said, in the order of ``waveforms``.
@@ -31,6 +31,7 @@ class Speech:
         batches: Indices of utterances of similar length, each index once.
         skipped: Id and reason of each recording that could not be used.
         notes: Id and note of each recording that is used and odd.
+        window: Seconds that the model pads every recording to; 0: it pads to the longest of a batch.
     """
 
     utterances: tuple[Utterance, ...]
@@ -39,6 +40,7 @@ class Speech:
     batches: tuple[tuple[int, ...], ...]
     skipped: tuple[tuple[str, str], ...]
     notes: tuple[tuple[str, str], ...] = ()
+    window: float = 0.0
 
     @classmethod
     def read(
@@ -52,6 +54,7 @@ class Speech:
         shortest: int = 1,
         longest: float | None = LONGEST_SECONDS,
         refused: Mapping[str, str] | None = None,
+        window: float = 0.0,
     ) -> Speech:
         """Decode, resample and sort into batches of at most ``batch_size`` and ``batch_seconds`` with padding.
 
@@ -61,28 +64,41 @@ class Speech:
             utterances, sampling_rate, max_bad_fraction, shortest=shortest, longest=longest, refused=refused
         )
         waveforms = tuple(w for _, w in kept)
-        batches = _batches(waveforms, sampling_rate, batch_size, batch_seconds)
-        return cls(tuple(u for u, _ in kept), waveforms, sampling_rate, batches, tuple(skipped), tuple(notes))
+        batches = _batches(waveforms, sampling_rate, batch_size, batch_seconds, window)
+        return cls(tuple(u for u, _ in kept), waveforms, sampling_rate, batches, tuple(skipped), tuple(notes), window)
 
     def in_pieces(self, longest: float, batch_size: int, batch_seconds: float) -> tuple[Speech, tuple[int, ...]]:
         """Recordings of more than ``longest`` seconds cut into pieces, and for each piece the index of its utterance."""
         cuts = [cut(w, self.sampling_rate, longest) for w in self.waveforms]
         owners = tuple(i for i, pieces in enumerate(cuts) for _ in pieces)
         waveforms = tuple(piece for pieces in cuts for piece in pieces)
-        batches = _batches(waveforms, self.sampling_rate, batch_size, batch_seconds)
-        return Speech(tuple(self.utterances[i] for i in owners), waveforms, self.sampling_rate, batches, ()), owners
+        batches = _batches(waveforms, self.sampling_rate, batch_size, batch_seconds, self.window)
+        utterances = tuple(self.utterances[i] for i in owners)
+        return Speech(utterances, waveforms, self.sampling_rate, batches, (), window=self.window), owners
+
+    def with_texts(self, texts: Sequence[str]) -> Speech:
+        """The same recordings with other texts, one an utterance."""
+        rows = zip(self.utterances, texts, strict=True)
+        return replace(self, utterances=tuple(replace(u, text=text) for u, text in rows))
 
     def first(self, count: int) -> Speech:
         """The first ``count`` utterances, in batches as large as these."""
         size = max(map(len, self.batches))
-        padded = max(len(b) * max(len(self.waveforms[i]) for i in b) for b in self.batches) / self.sampling_rate
+        longest = max(len(b) * max(len(self.waveforms[i]) for i in b) for b in self.batches)
+        padded = max(longest / self.sampling_rate, size * self.window)
         return self.part(range(min(count, len(self.utterances))), size, padded)
+
+    def draw(self, count: int, seed: int) -> list[int]:
+        """Indices of at most ``count`` utterances, drawn with ``seed``, ascending."""
+        order = np.random.default_rng(seed).permutation(len(self.utterances))
+        return sorted(order[:count].tolist())
 
     def part(self, indices: Sequence[int], batch_size: int, batch_seconds: float) -> Speech:
         """The utterances ``indices``, in batches of their own."""
         waveforms = tuple(self.waveforms[i] for i in indices)
-        batches = _batches(waveforms, self.sampling_rate, batch_size, batch_seconds, alike=ALIKE)
-        return Speech(tuple(self.utterances[i] for i in indices), waveforms, self.sampling_rate, batches, ())
+        batches = _batches(waveforms, self.sampling_rate, batch_size, batch_seconds, self.window, alike=ALIKE)
+        utterances = tuple(self.utterances[i] for i in indices)
+        return Speech(utterances, waveforms, self.sampling_rate, batches, (), window=self.window)
 
     @property
     def seconds(self) -> float:
@@ -117,9 +133,10 @@ def _batches(
     sampling_rate: int,
     batch_size: int,
     batch_seconds: float,
+    window: float,
     alike: float = 0.0,
 ) -> tuple[tuple[int, ...], ...]:
-    lengths = [len(w) for w in waveforms]
+    lengths = [max(len(w), int(window * sampling_rate)) for w in waveforms]
     return tuple(
         map(tuple, batching.batches(lengths, batch_size, max(1, int(batch_seconds * sampling_rate)), alike=alike))
     )

@@ -25,6 +25,8 @@ from stablequant.quantize.scheme import LayerScheme, Scheme
 from stablequant.quantize.weights import WeightStore
 
 OPSET = 21
+#: The domain of ONNX Runtime's own operators.
+MICROSOFT = "com.microsoft"
 #: How often each step may be copied where a convolution is written in windows.
 MOST_COPIES = 4
 _TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
@@ -84,9 +86,11 @@ class Writer:
     # -- weights and activations --------------------------------------------------------------------------------------
 
     def float_weight(self, node: Node, role: str) -> NDArray[np.float32]:
-        """A weight as it is in the checkpoint."""
+        """A weight as it is in the checkpoint, a quantised layer's bias with its correction."""
         result: NDArray[np.float32] = self.graph.weights[node.weights[role]].numpy()
-        return result
+        layer = self.layer(node) if role == "bias" else None
+        correction = self.quantised_weight(node).correction if layer and layer.weight else None
+        return result if correction is None else result + correction.numpy()
 
     def parameter(self, node: Node, role: str) -> str:
         """A float weight as an initialiser."""
@@ -223,9 +227,10 @@ class Writer:
         graph = helper.make_graph(
             self._nodes, self.graph.name, inputs, outputs, initializer=list(self._initializers.values())
         )
+        own = [helper.make_opsetid(MICROSOFT, 1)] if any(node.domain == MICROSOFT for node in self._nodes) else []
         return helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
+            opset_imports=[helper.make_opsetid("", OPSET), *own],
             ir_version=10,
             producer_name="stablequant",
             producer_version=__version__,

@@ -15,7 +15,15 @@ from typing import Any
 from torch import Tensor
 
 from stablequant.errors import ModelError
-from stablequant.families import data2vec, moonshine, parakeet, sew, wav2vec2, wav2vec2_conformer  # noqa: F401 - they register themselves
+from stablequant.families import (  # noqa: F401 - they register themselves
+    data2vec,
+    moonshine,
+    parakeet,
+    sew,
+    wav2vec2,
+    wav2vec2_conformer,
+    whisper,
+)
 from stablequant.families.config_file import checked, read_config
 from stablequant.families.family import FAMILIES, Family
 from stablequant.families.folder import PROCESSOR_FILES, model_folder
@@ -28,6 +36,10 @@ from stablequant.families.unsupported import UNSUPPORTED
 from stablequant.families.weight_files import read_weights, refuse_adapter, stray_files, weight_files
 from stablequant.families.weight_names import fit, widened
 from stablequant.families.weight_shapes import LAYOUTS
+from stablequant.families.whisper_ids import whisper_ids
+
+#: What finds the ids that steer decoding, by ``model_type``; the head of a family without an entry finds its own.
+_IDS = {**IDS, "whisper": whisper_ids}
 
 __all__ = ["PROCESSOR_FILES", "fingerprint", "load", "load_frontend", "processor_fingerprint", "read_config"]
 
@@ -126,7 +138,7 @@ def _weights(folder: Path, config: Mapping[str, Any], adapter: Path | None) -> d
 
 def _frontend(folder: Path, config: Mapping[str, Any], family: Family, language: str | None) -> Frontend:
     processor = load_processor(folder, feature_size=config.get("num_mel_bins", 1), language=language)
-    found = IDS.get(config["model_type"])
+    found = _IDS.get(config["model_type"])
     config = dict(config) if found is None else found(config, processor.tokenizer, folder).into(config)
     with _naming(folder):
         return Frontend(family, config, processor, family.head(config, processor))

@@ -20,6 +20,9 @@ REQUIRED: Final = object()
 MOST_CHANNELS = 65_536
 MOST_LAYERS = 1_024
 MOST_TOKENS = 10_000_000
+#: Most bins of a spectrogram, and steps of a decoder or encoder with learned positions.
+MOST_MELS = 1_024
+MOST_POSITIONS = 65_536
 #: Most convolutions on the waveform.
 MOST_CONVOLUTIONS = 64
 
@@ -223,6 +226,21 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
         "encoder_hidden_act": Choice(ACTIVATIONS, "gelu"),
         "decoder_hidden_act": Choice(ACTIVATIONS, "silu"),
         "attention_bias": Flag(False),
+        "tie_word_embeddings": Flag(True),
+    },
+    "whisper": {
+        "vocab_size": Count(MOST_TOKENS, 51_865),
+        "d_model": Count(MOST_CHANNELS, 384),
+        "encoder_layers": Count(MOST_LAYERS, 4),
+        "decoder_layers": Count(MOST_LAYERS, 4),
+        "encoder_attention_heads": Count(MOST_CHANNELS, 6),
+        "decoder_attention_heads": Count(MOST_CHANNELS, 6),
+        "encoder_ffn_dim": Count(MOST_CHANNELS, 1536),
+        "decoder_ffn_dim": Count(MOST_CHANNELS, 1536),
+        "activation_function": Choice(ACTIVATIONS, "gelu"),
+        "num_mel_bins": Count(MOST_MELS, 80),
+        "max_source_positions": Count(MOST_POSITIONS, 1500),
+        "max_target_positions": Count(MOST_POSITIONS, 448),
         "tie_word_embeddings": Flag(True),
     },
 }

@@ -23,6 +23,7 @@ MODEL_TYPES: Mapping[str, str] = {
     "Wav2Vec2BertForCTC": "wav2vec2-bert",
     "ParakeetForCTC": "parakeet_ctc",
     "MoonshineForConditionalGeneration": "moonshine",
+    "WhisperForConditionalGeneration": "whisper",
 }
 
 
@@ -90,6 +91,10 @@ def checked(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         encoder = read_nested(config, "encoder_config", path)
         filled |= _fields(encoder, PARAKEET_ENCODER, path)
         _check_parakeet(filled, path)
+    elif kind == "whisper":
+        for half in ("encoder", "decoder"):
+            if filled["d_model"] % filled[f"{half}_attention_heads"]:
+                raise _unfit(path, filled, f"{half}_attention_heads", f"a divisor of d_model {filled['d_model']}")
     elif kind in FIELDS:
         if "conv_dim" in filled:
             _check_wav2vec2(filled, path)

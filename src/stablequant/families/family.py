@@ -40,10 +40,12 @@ class Bounds:
     Attributes:
         shortest: Samples that one frame takes: shorter audio gives the model nothing to look at.
         longest: Seconds that the model copes with at a time, by its training or by the memory that attention takes.
+        window: Seconds that every recording is padded to, and beyond which nothing is heard; ``None``: any length is.
     """
 
     shortest: int = 1
     longest: float = 60.0
+    window: float | None = None
 
 
 class Family(Protocol):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,10 @@ class Frontend:
     def bounds(self) -> Bounds:
         """Audio that the model can be given."""
         return self.family.bounds(self.config)
+
+    def asked(self, language: str | None = None, *, translate: bool = False) -> Self:
+        """The same for speech in ``language``, with answers in English if ``translate``; see `Head.asked`."""
+        return replace(self, head=self.head.asked(language, translate=translate))
 
     def features(self, waveforms: Sequence[NDArray[np.float32]]) -> Features:
         """Model inputs of a batch of mono float32 waveforms ``[T]`` at ``sampling_rate``."""

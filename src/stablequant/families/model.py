@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from stablequant.families.frontend import Frontend
 from stablequant.network.graph import Graph, Node
@@ -31,12 +32,12 @@ class SpeechModel:
     """A speech recogniser as graphs of named operations, with what turns audio into inputs and outputs into text.
 
     Attributes:
-        family: ``model_type`` of its configuration: "moonshine", "wav2vec2", "hubert", "wavlm".
+        family: ``model_type`` of its configuration: "moonshine", "wav2vec2", "hubert", "wavlm", "whisper".
         path: Folder of the checkpoint.
         frontend: Its processor and configuration.
         graphs: In the order data flows.
         fingerprint: SHA-256 over its weight files and config.json.
-        processor_fingerprint: SHA-256 over its processor, tokenizer and generation files.
+        processor_fingerprint: SHA-256 over its processor, tokenizer and generation files, and over what it was asked for.
         float_bytes: What its parameters take in float32.
         language: Whose adapters it has, of a model with one set a language; ``None``: the checkpoint's own.
         notes: What was found beside the checkpoint and left out, in sentences for the user.
@@ -51,6 +52,15 @@ class SpeechModel:
     float_bytes: int
     notes: tuple[str, ...] = ()
     language: str | None = None
+
+    def asked(self, language: str | None = None, *, translate: bool = False) -> Self:
+        """The same for speech in ``language``, with answers in English if ``translate``; see `Head.asked`."""
+        frontend = self.frontend.asked(language, translate=translate)
+        if frontend.head == self.frontend.head:
+            return self
+        constants = f"{self.processor_fingerprint}:{sorted(frontend.head.constants().items())}"
+        known = hashlib.sha256(constants.encode()).hexdigest()
+        return replace(self, frontend=frontend, processor_fingerprint=known)
 
     def graph(self, name: str) -> Graph:
         """The graph called ``name``."""

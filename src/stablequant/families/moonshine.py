@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stablequant.families import encoder_decoder as parts
 from stablequant.families.family import Bounds, Features, family, raw_waveforms
 from stablequant.heads.decoder import DecoderSpec
 from stablequant.heads.seq2seq import Seq2SeqHead
@@ -54,11 +55,10 @@ class Moonshine:
     def head(self, config: Mapping[str, Any], processor: Any) -> Seq2SeqHead:
         """Greedy search; see `Family.head`."""
         check_vocabulary(processor.tokenizer, int(config["vocab_size"]), padded=True)
-        layers = range(config["decoder_num_hidden_layers"])
         decoder = DecoderSpec(
-            start=config["decoder_start_token_id"],
+            prompt=(config["decoder_start_token_id"],),
             end=config["eos_token_id"],
-            cache=tuple((f"{role}_{i}", f"past_{role}_{i}") for i in layers for role in ("key", "value")),
+            cache=parts.cache_of(config["decoder_num_hidden_layers"]),
             heads=int(config["decoder_num_attention_heads"]),
             head_size=_head_size(config),
         )
@@ -102,18 +102,14 @@ def _encoder(config: Mapping[str, Any], weights: dict[str, Tensor]) -> Graph:
         h = _attend(g, q, k, v, f"{layer}.self_attn", lengths=lengths, key_lengths=lengths)
         x = g.add("add", x, h)
         h = g.layer_norm(x, f"{layer}.post_attention_layernorm", bias=False)
-        h = g.linear(h, f"{layer}.mlp.fc1", lengths)
-        h = g.add("activation", h, function=config["encoder_hidden_act"])
-        x = g.add("add", x, g.linear(h, f"{layer}.mlp.fc2", lengths))
+        fc1, fc2 = f"{layer}.mlp.fc1", f"{layer}.mlp.fc2"
+        x = g.add("add", x, parts.feed_forward(g, h, fc1, fc2, config["encoder_hidden_act"], lengths))
     x = g.layer_norm(x, "model.encoder.layer_norm", bias=False)
 
-    heads = int(config["decoder_num_attention_heads"])
-    shape = ("batch", heads, "frames", _head_size(config))
-    for i in range(config["decoder_num_hidden_layers"]):
-        for role in ("key", "value"):
-            name = f"model.decoder.layers.{i}.encoder_attn.{role[0]}_proj"
-            projected = g.add("split_heads", g.linear(x, name, lengths, bias=bias), heads=heads)
-            g.output(projected, f"cross_{role}_{i}", shape)
+    heads, layers = int(config["decoder_num_attention_heads"]), int(config["decoder_num_hidden_layers"])
+    parts.give_out_cross(
+        g, x, layers, heads, _head_size(config), "frames", lengths, bias=dict.fromkeys(parts.ROLES, bias)
+    )
     g.output(lengths, "encoder_lengths", ("batch",), dtype="int64")
     return g
 
@@ -122,34 +118,25 @@ def _decoder(config: Mapping[str, Any], weights: dict[str, Tensor]) -> Graph:
     g = Graph("decoder", weights)
     heads, head_size = int(config["decoder_num_attention_heads"]), _head_size(config)
     bias = bool(config.get("attention_bias", False))
-    layers = range(config["decoder_num_hidden_layers"])
-    embedding = {"weight": "model.decoder.embed_tokens.weight"}
-    # A head of its own is there only where the two are not tied.
-    own_head = "proj_out.weight" in weights
-    head = {"weight": "proj_out.weight"} if own_head else embedding
-    shares = "" if own_head else "proj_out"
+    layers = int(config["decoder_num_hidden_layers"])
 
     ids = g.input("input_ids", "int64", ("batch", "tokens"))
     frames = g.input("encoder_lengths", "int64", ("batch",))
-    shape = ("batch", heads, "frames", head_size)
-    cross = [[g.input(f"cross_{r}_{i}", "float32", shape) for r in ("key", "value")] for i in layers]
-    shape = ("batch", heads, "past", head_size)
-    past = [[g.input(f"past_{r}_{i}", "float32", shape) for r in ("key", "value")] for i in layers]
+    cross = parts.attention_inputs(g, "cross", layers, heads, "frames", head_size)
+    past = parts.attention_inputs(g, "past", layers, heads, "past", head_size)
 
-    x = g.add("embedding", ids, name="model.decoder.embed_tokens", weights=embedding, shares=shares)
+    x = parts.embedded(g, ids)
     cos, sin = g.add_many("rotary_tables", x, past[0][0], count=2, weights={"frequencies": "rotary.frequencies"})
-    for i in layers:
+    for i in range(layers):
         layer = f"model.decoder.layers.{i}"
         h = g.layer_norm(x, f"{layer}.input_layernorm", bias=False)
         q, k, v = _projections(g, h, f"{layer}.self_attn", heads, bias=bias)
         q, k = _rotate(g, q, cos, sin), _rotate(g, k, cos, sin)
-        k, v = (g.add("append_steps", old, new) for old, new in zip(past[i], (k, v), strict=True))
-        for role, value in (("key", k), ("value", v)):
-            g.output(value, f"{role}_{i}", ("batch", heads, "past + tokens", head_size), carries=f"past_{role}_{i}")
+        k, v = parts.remembered(g, past[i], [k, v], i, heads, head_size)
         h = _attend(g, q, k, v, f"{layer}.self_attn", causal=True)
         x = g.add("add", x, h)
         h = g.layer_norm(x, f"{layer}.post_attention_layernorm", bias=False)
-        q = g.add("split_heads", g.linear(h, f"{layer}.encoder_attn.q_proj", bias=bias), heads=heads)
+        q = parts.projected(g, h, f"{layer}.encoder_attn.q_proj", heads, bias=bias)
         k, v = cross[i]
         h = _attend(g, q, k, v, f"{layer}.encoder_attn", key_lengths=frames)
         x = g.add("add", x, h)
@@ -158,12 +145,12 @@ def _decoder(config: Mapping[str, Any], weights: dict[str, Tensor]) -> Graph:
         h = g.add("mul", g.add("activation", gate, function=config["decoder_hidden_act"]), value)
         x = g.add("add", x, g.linear(h, f"{layer}.mlp.fc2"))
     x = g.layer_norm(x, "model.decoder.norm", bias=False)
-    g.output(g.add("linear", x, name="proj_out", weights=head), "logits", ("batch", "tokens", "vocabulary"))
+    parts.give_out_logits(g, x)
     return g
 
 
 def _projections(g: Graph, x: str, name: str, heads: int, lengths: str = "", *, bias: bool) -> list[str]:
-    return [g.add("split_heads", g.linear(x, f"{name}.{p}_proj", lengths, bias=bias), heads=heads) for p in "qkv"]
+    return [parts.projected(g, x, f"{name}.{p}_proj", heads, lengths, bias=bias) for p in "qkv"]
 
 
 def _rotate(g: Graph, x: str, cos: str, sin: str) -> str:
@@ -175,11 +162,8 @@ def _attend(
 ) -> str:
     """Scaled dot-product attention and its output projection."""
     head_size = g.weights["rotary.rotation"].shape[0]
-    scores = g.add("matmul", q, k, name=f"{name}.scores", lengths=lengths, transpose=True, scale=head_size**-0.5)
-    extras = (key_lengths,) if key_lengths else ()
-    probabilities = g.add("attention_softmax", scores, *extras, extras=("lengths",) * len(extras), causal=causal)
-    context = g.add("matmul", probabilities, v, name=f"{name}.context", lengths=lengths, transpose=False, scale=1.0)
-    return g.linear(g.add("merge_heads", context), f"{name}.o_proj", lengths, bias=False)
+    h = parts.attend(g, q, k, v, name, head_size=head_size, lengths=lengths, key_lengths=key_lengths, causal=causal)
+    return g.linear(h, f"{name}.o_proj", lengths, bias=False)
 
 
 def _head_size(config: Mapping[str, Any]) -> int:

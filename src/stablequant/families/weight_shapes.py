@@ -182,6 +182,32 @@ def moonshine_shapes(config: Mapping[str, Any]) -> Shapes:
     return shapes
 
 
+def whisper_shapes(config: Mapping[str, Any]) -> Shapes:
+    """Of ``WhisperForConditionalGeneration``; ``config`` as `config_file.checked` returns it."""
+    hidden = config["d_model"]
+    shapes: Shapes = {
+        "model.encoder.conv1.weight": (hidden, config["num_mel_bins"], 3),
+        "model.encoder.conv1.bias": (hidden,),
+        "model.encoder.conv2.weight": (hidden, hidden, 3),
+        "model.encoder.conv2.bias": (hidden,),
+        "model.encoder.embed_positions.weight": (config["max_source_positions"], hidden),
+        "model.decoder.embed_positions.weight": (config["max_target_positions"], hidden),
+        "model.decoder.embed_tokens.weight": (config["vocab_size"], hidden),
+        "proj_out.weight": (config["vocab_size"], hidden),
+    }
+    for half, attentions in (("encoder", ("self_attn",)), ("decoder", ("self_attn", "encoder_attn"))):
+        shapes |= _norm(f"model.{half}.layer_norm", hidden)
+        for i in range(config[f"{half}_layers"]):
+            layer, inner = f"model.{half}.layers.{i}", config[f"{half}_ffn_dim"]
+            for name in attentions:
+                for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
+                    shapes |= _linear(f"{layer}.{name}.{part}", hidden, hidden, bias=part != "k_proj")
+                shapes |= _norm(f"{layer}.{name}_layer_norm", hidden)
+            shapes |= _linear(f"{layer}.fc1", hidden, inner) | _linear(f"{layer}.fc2", inner, hidden)
+            shapes |= _norm(f"{layer}.final_layer_norm", hidden)
+    return shapes
+
+
 @dataclass(frozen=True)
 class Layout:
     """The parameters of a kind of model.
@@ -207,4 +233,5 @@ LAYOUTS: Mapping[str, Layout] = {
     "wav2vec2-bert": Layout(wav2vec2_bert_shapes, "wav2vec2_bert"),
     "parakeet_ctc": Layout(parakeet_shapes, "model"),
     "moonshine": Layout(moonshine_shapes, "model", {"proj_out.weight": "model.decoder.embed_tokens.weight"}),
+    "whisper": Layout(whisper_shapes, "model", {"proj_out.weight": "model.decoder.embed_tokens.weight"}),
 }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stablequant.heads.head import Answer, Hints, Logits
+from stablequant.heads.requests import refuse_translation
 from stablequant.network.backend import Backend
 
 
@@ -51,6 +52,11 @@ class CtcHead:
     def most_steps(self, samples: int) -> int:
         """None: there is no decoder."""
         return 0
+
+    def asked(self, language: str | None, *, translate: bool) -> Self:
+        """As it is; see `Head.asked`."""
+        refuse_translation(translate=translate)
+        return self
 
     def constants(self) -> dict[str, Any]:
         """See `Head.constants`."""

@@ -1,4 +1,4 @@
-"""One pass of a decoder: what it is given, and what its outputs become in the next."""
+"""One pass of a decoder: what it is given, which of its outputs may be chosen, and what they become in the next."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stablequant.network.backend import Backend
 
@@ -16,23 +17,53 @@ class DecoderSpec:
     """Constants of a decoder.
 
     Attributes:
-        start: The token that it is given first.
+        prompt: The tokens that it is given first.
         end: The token that it ends with.
         cache: The decoder's outputs that become inputs of its next step, each with that input's name.
         heads: Of attention.
         head_size: Channels of each.
+        opening: For each of the first tokens that it generates, those that may be chosen: the languages, then the one that asks
+            for a transcript. They belong to an answer's tokens.
+        suppressed: Tokens that are never chosen after the opening.
+        suppressed_first: Tokens that are not chosen as the very first after it.
     """
 
-    start: int
+    prompt: tuple[int, ...]
     end: int
     cache: tuple[tuple[str, str], ...]
     heads: int
     head_size: int
+    opening: tuple[tuple[int, ...], ...] = ()
+    suppressed: tuple[int, ...] = ()
+    suppressed_first: tuple[int, ...] = ()
 
 
 def finished(tokens: Sequence[int], limit: int, settings: DecoderSpec) -> bool:
     """Whether a row has ended, or reached its limit."""
     return len(tokens) >= limit or list(tokens[-1:]) == [settings.end]
+
+
+def choosable(logits: NDArray[Any], known: int, settings: DecoderSpec) -> NDArray[Any]:
+    """Logits with minus infinity for every token that may not be chosen.
+
+    Args:
+        logits: ``[B, steps, V]``, left as they are.
+        known: Tokens that an answer has before the first of the steps.
+        settings: The decoder's constants.
+    """
+    if not (settings.opening or settings.suppressed or settings.suppressed_first):
+        return logits
+    result = logits.copy()
+    result[..., list(settings.suppressed)] = -np.inf
+    opening = len(settings.opening)
+    for step in range(max(0, min(logits.shape[1], opening + 1 - known))):
+        if known + step == opening:
+            result[:, step, list(settings.suppressed_first)] = -np.inf
+        else:
+            allowed = list(settings.opening[known + step])
+            result[:, step] = -np.inf
+            result[:, step, allowed] = logits[:, step, allowed]
+    return result
 
 
 def take_rows(backend: Backend, encoded: Mapping[str, Any], rows: Sequence[int], count: int) -> Mapping[str, Any]:
@@ -56,16 +87,18 @@ def forced(
     Args:
         backend: Runs the graph "decoder".
         encoded: Outputs of the graph "encoder" for B utterances.
-        rows: Token ids of each utterance, without start and end.
+        rows: Token ids of each utterance, without prompt and end.
         settings: The decoder's constants.
 
     Returns:
-        ``logits`` ``[B, 1 + longest row, V]``, of which a shorter row's last are of padding, and the cache.
+        ``logits`` ``[B, 1 + longest row, V]``, of which a shorter row's last are of padding, and the cache, which has a position
+        for each token of the prompt and of the longest row.
     """
-    ids = np.full((len(rows), 1 + max(map(len, rows))), settings.end, np.int64)
-    ids[:, 0] = settings.start
+    begin = len(settings.prompt)
+    ids = np.full((len(rows), begin + max(map(len, rows))), settings.end, np.int64)
+    ids[:, :begin] = settings.prompt
     for line, row in zip(ids, rows, strict=True):
-        line[1 : 1 + len(row)] = row
-    return backend.run(
-        "decoder", {"input_ids": backend.put(ids), **encoded, **empty_cache(backend, len(ids), settings)}
-    )
+        line[begin : begin + len(row)] = row
+    out = backend.run("decoder", {"input_ids": backend.put(ids), **encoded, **empty_cache(backend, len(ids), settings)})
+    # What the prompt's own tokens are followed by is known.
+    return {**out, "logits": out["logits"][:, begin - 1 :]}

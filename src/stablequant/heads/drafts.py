@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stablequant.heads.decoder import DecoderSpec, finished, forced, take_rows
+from stablequant.heads.decoder import DecoderSpec, choosable, finished, forced, take_rows
 from stablequant.network.backend import Backend
 
 #: Tokens that one pass guesses ahead,
@@ -61,7 +61,7 @@ def follow(
     guesses = [list(draft[: limit - 1]) for draft, limit in zip(drafts, limits, strict=True)]
     out = forced(backend, encoded, guesses, settings)
     logits = backend.get(out["logits"])
-    begun = [_accepted(row, guess) for row, guess in zip(logits, guesses, strict=True)]
+    begun = [_accepted(row, guess, 0, settings) for row, guess in zip(logits, guesses, strict=True)]
     rows = []
     for r, tokens in enumerate(begun):
         if tokens is None:
@@ -76,13 +76,16 @@ def follow(
     return rows
 
 
-def _accepted(logits: NDArray[Any], guess: Sequence[int]) -> list[int] | None:
+def _accepted(logits: NDArray[Any], guess: Sequence[int], known: int, settings: DecoderSpec) -> list[int] | None:
     """The part of a guess that the decoder agrees with, and the first token beyond; ``None`` if it hardly leads.
 
     Args:
         logits: ``[at least 1 + len(guess), V]``.
         guess: Token ids.
+        known: How many tokens come before them.
+        settings: The decoder's constants.
     """
+    (logits,) = choosable(logits[None, : 1 + len(guess)], known, settings)
     choices = logits.argmax(-1).tolist()
     agreeing = next((i for i, (c, g) in enumerate(zip(choices, guess, strict=False)) if c != g), len(guess))
     best = np.partition(logits[: agreeing + 1], -2, axis=-1)[:, -2:]
@@ -100,16 +103,17 @@ def _speculate(
 ) -> list[int] | None:
     """Go on from ``tokens`` of one utterance a guessed stretch at a time; ``None`` where guesses keep failing.
 
-    The cache holds a position for the start and for every token but the last.
+    The cache holds a position for each token of the prompt and for every further one but the last.
     """
     slow = 0
+    begin = len(settings.prompt) - 1
     while not finished(tokens, limit, settings):
         known = len(tokens)
         guess = repaired(tokens, draft, limit - 1)[known : known + STRETCH]
-        past = {name: backend.put(value[:, :, :known]) for name, value in cache.items()}
+        past = {name: backend.put(value[:, :, : begin + known]) for name, value in cache.items()}
         ids = np.array([[tokens[-1], *guess]], np.int64)
         out = backend.run("decoder", {"input_ids": backend.put(ids), **encoded, **past})
-        more = _accepted(backend.get(out["logits"])[0], guess)
+        more = _accepted(backend.get(out["logits"])[0], guess, known, settings)
         slow = 0 if more is not None and len(more) > WORTHWHILE else slow + 1
         if more is None or slow == PATIENCE:
             return None

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from stablequant.heads.decoder import DecoderSpec, empty_cache, finished, take_rows
+from stablequant.heads.decoder import DecoderSpec, choosable, empty_cache, finished, take_rows
 from stablequant.heads.drafts import follow
 from stablequant.network.backend import Backend
 
 
 @dataclass(frozen=True)
 class Generated:
-    """Token ids of one utterance without start and end, and whether the length limit cut it off (a runaway)."""
+    """Token ids of one utterance without prompt and end, and whether the length limit cut it off (a runaway)."""
 
     tokens: tuple[int, ...]
     truncated: bool
@@ -44,7 +44,7 @@ def greedy(
         encoded: Outputs of the graph "encoder" for B utterances.
         limits: Most tokens to generate for each utterance, the end included.
         settings: The decoder's constants.
-        drafts: Guesses of the token ids, without start and end.
+        drafts: Guesses of the token ids, without prompt and end.
     """
     rows = None if drafts is None else follow(backend, encoded, drafts, limits, settings)
     if rows is None:
@@ -59,11 +59,13 @@ def _generate(
     rows: list[list[int]] = [[] for _ in limits]
     unfinished = set(range(len(rows)))
     batch = list(range(len(rows)))  # rows that are computed; those that have ended stay until they are half of it
-    feed = np.full((len(rows), 1), settings.start, np.int64)
+    feed = np.tile(np.array(settings.prompt, np.int64), (len(rows), 1))
+    known = 0
     cache = empty_cache(backend, len(rows), settings)
     while True:
         out = backend.run("decoder", {"input_ids": backend.put(feed), **encoded, **cache})
-        choices = backend.get(out["logits"])[:, -1].argmax(-1)
+        choices = choosable(backend.get(out["logits"])[:, -1:], known, settings)[:, 0].argmax(-1)
+        known += 1
         for r, choice in zip(batch, choices, strict=True):
             if r in unfinished:
                 rows[r].append(int(choice))

@@ -66,6 +66,19 @@ class Head(Protocol):
     def most_steps(self, samples: int) -> int:
         """Decoder steps that an utterance of so many samples is allowed; 0 without a decoder."""
 
+    def asked(self, language: str | None, *, translate: bool) -> Self:
+        """The same head for speech in ``language`` and, with ``translate``, for answers in English.
+
+        A model that is not told by its prompt what it hears takes any language: its own.
+
+        Args:
+            language: Code of the speech's language; ``None``: not known.
+            translate: Whether answers are to be translations.
+
+        Raises:
+            SettingsError: The model cannot be asked for that.
+        """
+
     def constants(self) -> dict[str, Any]:
         """All but the tokenizer, as JSON holds it: enough to run the head in another process."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from stablequant.heads.decoder import DecoderSpec, forced, take_rows
 from stablequant.heads.greedy import Generated, greedy
 from stablequant.heads.head import Answer, Hints, Logits
+from stablequant.heads.requests import Requests, refuse_translation
 from stablequant.network.backend import Backend
 
 #: An id that no decoder chooses.
 NEVER = -1
 #: Scripts other than Latin take more tokens a second, since tokenizers know few of their words: a character may take two.
 SHORT_TOKENS = 2.5
+#: Positions of a decoder that computes them, and so has one for any token.
+UNBOUNDED = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Seq2SeqHead:
         sampling_rate: Of the audio, in hertz.
         tokens_a_second: A decoder may loop on noise, so its output is bounded by the audio: tokens a second,
         tokens_at_least: and a few more for very short recordings.
+        positions: Tokens that a decoder with learned positions has room for, the prompt's included.
+        requests: What its prompt can ask for; ``None``: nothing.
     """
 
     tokenizer: Any
@@ -37,6 +42,8 @@ class Seq2SeqHead:
     sampling_rate: int
     tokens_a_second: float
     tokens_at_least: int
+    positions: int = UNBOUNDED
+    requests: Requests | None = None
     graphs: tuple[str, ...] = ("encoder", "decoder")
     #: A decoder's tokens write any text.
     alphabet: Collection[str] | None = None
@@ -51,13 +58,14 @@ class Seq2SeqHead:
         short = [i for i, a in enumerate(answers) if a.truncated and not _mostly_latin(a.text)]
         if short:
             rows = take_rows(backend, outputs, short, len(answers))
-            again = greedy(backend, rows, [int(SHORT_TOKENS * limits[i]) for i in short], self.decoder)
+            more = [min(int(SHORT_TOKENS * limits[i]), self._room()) for i in short]
+            again = greedy(backend, rows, more, self.decoder)
             for i, generated in zip(short, again, strict=True):
                 answers[i] = self._answer(generated)
         return answers
 
     def logits(self, backend: Backend, outputs: dict[str, Any], answers: Sequence[Answer]) -> Logits:
-        """Logits of each token of the answers and of the one after; see `Head.logits`."""
+        """Logits of each token of the answers and of the one after, also of tokens that may not be chosen; see `Head.logits`."""
         out = forced(backend, outputs, [a.tokens for a in answers], self.decoder)
         rows = zip(backend.get(out["logits"]), answers, strict=True)
         return [np.asarray(row[: 1 + len(answer.tokens)]) for row, answer in rows]
@@ -71,8 +79,16 @@ class Seq2SeqHead:
         greedy(backend, outputs, steps, replace(self.decoder, end=NEVER))
 
     def most_steps(self, samples: int) -> int:
-        """In proportion to the audio."""
-        return int(samples / self.sampling_rate * self.tokens_a_second) + self.tokens_at_least
+        """In proportion to the audio, and never more than the decoder has room for."""
+        by_length = int(samples / self.sampling_rate * self.tokens_a_second) + self.tokens_at_least
+        return min(by_length + len(self.decoder.opening), self._room())
+
+    def asked(self, language: str | None, *, translate: bool) -> Self:
+        """With a prompt that says so; see `Head.asked`."""
+        if self.requests is None:
+            refuse_translation(translate=translate)
+            return self
+        return replace(self, decoder=self.requests.put_to(self.decoder, language, translate=translate))
 
     def constants(self) -> dict[str, Any]:
         """See `Head.constants`."""
@@ -81,17 +97,26 @@ class Seq2SeqHead:
             "sampling_rate": self.sampling_rate,
             "tokens_a_second": self.tokens_a_second,
             "tokens_at_least": self.tokens_at_least,
+            "positions": self.positions,
         }
 
     @classmethod
     def from_constants(cls, constants: Mapping[str, Any]) -> Seq2SeqHead:
         """See `Head.from_constants`."""
-        decoder = {**constants["decoder"], "cache": tuple(map(tuple, constants["decoder"]["cache"]))}
+        decoder = {name: _in_tuples(value) for name, value in constants["decoder"].items()}
         return cls(None, **{**constants, "decoder": DecoderSpec(**decoder)})
+
+    def _room(self) -> int:
+        return self.positions - len(self.decoder.prompt)
 
     def _answer(self, generated: Generated) -> Answer:
         text = self.tokenizer.decode(list(generated.tokens), skip_special_tokens=True).strip()
         return Answer(text, generated.tokens, generated.truncated)
+
+
+def _in_tuples(value: Any) -> Any:
+    """Lists, as JSON makes them of tuples, as tuples again."""
+    return tuple(map(_in_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def _mostly_latin(text: str) -> bool:

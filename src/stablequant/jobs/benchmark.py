@@ -166,7 +166,7 @@ def _measure(
             threads = case.threads
             backends = {s.name: RUNTIMES[s.runtime](s.files, threads=threads) for s in systems}
             recognisers = {n: lambda item, b=b: fixed_steps.run(frontend, b, *item) for n, b in backends.items()}  # type: ignore[misc]
-        groups = _inputs(case, sounds, frontend.sampling_rate)
+        groups = _inputs(case, sounds, frontend.sampling_rate, frontend.bounds.window or 0.0)
         reference = backends[next(s.name for s in systems if s.is_float32)]
         inputs = [(group, fixed_steps.steps(frontend, reference, group)) for group in groups]
         audio = sum(len(w) for group in groups for w in group) / frontend.sampling_rate
@@ -178,10 +178,13 @@ def _measure(
     progress("benchmark", len(cases), len(cases))
 
 
-def _inputs(case: Case, sounds: Sequence[NDArray[np.float32]], rate: int) -> list[list[NDArray[np.float32]]]:
+def _inputs(
+    case: Case, sounds: Sequence[NDArray[np.float32]], rate: int, window: float
+) -> list[list[NDArray[np.float32]]]:
     """Recordings as they are, in the batches that `transcribe` makes, or one batch of as many seconds as wanted."""
     if case.seconds == REAL:
-        groups = batches([len(w) for w in sounds], case.batch, int(DataSettings().batch_seconds * rate))
+        lengths = [max(len(w), int(window * rate)) for w in sounds]
+        groups = batches(lengths, case.batch, int(DataSettings().batch_seconds * rate))
         return [[sounds[i] for i in group] for group in groups]
     length = int(float(case.seconds) * rate)
     stream = np.concatenate(sounds)

@@ -15,6 +15,7 @@ REASONS = {
     "activation": "elementwise, no weights",
     "attention_softmax": "elementwise, no weights",
     "embedding": "a table; stored in int8 with the head when they share it",
+    "positions": "a small table of learned positions",
     "relative_bias": "a small table of relative positions",
 }
 

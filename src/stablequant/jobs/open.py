@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from stablequant.errors import ModelError, SettingsError
 from stablequant.export.run_folder import require_whole
@@ -13,6 +15,9 @@ from stablequant.families.model import SpeechModel
 from stablequant.network.backend import Backend
 from stablequant.quantize.plan import Plan
 from stablequant.quantize.simulate import Simulator
+from stablequant.quantize.weight_file import NAME as WEIGHTS
+from stablequant.quantize.weight_file import kept_layers, load_weights
+from stablequant.quantize.weights import WeightStore
 from stablequant.runtime.registry import RUNTIMES, choose, graph_files, is_exported, open_exported
 from stablequant.settings import Settings
 
@@ -27,6 +32,7 @@ class Opened:
         runtime: What that is, in words.
         settings: Those that its plan was made with; the defaults where there is no plan.
         plan: The plan, where there is one.
+        checkpoint: The float checkpoint, where it was loaded.
     """
 
     frontend: Frontend
@@ -34,6 +40,17 @@ class Opened:
     runtime: str
     settings: Settings
     plan: Plan | None = None
+    checkpoint: SpeechModel | None = None
+
+    def given(self, values: Mapping[str, Any]) -> Opened:
+        """The same with other settings: ``values``, by name; a model that can be is asked for another language or task by them.
+
+        Raises:
+            SettingsError: A setting is unknown, or the model cannot be asked for that.
+        """
+        settings = self.settings.updated(**values)
+        data = settings.data
+        return replace(self, settings=settings, frontend=self.frontend.asked(data.language, translate=data.translate))
 
 
 def open_model(
@@ -64,10 +81,12 @@ def open_model(
             what = f"{model} has no plan.json to simulate"
             raise SettingsError(what, expected="a folder written by stablequant quantize")
         loaded = load(model, language)
-        return Opened(loaded.frontend, Simulator(loaded).backend({}), "torch, float32", Settings())
+        return Opened(loaded.frontend, Simulator(loaded).backend({}), "torch, float32", Settings(), checkpoint=loaded)
     if not simulate and runtime != "torch":
         plan = Plan.load(folder / "plan.json")
-        frontend = load_frontend(folder, plan.model.details.get("language"))
+        data = plan.settings.data
+        language = plan.model.details.get("language")
+        frontend = load_frontend(folder, language).asked(data.language, translate=data.translate)
         graphs = frontend.head.graphs
         runtime = runtime or choose(folder, graphs)
         if runtime in RUNTIMES:
@@ -79,10 +98,11 @@ def open_model(
     if runtime == "torch":
         from stablequant.runtime.torch_int8 import TorchInt8Backend
 
-        int8 = TorchInt8Backend(loaded, plan.scheme())
-        return Opened(loaded.frontend, int8, f"{int8.name}, int8", plan.settings, plan)
-    simulated = simulator(loaded, plan.settings).backend(plan.scheme())
-    return Opened(loaded.frontend, simulated, "torch, simulated int8", plan.settings, plan)
+        int8 = TorchInt8Backend(loaded, plan.scheme(), weights=planned_weights(folder, plan, loaded))
+        return Opened(loaded.frontend, int8, f"{int8.name}, int8", plan.settings, plan, loaded)
+    weights = planned_weights(folder, plan, loaded)
+    simulated = simulator(loaded, plan.settings, weights).backend(plan.scheme())
+    return Opened(loaded.frontend, simulated, "torch, simulated int8", plan.settings, plan, loaded)
 
 
 def open_plan(folder: Path, checkpoint: str = "") -> tuple[Plan, SpeechModel]:
@@ -97,9 +117,23 @@ def open_plan(folder: Path, checkpoint: str = "") -> tuple[Plan, SpeechModel]:
         fix = "say where the float checkpoint is now with --checkpoint"
         raise ModelError(what, expected=error.expected, fix=fix) from error
     plan.check(loaded.fingerprint, (op.name for op in loaded.ops(matmuls=True)))
-    return plan, loaded
+    data = plan.settings.data
+    return plan, loaded.asked(data.language, translate=data.translate)
 
 
-def simulator(model: SpeechModel, settings: Settings) -> Simulator:
-    """A simulator of ``model`` that takes the schemes that ``settings`` lead to."""
-    return Simulator(model, matmuls=settings.activations.attention_matmuls)
+def planned_weights(folder: Path, plan: Plan, model: SpeechModel) -> WeightStore:
+    """The integer weights of the plan in ``folder``: those that it keeps, all others as they follow from ``model``.
+
+    Raises:
+        ModelError: The file that it keeps them in is missing, or of another run.
+        PlanError: It does not hold what the plan says.
+    """
+    if not kept_layers(plan):
+        return WeightStore.of(model)
+    require_whole(folder, [folder / WEIGHTS])
+    return WeightStore(model.layer_weights(), kept=load_weights(folder, plan))
+
+
+def simulator(model: SpeechModel, settings: Settings, weights: WeightStore | None = None) -> Simulator:
+    """A simulator of ``model`` that takes the schemes that ``settings`` lead to; integer ``weights`` by default its own."""
+    return Simulator(model, matmuls=settings.activations.attention_matmuls, weights=weights)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from stablequant.settings import Settings
 def transcribe(
     model: str,
     files: Sequence[Path],
-    settings: Settings | None = None,
+    given: Mapping[str, Any] | None = None,
     *,
     runtime: str = "",
     checkpoint: str = "",
@@ -31,15 +31,25 @@ def transcribe(
 
     A recording longer than the model copes with is cut at its quietest moments and the texts of the pieces are joined.
 
+    Args:
+        model: Folder or hub id.
+        files: Recordings, or folders of them.
+        given: Settings that the user gave. All others are those of the model's plan, if it has one.
+        runtime: That runs int8 files; default: by the files, what is installed, and the processor.
+        checkpoint: Where the float checkpoint of the plan is now; default: where it was.
+        threads: Of the runtime; default: its own choice.
+        progress: Told what is running.
+
     Returns:
         ``transcripts``: ``file``, ``text``, ``cut_off`` (whether the length limit cut the text off), ``pieces``; ``skipped``
         and ``notes``: what could not be used, or is odd, by file; ``left_out``: what was not tried in a folder, and why.
     """
-    settings = settings or Settings()
+    language = Settings.parse(given or {}).data.language  # before anything is opened
     found, left_out = _listed(files)
-    opened = open_model(model, runtime=runtime, checkpoint=checkpoint, threads=threads, language=settings.data.language)
-    # Nothing is known of what is said; a dash stands for any text.
-    utterances = [Utterance(name, "-", path) for name, path in found.items()]
+    plain = open_model(model, runtime=runtime, checkpoint=checkpoint, threads=threads, language=language)
+    opened = plain.given(given or {})
+    settings = opened.settings
+    utterances = [Utterance(name, None, path) for name, path in found.items()]
     whole = decode(opened.frontend, None, {"files": utterances}, settings, longest=None)["files"]
     data, longest = settings.data, opened.frontend.bounds.longest
     speech, owners = whole.in_pieces(longest, data.batch_size, data.batch_seconds)

@@ -217,6 +217,11 @@ class Graph:
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
+    @property
+    def runs_in_steps(self) -> bool:
+        """Whether an output becomes an input of the next step, as those of a decoder do: then its rows are few at a time."""
+        return any(output.carries for output in self.outputs.values())
+
     def lower_bound(self, node: Node) -> float | None:
         """The least value that the activation function behind a node's first input can give; ``None``: it has none."""
         source = next((n for n in self.nodes if node.inputs[0] in n.outputs), None)

@@ -228,6 +228,13 @@ def _rotary_tables(node: Node, weights: Mapping[str, Tensor], like: Tensor, *pas
     return angles.cos(), angles.sin()
 
 
+@kernel("positions")
+def _positions(node: Node, weights: Mapping[str, Tensor], like: Tensor, *past: Tensor) -> Tensor:
+    """Rows ``[T, C]`` of a table, one a position of ``like`` ``[B, T, ...]``, which come after those in ``past``."""
+    offset = past[0].shape[2] if past else 0
+    return weights["table"][offset : offset + like.shape[1]]
+
+
 @kernel("rotary")
 def _rotary(node: Node, weights: Mapping[str, Tensor], x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + (x @ weights["rotation"]) * sin

@@ -10,9 +10,10 @@ from collections.abc import Callable
 import numpy as np
 
 from stablequant.errors import ExportError
-from stablequant.export.emitters import activations, attention, products, relative
+from stablequant.export.emitters import activations, attention, blocks, products, relative
 from stablequant.export.emitters.lengths import counted, steps, valid
 from stablequant.export.writer import Writer
+from stablequant.grid.block import PerBlock
 from stablequant.network.graph import Node
 
 Emitter = Callable[[Writer, Node], None]
@@ -169,12 +170,21 @@ def _merge_heads(w: Writer, node: Node) -> None:
     w.op("Reshape", turned, w.constant([0, 0, -1]), out=node.outputs[0])
 
 
-@emitter("rotary_tables")
-def _rotary_tables(w: Writer, node: Node) -> None:
+@emitter("positions")
+def _positions(w: Writer, node: Node) -> None:
+    w.op("Gather", w.parameter(node, "table"), _numbers(w, node), axis=0, out=node.outputs[0])
+
+
+def _numbers(w: Writer, node: Node) -> str:
+    """The positions of a node's first input, which come after those in its second, if it has one."""
     like, *past = node.inputs
     start = steps(w, past[0], 2) if past else w.constant(np.array(0))
-    stop = w.op("Add", start, steps(w, like, 1))
-    positions = w.op("Unsqueeze", w.op("Cast", counted(w, start, stop), to=1), w.constant([1]))
+    return counted(w, start, w.op("Add", start, steps(w, like, 1)))
+
+
+@emitter("rotary_tables")
+def _rotary_tables(w: Writer, node: Node) -> None:
+    positions = w.op("Unsqueeze", w.op("Cast", _numbers(w, node), to=1), w.constant([1]))
     angles = w.op("Mul", positions, w.parameter(node, "frequencies"))
     w.op("Cos", angles, out=node.outputs[0])
     w.op("Sin", angles, out=node.outputs[1])
@@ -193,10 +203,12 @@ def _embedding(w: Writer, node: Node) -> None:
 
     The head keeps it as ``[C, V]``, so tokens are gathered along the second axis and turned round.
     """
-    ids, out = node.inputs[0], node.outputs[0]
-    if not node.shares:
+    ids, out, layer = node.inputs[0], node.outputs[0], w.layer(node)
+    if node.shares and layer and isinstance(layer.activations[0], PerBlock):
+        blocks.rows(w, node, layer.activations[0])
+    elif not node.shares:
         w.op("Gather", w.parameter(node, "weight"), ids, out=out)
-    elif w.layer(node) is None or w.target.strict:
+    elif layer is None or w.target.strict:
         w.op("Transpose", w.op("Gather", w.weight(node, transposed=True), ids, axis=1), perm=[1, 2, 0], out=out)
     else:
         values, scale, zero, _ = w.int8_weight(node, transposed=True)

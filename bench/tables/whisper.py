@@ -1,0 +1,35 @@
+"""Whisper in int8, ours and others'."""
+
+from __future__ import annotations
+
+from result_path import load_result
+
+from tables.markdown import cpu, interval, known, made_by, markdown
+
+HEAD = ["", "WER %", "against float", "95 % interval", "speed", "rounds", "MB", "peak MB"]
+
+
+def table(name: str) -> str:
+    """Of bench/whisper.py."""
+    r = load_result(name)
+    rows = [
+        [
+            f"**{x['name']}**" if x["ours"] else x["name"],
+            f"{x['wer']:.2f}",
+            f"{x['delta']:+.2f}" if number else "",
+            interval(x["delta_interval"]) if number else "",
+            f"{x['speedup_vs_best_float']:.2f}",
+            "{:.2f} to {:.2f}".format(min(x["speedup_rounds"]), max(x["speedup_rounds"])),
+            f"{x['bytes'] / 1e6:.0f}",
+            known(x["peak_rss_bytes"] and x["peak_rss_bytes"] / 1e6, "{:.0f}"),
+        ]
+        for number, x in enumerate(r["rows"])
+    ]
+    note = (
+        f"{r['model']}, {r['utterances']} recordings, {r['words']} words; calibrated on {r['calibration']} others. "
+        f"Speed end to end, best float32 = 1: {r['timed']} recordings of all lengths one at a time, one thread, "
+        f"medians of {r['rounds']} rounds in turns; {cpu(r)}."
+    )
+    if r["left_out"]:
+        note += " Left out: " + "; ".join(f"{n} ({why})" for n, why in r["left_out"].items()) + "."
+    return markdown(HEAD, rows, note, made_by(r))

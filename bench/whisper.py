@@ -1,0 +1,185 @@
+"""Whisper in int8: ours with the recipe fast, and what else makes Whisper int8, on the same speech in one run.
+
+    pip install '.[peers]'
+    python bench/whisper.py openai/whisper-tiny.en --data examples/asterisk
+
+Ours are the files that `stablequant quantize --recipe fast` writes, of --calibration recordings. ONNX Runtime's dynamic
+quantisation and NNCF are given our float graph. faster-whisper (CTranslate2) is converted from the checkpoint and decodes as the
+others do: greedy, in one window, without timestamps. Word errors are those of the test speech, each difference to float32 in
+ONNX Runtime with its paired 95 % interval. Times are end to end, features and decoding included, on recordings of real lengths,
+in turns: one thread, one recording at a time. A peer that is not installed, or fails, is listed with its reason.
+Writes bench/results/whisper.json.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from inputs import add_data, arguments_of, sources
+from peers import ctranslate
+from peers.quantisers import nncf_ptq, ort_dynamic
+from peers.row import Feeds, Files, Material, Peer, in_onnxruntime, in_openvino
+from result_path import save
+from tables import whisper
+
+from stablequant.data.speech import Speech
+from stablequant.export import package
+from stablequant.export.targets import TARGETS, Target
+from stablequant.export.translate import to_onnx
+from stablequant.families.checkpoint import load
+from stablequant.families.model import SpeechModel
+from stablequant.heads.decoder import forced
+from stablequant.heads.head import Answer
+from stablequant.heads.seq2seq import Seq2SeqHead
+from stablequant.jobs.speech import read_splits
+from stablequant.measure.latency import interleaved
+from stablequant.observe.collect import Histograms, observe
+from stablequant.quantize import by_frame
+from stablequant.quantize.weights import WeightStore
+from stablequant.recipes import recipe
+from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
+from stablequant.runtime.registry import file_names
+from stablequant.settings import Settings
+from stablequant.tasks.bootstrap import paired_bootstrap
+
+#: Recordings that peers calibrate on, those that are timed, and the rounds.
+FED, TIMED, ROUNDS = 24, 8, 5
+
+
+def ours(model: SpeechModel, histograms: Histograms, settings: Settings, folder: Path, target: Target) -> Files:
+    """The int8 files of the recipe, as export writes them."""
+    scheme, weights = by_frame.base(model, histograms, settings), WeightStore(model.layer_weights())
+    names, files = file_names(model.frontend.head.graphs, target.name), {}
+    folder.mkdir(exist_ok=True)
+    for graph in model.graphs:
+        files[graph.name] = folder / names[graph.name]
+        files[graph.name].write_bytes(to_onnx(graph, scheme, weights, target).SerializeToString())
+    return files
+
+
+def feeds(model: SpeechModel, speech: Speech, files: Files) -> Feeds:
+    """Inputs of both graphs on calibration speech, the decoder's with the float model's own text behind its prompt."""
+    frontend, backend = model.frontend, OnnxRuntimeBackend(files, threads=1)
+    head = frontend.head
+    assert isinstance(head, Seq2SeqHead)
+    found: Feeds = {"encoder": [], "decoder": []}
+    for sound in speech.waveforms[:FED]:
+        features = frontend.features([sound])
+        encoded = frontend.encode(backend, features)
+        (answer,) = head.read(backend, encoded, features.sizes)
+        begun = forced(backend, encoded, [()], head.decoder)
+        past = {into: begun[out] for out, into in head.decoder.cache}
+        found["encoder"].append(features.feeds)
+        if answer.tokens:
+            found["decoder"].append({"input_ids": np.array([answer.tokens], np.int64), **encoded, **past})
+    return found
+
+
+def converted(model: SpeechModel, kind: str, work: Path, *, int8: bool) -> Peer:
+    """CTranslate2 with weights, and where it can products, of ``kind``."""
+    import ctranslate2
+    import faster_whisper
+
+    folder = work / f"ctranslate2-{kind}"
+    seconds = ctranslate.convert(model.path, folder, kind)
+    system = ctranslate.FasterWhisper(folder, kind)
+    return Peer(
+        f"faster-whisper {faster_whisper.__version__}, {kind} (ctranslate2 {ctranslate2.__version__})",
+        lambda sounds: [Answer(system.text(sound), ()) for sound in sounds],
+        sum(path.stat().st_size for path in folder.glob("model.bin")),
+        None,
+        int8=int8,
+        quantise_seconds=seconds,
+        peak_rss_bytes=ctranslate.peak_rss_bytes(folder, kind),
+    )
+
+
+def systems(
+    model: SpeechModel, calibration: Speech, settings: Settings, work: Path, left_out: dict[str, str]
+) -> Iterator[Peer]:
+    """Float and ours in both runtimes, and the peers that can be had."""
+    plain = {name: package.write_graphs(model, None, work, TARGETS[name]) for name in ("onnxruntime", "openvino")}
+    yield in_onnxruntime("float32", model, plain["onnxruntime"], int8=False)
+    yield in_openvino("float32", model, plain["openvino"], int8=False)
+    histograms = observe(model, (calibration.waveforms_of(batch) for batch in calibration.batches))
+    for name, row in (("onnxruntime", in_onnxruntime), ("openvino", in_openvino)):
+        made = ours(model, histograms, settings, work / "ours", TARGETS[name])
+        yield row("stablequant, fast", model, made, ours=True)
+    material = Material(model, plain["onnxruntime"], feeds(model, calibration, plain["onnxruntime"]), None, work)
+    makers = {
+        "ONNX Runtime, dynamic": lambda: ort_dynamic(material),
+        "NNCF, post-training": lambda: nncf_ptq(material),
+        "faster-whisper, float32": lambda: converted(model, "float32", work, int8=False),
+        "faster-whisper, int8": lambda: converted(model, "int8", work, int8=True),
+    }
+    for name, make in makers.items():
+        try:
+            yield make()
+        except Exception as error:  # whatever a peer fails with is its result
+            left_out[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+
+
+def main() -> None:
+    """Measure all of them."""
+    parser = arguments_of(__doc__)
+    parser.add_argument("model", help="folder or hub id of a Whisper checkpoint for English")
+    add_data(parser)
+    parser.add_argument("--calibration", type=int, default=32, help="recordings; default: 32")
+    parser.add_argument("--count", type=int, default=0, help="test recordings; default: all")
+    arguments = parser.parse_args()
+    model = load(arguments.model)
+    chosen = {**recipe("fast").settings, "calibration_utterances": arguments.calibration, "batch_size": 1}
+    data = sources(arguments)
+    speech, task, settings = read_splits(model.frontend, data, Settings.parse(chosen))
+    test = speech["test"].first(arguments.count) if arguments.count else speech["test"]
+    left_out: dict[str, str] = {}
+    with TemporaryDirectory(prefix="stablequant-") as work:
+        found = list(systems(model, speech["calibration"], settings, Path(work), left_out))
+        runners = {p.name: lambda w, p=p: p.recognize([w]) for p in found}
+        seconds = interleaved(runners, test.sample(TIMED), ROUNDS)
+        scores = []
+        for peer in found:
+            scores.append(task.score(test.utterances, [peer.recognize([w])[0] for w in test.waveforms]))
+            print(f"{peer.name}: {scores[-1].rate:.2f}", file=sys.stderr)
+    medians = {name: statistics.median(s) for name, s in seconds.items()}
+    best = min(medians[p.name] for p in found if not p.int8)
+    rows = []
+    for peer, score in zip(found, scores, strict=True):
+        difference = paired_bootstrap(scores[0], score)
+        rows.append(
+            {
+                "name": peer.name,
+                "ours": peer.ours,
+                "int8": peer.int8,
+                "wer": round(score.rate, 4),
+                "delta": round(difference.delta, 4),
+                "delta_interval": [round(difference.low, 4), round(difference.high, 4)],
+                "speedup_vs_best_float": round(best / medians[peer.name], 4),
+                "speedup_rounds": [round(best / s, 4) for s in seconds[peer.name]],
+                "bytes": peer.bytes,
+                "peak_rss_bytes": peer.peak_rss_bytes,
+                "float_ops": peer.float_ops,
+            }
+        )
+    result = {
+        "model": Path(arguments.model).name,
+        "data": data,
+        "words": int(scores[0].total),
+        "utterances": len(test.utterances),
+        "calibration": len(speech["calibration"].utterances),
+        "timed": TIMED,
+        "rounds": ROUNDS,
+        "best_float_seconds": round(best, 4),
+        "left_out": left_out,
+        "rows": rows,
+    }
+    print(whisper.table(save("whisper", result, timed=True)))
+
+
+if __name__ == "__main__":
+    main()
