@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY ?= passive
 .PHONY: demo test lint bench clean
 
 demo: $(READY)
-	$(BIN)/stablequant quantize examples/moonshine-tiny --data examples/asterisk --set planes=2 --set beyond_chance=true --p-max 0.05 --workers 2 --out demo-out
+	$(BIN)/stablequant quantize examples/moonshine-tiny --data examples/asterisk --workers 2 --out demo-out
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile

@@ -2,6 +2,7 @@
 
     python bench/recipes.py                                                # Moonshine tiny on the embedded speech, all recipes
     python bench/recipes.py MODEL --data SOURCE --data SOURCE --recipes fast --name NAME
+    python bench/recipes.py --recipes paper --set objective=divergence --label "by divergence"
 
 Writes bench/results/recipes.json, other models and recipes in it left as they are. The work is kept in build/bench.
 """
@@ -13,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from inputs import WORK, add_data, add_model, arguments_of, sources
+from inputs import WORK, add_data, add_model, add_settings, arguments_of, settings_of, sources
 from result_path import RESULTS, command, save
 from tables.recipes import table
 
@@ -54,7 +55,7 @@ def row(evidence: Evidence, summary: dict[str, Any], seconds: float) -> dict[str
 
 
 def _one_code(activations: Any) -> bool:
-    return all(a.kind == "per_frame" or a.planes == 1 for a in activations)
+    return all(a.kind != "static" or a.planes == 1 for a in activations)
 
 
 def main() -> None:
@@ -65,13 +66,17 @@ def main() -> None:
     parser.add_argument("--recipes", default=",".join(RECIPES), help="some of these, with commas")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--name", help="of the model in the result; default: the folder's")
+    parser.add_argument("--label", default="", help="added to the recipe's name where --set changes it")
+    add_settings(parser)
     arguments = parser.parse_args()
     name, data = arguments.name or Path(arguments.model).name, sources(arguments)
     path = RESULTS / "recipes.json"
     models: dict[str, Any] = json.loads(path.read_text())["models"] if path.is_file() else {}
     for chosen in map(recipe, arguments.recipes.split(",")):
         began = time.perf_counter()
-        folder, settings = WORK / f"{name}-{chosen.name}", Settings.parse(chosen.settings)
+        label = " ".join(filter(None, (chosen.name, arguments.label)))
+        folder = WORK / f"{name}-{label.replace(' ', '-')}"
+        settings = Settings.parse({**chosen.settings, **settings_of(arguments).model_dump(exclude_unset=True)})
         evidence = quantize(
             arguments.model,
             data,
@@ -83,7 +88,7 @@ def main() -> None:
         )
         found = row(evidence, read_summary(folder), time.perf_counter() - began)
         model = models.setdefault(name, {"recipes": {}})
-        model["recipes"][chosen.name] = found
+        model["recipes"][label] = found
         model["sources"] = [Path(source).stem for source in data]
         save("recipes", {"models": models})
     print(table("recipes"))

@@ -23,6 +23,6 @@ print(f"sensitive: {', '.join(layers.flagged)}; clipped at p = {best.p}")
 print(f"searched: {sq.compare(before, sq.evaluate(model, speech.dev, best.scheme))}")
 
 # All of it, judged by word error rate: search, int8 files, their check against the simulation, report.
-run = sq.quantize(model, speech, out="quickstart-out", p_step=0.25, beyond_chance=True, planes=2)
+run = sq.quantize(model, speech, out="quickstart-out")
 sq.export(run, target="openvino")
 print(sq.open("quickstart-out").transcribe(here / "asterisk" / "audio" / "vm-nomore.flac").text)

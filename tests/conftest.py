@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,14 @@ from stablequant.settings import Settings
 ROOT = Path(__file__).parent.parent
 MODEL = ROOT / "tests" / "assets" / "wavlm-graft"
 COMMAND = "stablequant quantize tests/assets/wavlm-graft --data 'small <set>.jsonl' --out out"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Kernel times are measured for the tests, and the user's own are left alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,8 @@ def entries(result: dict[str, Any]) -> list[dict[str, Any]]:
     models = result.get("models")
     if not isinstance(models, dict):
         return [result]
-    return [entry for model in models.values() for entry in model.get("recipes", {"": model}).values()]
+    whole = {key: result[key] for key in ("machine", "command") if key in result}
+    return [{**whole, **entry} for model in models.values() for entry in model.get("recipes", {"": model}).values()]
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda p: p.stem)

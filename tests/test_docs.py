@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from stablequant.quantize.plan import ActivationPlan, FramePlan, Identity, LayerPlan, Plan, SpeechIdentity, WeightPlan
+from stablequant.families.checkpoint import FAMILIES
+from stablequant.families.unsupported import UNSUPPORTED
+from stablequant.quantize.plan import Identity, LayerPlan, Plan, SpeechIdentity
+from stablequant.quantize.plan_grids import ActivationPlan, BlockPlan, FramePlan, WeightPlan
 from stablequant.report.summary import summarise
 from stablequant.settings import Settings
 
@@ -41,9 +44,9 @@ def test_plan_md_explains_every_field():
     assert fields(layer) == list(LayerPlan.model_fields)
     rows = {fields([row])[0]: row[1] for row in (*top, *layer)}
     parts = [("model", Identity), ("data", SpeechIdentity), ("weight", WeightPlan)]
-    for row, model in [*parts, ("activations", ActivationPlan), ("activations", FramePlan)]:
+    for row, model in [*parts, *(("activations", model) for model in (ActivationPlan, FramePlan, BlockPlan))]:
         assert set(model.model_fields) <= set(re.findall(r"`(\w+)`", rows[row]))
-    for model in (ActivationPlan, FramePlan):
+    for model in (ActivationPlan, FramePlan, BlockPlan):
         assert f"`{model.model_fields['kind'].default}`" in rows["activations"]
 
 
@@ -62,6 +65,14 @@ def test_summary_md_explains_every_field(evidence):
     assert set(fields(file)) <= set(summary["int8_file"])
     text = (DOCS / "summary.md").read_text()
     assert [key for key in keys(summary) if not re.search(rf"\b{key}\b", text)] == []
+
+
+def test_models_md_lists_every_class():
+    supported, not_supported = tables("models.md")
+    assert set(fields(supported)) == set(FAMILIES)
+    assert {fields([row])[0]: row[1] for row in not_supported} == UNSUPPORTED
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in FAMILIES if f"`{name}`" not in readme] == []
 
 
 CASES = [row for table in tables("errors.md") for row in table]

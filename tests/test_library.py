@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,7 @@ import support
 
 import stablequant as sq
 from stablequant.data.utterance import Utterance
-from stablequant.errors import DataError, SettingsError
+from stablequant.errors import DataError, ExportError, SettingsError
 from stablequant.export.targets import TARGETS
 from stablequant.families.family import FAMILIES
 from stablequant.families.wav2vec2 import Wav2Vec2
@@ -80,7 +81,7 @@ def test_a_function_that_is_called_as_a_subpackage_stays_a_function(name: str, f
 # -- the usual order of work -------------------------------------------------------------------------------------------
 
 #: Coarse steps of p, and all layers by a grid of 6 bits in the search, so that some cost something.
-SETTINGS: dict[str, Any] = {"p_step": 0.25, "calibration_utterances": 3}
+SETTINGS: dict[str, Any] = {"allowance": 0.3, "calibration_utterances": 3}
 
 
 @cache
@@ -190,8 +191,11 @@ def test_both_stages_find_layers_and_p(
 def test_quantize_leaves_a_folder_with_plan_and_summary(run: sq.Run) -> None:
     assert json.loads((run.folder / "summary.json").read_text()) == json.loads(json.dumps(run.summary))
     assert run.summary["int8_file"]["bytes_ratio"] < 0.3
-    assert run.plan.settings == sq.Settings(**SETTINGS, normalizer="english")
-    assert set(run.plan.flagged) == set(run.summary["flagged"])
+    recipe = {"strategy": "allocate", "objective": "divergence"}
+    assert run.plan.settings == sq.Settings(**SETTINGS, **recipe, normalizer="english")
+    chosen = [option.scheme for layer in run.plan.layers for option in layer.options if option.chosen]
+    assert Counter(chosen) == run.summary["allocation"]["schemes"]
+    assert len(chosen) == len(run.plan.layers)
 
 
 def test_a_folder_is_opened_and_transcribes_files_and_waveforms_as_it_was_measured(
@@ -211,6 +215,33 @@ def test_a_float_checkpoint_is_opened_too(speech: SpeechSplits) -> None:
     model = sq.open(support.GRAFT)
     assert model.runtime == "torch, float32"
     assert model.evaluate(speech.dev) == sq.evaluate(support.graft(), speech.dev)
+
+
+def test_speech_without_text_is_compared_with_what_float_says(tmp_path: Path) -> None:
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for name in (*support.SHORT, *support.CALIBRATION[:1]):
+        shutil.copy(support.SPEECH / "audio" / f"{name}.flac", folder)
+    model = support.graft()
+    bare = sq.read_speech([str(folder)], model)
+    assert bare.settings.data.task == "likeness"
+    assert {u.text for part in (bare.calibration, bare.dev, bare.test) for u in part.utterances} == {None}
+    before, after = (
+        sq.evaluate(model, bare.dev),
+        sq.evaluate(model, bare.dev, sq.scheme(model, sq.observe(model, bare.dev), "max")),
+    )
+    assert before.score.rate == 0.0 < after.score.rate
+    assert sq.compare(before, after).delta == pytest.approx(after.score.rate)
+    assert str(after).startswith("word difference ")
+    with pytest.raises(DataError, match="have no text to compare with"):
+        sq.stage1(sq.Trials(model, bare.dev), {})
+    with pytest.raises(SettingsError, match=r"the speech has no text, .*--objective divergence"):
+        sq.quantize(model, bare, tmp_path / "out", recipe="paper")
+    run = sq.quantize(model, bare, tmp_path / "out", recipe="fast")
+    assert run.summary["data"]["references"] == "float32"
+    assert run.plan.settings.data.task == "likeness"
+    measured = sq.open(run).evaluate(bare.test)
+    assert measured.figures["rate"] == run.summary["int8_file"]["rate"]
 
 
 def test_a_run_is_exported_to_another_runtime(run: sq.Run) -> None:
@@ -305,16 +336,19 @@ def test_a_task_of_one_s_own(speech: SpeechSplits, statistics: Histograms) -> No
 
 
 def test_a_target_of_one_s_own(run: sq.Run) -> None:
-    mine = sq.Target("accelerator", signed=True, strict=True)
+    mine = sq.Target("accelerator", windows=(0, 1, 2))
     assert sq.target(mine) is mine
     try:
         (file,) = sq.export(run, "accelerator")
         assert file == run.folder / "model.accelerator.onnx"
         with pytest.raises(SettingsError, match="there is a target 'accelerator' already"):
             sq.target(sq.Target("accelerator"))
-        # As TensorRT's, which asks for the same.
-        (same,) = sq.export(run, "tensorrt")
+        # As OpenVINO's, which has the same form.
+        (same,) = sq.export(run, "openvino")
         assert file.read_bytes() == same.read_bytes()
+        # A scale a frame is nothing for TensorRT; the message says what is.
+        with pytest.raises(ExportError, match=r"a scale a frame in \d+ layers?.*Fix: quantize with --recipe paper"):
+            sq.export(run, "tensorrt")
     finally:
         del TARGETS["accelerator"]
     with pytest.raises(SettingsError, match=r"--target accelerator\. Expected one of onnxruntime, openvino, tensorrt"):

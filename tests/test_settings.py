@@ -34,6 +34,8 @@ OTHERS: dict[str, Any] = {
     "weights.bits": 3,
     "weights.granularity": "tensor",
     "weights.range": "mse",
+    "weights.rounding": "gptq",
+    "weights.correct_bias": True,
     "search.gamma": 0.75,
     "search.beyond_chance": True,
     "search.strategy": "racing",

@@ -24,9 +24,18 @@ class Recipe:
     about: str
 
 
+#: The recipe of a run that names none.
+DEFAULT = "default"
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
+        Recipe(
+            DEFAULT,
+            {"strategy": "allocate", "objective": "divergence"},
+            "For each layer the scheme that takes least time within a budget of divergence from float: a calibrated scale, or a "
+            "scale a frame. Minutes, and no labels needed.",
+        ),
         Recipe(
             "paper",
             {},

@@ -75,6 +75,8 @@ class ActivationSettings(_Group):
     """Of a code; files can be exported at 8."""
     scales: Literal["calibrated", "frame"] = "calibrated"
     """One for all speech, from calibration; or one a frame, computed when the layer runs (needs strategy none)."""
+    decoder: Literal["same", "block"] = "same"
+    """Linear layers that run step by step: as all others, or with a scale a block of input and weights (see docs/recipes.md)."""
     symmetric: bool = True
     """Zero point 0 (the paper's); false gives each activation its own zero point."""
     calibrator: str = "mse"
@@ -98,6 +100,10 @@ class WeightSettings(_Group):
     """One scale an output channel, or one a tensor."""
     range: Literal["max", "mse"] = "max"
     """The scale covers the largest magnitude, or has the least squared error."""
+    rounding: Literal["nearest", "gptq"] = "nearest"
+    """To the nearest code, or so that the layer's output on calibration speech changes little."""
+    correct_bias: bool = False
+    """Take the mean error that rounding leaves in each output channel on calibration speech off its bias."""
 
 
 class SearchSettings(_Group):
@@ -107,8 +113,19 @@ class SearchSettings(_Group):
     """Stage 1 flags a layer that alone costs more than this, in points."""
     beyond_chance: bool = False
     """Flag a layer only if the 95 % interval of its cost lies above 0 as well; a thousand words err by more than gamma."""
-    strategy: Literal["exact", "racing", "none"] = "exact"
-    """Whether every trial is evaluated on all dev speech, or only on as much as settles it, or nothing is searched."""
+    strategy: Literal["exact", "racing", "allocate", "none"] = "exact"
+    """Whether every trial is evaluated on all dev speech, or only on as much as settles it; or each layer gets the cheapest
+    scheme that its error allows; or nothing is searched."""
+    objective: Literal["task", "divergence"] = "task"
+    """What a trial is judged by: the task's error rate, or the divergence from the float model, which needs no labels."""
+    divergence_utterances: Annotated[int, Field(ge=1)] = 64
+    """At most this many dev utterances, drawn with the seed, where trials are judged by divergence."""
+    allowance: Annotated[float, Field(ge=0)] = 0.1
+    """Points of error rate, estimated from the divergence, that an allocation may spend on schemes that take less time."""
+    cost: Literal["measured", "model"] = "measured"
+    """What an allocation knows of time: that of each layer's kernel, measured on this machine, or multiplications."""
+    estimate_utterances: Annotated[int, Field(ge=1)] = 32
+    """At most this many of those, on which an allocation estimates what each layer's rounding costs."""
     stage1_calibrator: Literal["max", "percentile"] = "max"
     p_max: Annotated[float, Field(ge=0, lt=50)] = 0.5
     p_step: Annotated[float, Field(gt=0)] = 0.01

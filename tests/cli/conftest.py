@@ -62,7 +62,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory, manifest: Path) -> Int
     """``stablequant quantize --json``, stopped by Ctrl-C in the middle of its search, and run again."""
     out = tmp_path_factory.mktemp("run") / "out"
     arguments = ["quantize", str(MODEL), "--data", str(manifest), "--out", str(out), "--json", "--set", "batch_size=1"]
-    arguments += ["--gamma", "0", "--p-step", "0.25"]
+    arguments += ["--recipe", "paper", "--gamma", "0", "--p-step", "0.25"]
     command = [sys.executable, "-m", "stablequant.cli.main", *arguments]
 
     first = start(command)

@@ -6,13 +6,16 @@ import json
 import shutil
 
 import pytest
+import transformers
 from commands import MODEL, rows
 from run_folders import list_anew
 from safetensors.torch import load_file, save_file
 
+from stablequant.families.family import FAMILIES
+from stablequant.families.unsupported import UNSUPPORTED
+
 #: Stands for the manifest that a fixture writes.
 MANIFEST = object()
-CLASSES = "Expected one of MoonshineForConditionalGeneration, Wav2Vec2ForCTC, HubertForCTC, WavLMForCTC."
 
 
 def failure(ran):
@@ -26,9 +29,19 @@ def failure(ran):
 
 
 def test_an_unknown_class_is_told_with_the_known_ones(cli, changed_model):
-    folder = changed_model(architectures=["WhisperForConditionalGeneration"], model_type="whisper")
+    folder = changed_model(architectures=["BertForMaskedLM"], model_type="bert")
     message = failure(cli("inspect", folder))
-    assert f"{folder / 'config.json'} names the class WhisperForConditionalGeneration. {CLASSES}" in message
+    assert f"{folder / 'config.json'} names the class BertForMaskedLM. Expected one of " in message
+    known = message.split("Expected one of ")[1].split(". Fix")[0].split(", ")
+    assert set(known) == set(FAMILIES) > {"MoonshineForConditionalGeneration", "WavLMForCTC", "ParakeetForCTC"}
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_a_class_that_is_not_supported_is_told_with_what_it_has(cli, changed_model, name):
+    assert hasattr(transformers, name)
+    message = failure(cli("inspect", changed_model(architectures=[name], model_type="other")))
+    assert f"names the class {name}, which is not supported: it has {UNSUPPORTED[name]}. Expected one of " in message
+    assert "Fix: use a model of one of these; docs/models.md tells what each of them has." in message
 
 
 @pytest.mark.parametrize("name", ["WavLMModel", "WavLMForSequenceClassification"])
@@ -175,7 +188,10 @@ def exported(interrupted, tmp_path):
         (lambda text: text[: len(text) // 2], "{} is not valid JSON"),
         (lambda text: "\udcff", "{} is not valid JSON"),
         (lambda text: text.replace('"schema_version": 2', '"schema_version": 99'), "{} has schema version 99"),
-        (lambda text: text.replace('"scale":', '"skale":', 1), "{}: layer wavlm.feature_extractor.conv_layers.0.conv, activations.0.scale is wrong"),
+        (
+            lambda text: text.replace('"scale":', '"skale":', 1),
+            "{}: layer wavlm.feature_extractor.conv_layers.0.conv, activations.0.scale is wrong",
+        ),
     ],
 )
 def test_a_damaged_plan_is_named(cli, exported, manifest, damage, message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -163,6 +164,49 @@ def test_a_few_transcripts_with_strange_letters_are_skipped_like_bad_files(cli, 
     assert ran.code == 0, ran.err
     reason = f"{lines[2]['audio']} has letters in its transcript that the model cannot write (æ)"
     assert f"1 recordings skipped: {reason}" in ran.out
+
+
+def test_speech_without_text_is_refused_for_the_paper_s_search_and_taken_by_the_others(cli, tmp_path):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for row in rows("test", 5):
+        shutil.copy(row["audio"], folder)
+    told = (
+        "error: the speech has no text, and the paper's search (objective=task) judges every trial by its errors. Expected "
+        "speech with its text, or a run that needs none. Fix: judge by the divergence from the float model (the default "
+        "recipe, or --objective divergence), or use --recipe fast.\n"
+    )
+    for more in (("--recipe", "paper"), ("--recipe", "paper", "--search", "racing")):
+        ran = cli("quantize", MODEL, "--data", folder, "--out", tmp_path / "out", *more)
+        assert (ran.code, ran.out, ran.err) == (2, "", told)
+    assert not (tmp_path / "out").exists()
+    ran = cli("quantize", MODEL, "--data", folder, "--out", tmp_path / "out", "--set", "cost=model", "--json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert found["float"]["metric"] == "word difference"
+    assert found["search"]["mode"] == "allocate"
+    told = ran.out + "".join((tmp_path / "out" / name).read_text() for name in ("report.html", "README.md"))
+    assert re.findall(r"(?i)\b[wc]er\b|(?:word|character) error|wer_|_wer", told) == []
+
+
+def test_rows_without_text_beside_others_are_told_once(cli, tmp_path):
+    lines = [*rows("train", 3), *rows("dev", 3), *rows("test", 3)]
+    for row in lines[:2]:
+        del row["text"]
+    data = write_manifest(tmp_path / "m.jsonl", lines)
+    ran = cli("evaluate", MODEL, "--data", data, "--split", "all", "--json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert (found["metric"], found["utterances"]) == ("WER", 7)
+    ran = cli("quantize", MODEL, "--data", data, "--out", tmp_path / "out", "--recipe", "fast", "--json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert found["data"]["calibration"]["details"]["utterances"] == 3
+    assert found["data"]["references"] == "text"
+    assert [str(data), "2 of 9 recordings have no text, as others have: they serve calibration alone"] in found["data"][
+        "notes"
+    ]
+    assert found["float"]["metric"] == "WER"
 
 
 def test_the_same_recording_in_two_splits_is_an_error(cli, tmp_path):

@@ -32,6 +32,7 @@ def test_memory_is_held_within_a_fifth_of_what_was_told(tmp_path):
     lines = [row for split in ("train", "dev", "test") for row in rows(split)[40:43]]
     manifest = write_manifest(tmp_path / "manifest.jsonl", lines)
     options = ["--data", str(manifest), "--out", str(tmp_path / "out"), "--p-max", "0.1", "--p-step", "0.1", "--json"]
+    options += ["--recipe", "paper"]
     command = ["quantize", str(MODEL), *options]
     told = finish(start([sys.executable, "-m", "stablequant.cli.main", *command, "--dry-run"]))
     assert told.code == 0, told.err
@@ -57,6 +58,7 @@ def dry_run(manifest, tmp_path, *options, model=MODEL):
     """With two threads, as on a machine of two cores, and a folder of its own for temporary files."""
     (tmp_path / "tmp").mkdir(exist_ok=True)
     arguments = ["--data", str(manifest), "--out", str(tmp_path / "out"), "--p-max", "0.1", "--p-step", "0.1"]
+    arguments += ["--recipe", "paper"]
     command = [sys.executable, "-m", "stablequant.cli.main", "quantize", str(model), *arguments, "--dry-run", *options]
     return start(command, OMP_NUM_THREADS="2", TMPDIR=str(tmp_path / "tmp"))
 

@@ -13,9 +13,9 @@ import pytest
 from commands import MODEL, rows
 from run_folders import list_anew
 
-from stablequant.export import package
-from stablequant.grid.weights import QuantizedWeight, WeightSpec
-from stablequant.quantize.weights import WeightStore
+from stablequant.export.writer import Writer
+from stablequant.grid.weights import QuantizedWeight
+from stablequant.network.graph import Node
 from stablequant.runtime import registry
 from stablequant.runtime.processor import has_bfloat16
 
@@ -159,17 +159,15 @@ def test_a_runtime_without_files_or_of_another_kind_is_told(cli, interrupted):
     assert ran.err.startswith(f"error: --runtime openvino, but {MODEL} is run by torch.")
 
 
-class HalvedWeights(WeightStore):
-    """Weights that are not the model's."""
-
-    def codes(self, layer: str, spec: WeightSpec) -> QuantizedWeight:
-        held = super().codes(layer, spec)
-        return dataclasses.replace(held, codes=held.codes // 2)
-
-
 def test_a_file_that_computes_something_else_ends_with_3_and_is_kept_aside(cli, folder, monkeypatch):
     before = (folder / "model.onnx").read_bytes()
-    monkeypatch.setattr(package, "WeightStore", HalvedWeights)
+    right = Writer.quantised_weight
+
+    def halved(writer: Writer, node: Node) -> QuantizedWeight:
+        held = right(writer, node)
+        return dataclasses.replace(held, codes=held.codes // 2)
+
+    monkeypatch.setattr(Writer, "quantised_weight", halved)
     ran = cli("export", folder, "--target", "onnxruntime")
     assert ran.code == 3
     assert "the exported file failed its check: the logits of ONNX Runtime without optimisation differ" in ran.err

@@ -33,15 +33,17 @@ def test_the_finished_run_prints_one_json_object_and_leaves_a_whole_folder(inter
     assert not [name for name in names if name.endswith(".part") or name in ("unverified", "float")]
 
 
-@pytest.mark.parametrize("search", ["exact", "racing"])
+@pytest.mark.parametrize("search", ["exact", "racing", "allocate"])
 def test_a_run_that_is_killed_again_and_again_ends_in_the_same_plan_to_the_byte(manifest, tmp_path, search):
     def command(out):
-        options = ["--data", str(manifest), "--out", str(out), "--gamma", "0", "--p-step", "0.25", "--search", search]
+        options = ["--data", str(manifest), "--out", str(out)]
+        if search != "allocate":
+            options += ["--recipe", "paper", "--gamma", "0", "--p-step", "0.25", "--search", search]
         return [sys.executable, "-m", "stablequant.cli.main", "quantize", str(MODEL), *options]
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert finish(start(command(whole))).code == 0
-    for count in (1, 30):
+    for count in (1, 3 if search == "allocate" else 30):
         process = start(command(killed))
         while process.poll() is None and len(trials(killed / "trials.sqlite")) < count:
             time.sleep(0.01)
@@ -59,7 +61,7 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_plan_to_the_byte(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
 def test_workers_end_with_the_run_however_it_ends(manifest, tmp_path, number):
     options = ["--data", str(manifest), "--out", str(tmp_path / "out"), "--gamma", "0", "--workers", "2"]
-    options += ["--set", "batch_size=1", "--p-step", "0.05"]
+    options += ["--set", "batch_size=1", "--p-step", "0.05", "--recipe", "paper"]
     process = start([sys.executable, "-m", "stablequant.cli.main", "quantize", str(MODEL), *options])
     while process.poll() is None and len(trials(tmp_path / "out" / "trials.sqlite")) < 10:
         time.sleep(0.02)
@@ -80,6 +82,7 @@ def test_workers_end_with_the_run_however_it_ends(manifest, tmp_path, number):
 
 def test_a_closed_terminal_does_not_end_a_run_under_nohup(manifest, tmp_path):
     options = ["--data", str(manifest), "--out", str(tmp_path / "out"), "--gamma", "0", "--p-step", "0.25"]
+    options += ["--recipe", "paper"]
     command = ["nohup", sys.executable, "-m", "stablequant.cli.main", "quantize", str(MODEL), *options, "--json"]
     process = start(command)
     while process.poll() is None and len(trials(tmp_path / "out" / "trials.sqlite")) < 10:

@@ -98,7 +98,7 @@ def test_an_option_sets_its_setting_and_all_others_keep_their_defaults(cli, monk
 
     monkeypatch.setattr("stablequant.jobs.quantize.quantize", run)
     options = [f"--{name}={OPTIONS[name][1]}" for name in given]
-    ran = cli("quantize", MODEL, "--data", "nowhere", "--out", "nowhere", *options)
+    ran = cli("quantize", MODEL, "--data", "nowhere", "--out", "nowhere", "--recipe", "paper", *options)
     assert ran.err == "error: far enough.\n"
     assert seen == [Settings().updated(**dict(OPTIONS[name] for name in given))]
 

@@ -47,6 +47,16 @@ def test_a_dataset_keeps_its_audio_encoded(corpus):
     assert len(load([f"hf:{corpus}:validation[:2]"])) == 2
 
 
+def test_a_dataset_without_text_is_speech_without_text(corpus):
+    table = datasets.Dataset.from_parquet(str(corpus / "validation.parquet"))
+    assert isinstance(table, datasets.Dataset)
+    partly = table.map(lambda row, n: {"sentence": None if n == 1 else row["sentence"]}, with_indices=True)
+    table.remove_columns("sentence").to_parquet(corpus.parent / "bare" / "train.parquet")
+    partly.to_parquet(corpus.parent / "partly" / "test.parquet")
+    assert [u.text for u in load([f"hf:{corpus.parent / 'bare'}:train"])] == [None] * 3
+    assert [u.text for u in load([f"hf:{corpus.parent / 'partly'}:test"])] == ["line 0", None, "line 2"]
+
+
 def test_a_dataset_that_cannot_be_loaded(corpus):
     with pytest.raises(DataError, match="cannot be loaded"):
         load([f"hf:{corpus}:nosuchsplit"])

@@ -57,6 +57,34 @@ def test_jsonl_in_the_forms_in_use(tmp_path):
     assert (c.id, c.audio, c.text, c.split) == ("elsewhere/c", elsewhere, "", "test")
 
 
+def test_a_line_without_text_has_none_and_an_empty_text_is_another_thing(tmp_path):
+    path = write_jsonl(
+        tmp_path / "m.jsonl", {"audio": "a.wav"}, {"audio": "b.wav", "text": None}, {"audio": "c.wav", "sentence": ""}
+    )
+    assert [u.text for u in load([path])] == [None, None, ""]
+    path = tmp_path / "m.tsv"
+    path.write_text("path\tlocale\nx.mp3\ten\n")
+    assert [(u.id, u.text) for u in load([str(path)])] == [("x", None)]
+    path.write_text("path\tsentence\nx.mp3\t\n")
+    assert [u.text for u in load([str(path)])] == [""]
+
+
+def test_a_folder_of_recordings_is_speech_without_text(tmp_path):
+    folder = tmp_path / "calls"
+    for name in ("a.wav", "a.flac", "dev/b.MP3", "notes.txt", ".hidden/c.wav"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    found = load([str(folder)])
+    assert [u.id for u in found] == ["a.flac", "a.wav", "dev/b.MP3"]
+    assert {(u.text, u.split, u.speaker) for u in found} == {(None, None, None)}
+    assert [u.audio for u in found] == [folder / u.id for u in found]
+    # With a transcript file it is LibriSpeech, with a manifest what that lists.
+    (folder / "1-2.trans.txt").write_text("1-2-0 HELLO\n")
+    assert [(u.id, u.text) for u in load([str(folder)])] == [("1-2-0", "HELLO")]
+    write_jsonl(folder / "manifest.jsonl", {"audio": "a.wav", "text": "x"})
+    assert [(u.id, u.text) for u in load([str(folder)])] == [("a", "x")]
+
+
 def test_a_common_voice_tsv(tmp_path):
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / "cv_1.mp3").touch()
@@ -89,7 +117,6 @@ def test_colliding_ids_are_told_apart_whatever_the_order_of_the_sources(tmp_path
         ("{broken", r"bad\.jsonl:1 is not JSON"),
         ("[1]", r"bad\.jsonl:1 is a JSON list"),
         ('{"text": "x"}', r"bad\.jsonl:1 has no audio.*audio_filepath"),
-        ('{"audio": "a.wav"}', r"bad\.jsonl:1 has no text.*sentence"),
         ('\n{"audio": "a.wav", "text": 3}', r"bad\.jsonl:2 has the text 3\. Expected a string"),
         ('{"audio": "a.wav", "text": "x", "split": "trial"}', "the split 'trial'.*calibration, dev, test"),
         ('{"audio": "a.wav", "text": "x", "duration": "long"}', "the duration 'long'.*seconds"),
@@ -109,7 +136,6 @@ def test_a_bad_line_is_named(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.tsv", b"path\tlocale\nx.mp3\ten\n", r"a\.tsv:2 has no text"),
         ("a.tsv", b"path\tsentence\nx.mp3\n", r"a\.tsv:2 has 1 columns where the header has 2"),
         ("a.tsv", b"path\tsentence\n", "holds no utterance"),
         ("a.tsv", b"path\tsentence\nx.mp3\t\xff\xfe\n", "cannot be read as text"),
@@ -126,7 +152,7 @@ def test_a_bad_file_is_named(tmp_path, name, content, message):
 def test_a_missing_or_empty_source_says_what_would_do(tmp_path):
     with pytest.raises(DataError, match=r"There is no .*nowhere.*--data"):
         load([str(tmp_path / "nowhere")])
-    with pytest.raises(DataError, match=r"neither manifest\.jsonl nor any"):
+    with pytest.raises(DataError, match=r"neither manifest\.jsonl nor any \*\.trans\.txt, nor a recording"):
         load([str(tmp_path)])
     with pytest.raises(SettingsError, match="No data source"):
         load([])

@@ -47,6 +47,46 @@ def test_missing_calibration_is_a_fifth_of_dev():
     assert make_splits(utterances, seed=1).calibration != splits.calibration
 
 
+def without_text(names, split=None, source=""):
+    return [Utterance(name, None, f"audio {name}".encode(), split=split, source=source) for name in names]
+
+
+def test_speech_without_text_beside_others_serves_calibration_alone():
+    labelled, bare = corpus(20), without_text(["x", "y", "z"])
+    for mixed in (labelled + bare, bare + labelled):
+        splits = make_splits(mixed)
+        assert {u.id for u in splits.calibration} == {"x", "y", "z"}
+        assert {len(splits.dev), len(splits.test)} == {10}
+    named = [replace(u, split=("dev", "test")[n % 2]) for n, u in enumerate(labelled)]
+    splits = make_splits(named + bare)
+    assert sets(splits) == [{"x", "y", "z"}, {u.id for u in named[::2]}, {u.id for u in named[1::2]}]
+    # Calibration speech with text stays there; a missing test is taken from dev.
+    named = [replace(u, split=("dev", "calibration")[n % 2]) for n, u in enumerate(labelled)]
+    splits = make_splits(named + without_text("xyz", "calibration"))
+    assert {u.id for u in splits.calibration} == {"x", "y", "z"} | {u.id for u in named[1::2]}
+    assert {u.id for u in (*splits.dev, *splits.test)} == {u.id for u in named[::2]}
+
+
+def test_speech_without_any_text_is_divided_as_all_other_is():
+    labelled = corpus(30, speakers=5)
+    assert sets(make_splits([replace(u, text=None) for u in labelled])) == sets(make_splits(labelled))
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_dev_and_test_speech_without_text_is_an_error_where_others_have_one(split):
+    mixed = [*corpus(20, split="calibration"), *without_text("x", split, "m.jsonl:21")]
+    told = f"m.jsonl:21 is of the split {split} and has no text, where others have one. Expected text in all"
+    with pytest.raises(DataError, match=told):
+        make_splits(mixed)
+
+
+def test_a_fingerprint_tells_no_text_from_an_empty_one():
+    one = corpus(3)
+    assert fingerprint(one) == "2b99a181987c1f43a588b5a70265b6c32decb53b1268827ce9f603c0ee778521"
+    texts = [fingerprint([replace(one[0], text=text), *one[1:]]) for text in (None, "", "text 0")]
+    assert len(set(texts)) == 3
+
+
 @pytest.mark.parametrize(("missing", "donor"), [("dev", "calibration"), ("test", "dev")])
 def test_a_missing_split_is_taken_from_its_neighbour(missing, donor):
     (other,) = set(NAMES) - {missing, donor}

@@ -109,6 +109,19 @@ def product(transpose: bool, scale: float) -> Case:
     return Case(inputs, lambda g: g.add("matmul", "a", "b", name="m", transpose=transpose, scale=scale))
 
 
+def by_relative_position(g: Graph) -> Any:
+    sinusoids = g.add("relative_sinusoids", "x", weights={"frequencies": "f"})
+    keys = g.add("split_heads", sinusoids, heads=4)
+    scores = g.add("matmul", "q", keys, name="m", transpose=True, scale=0.5)
+    return sinusoids, g.add("relative_shift", scores)
+
+
+def conv2d(kernel: int, *, groups: int = 1, stride: int = 1) -> Case:
+    write = lambda g: g.conv2d("x", "c", stride=stride, padding=kernel // 2, groups=groups)  # noqa: E731
+    return Case(BANDS, write, {"c.weight": (4, 4 // groups, kernel, kernel), "c.bias": (4,)})
+
+
+BANDS = {"x": ("float32", (2, 6, "t", 4))}
 SHARED = {"e": (7, 8)}
 
 
@@ -132,11 +145,24 @@ CASES: dict[str, Case] = {
     "positional conv, even and wider than the audio": positions(16),
     "positional conv, odd": positions(5),
     "positional conv, one step": positions(1),
+    "conv, strided positions": conv(6, out=8, groups=4, stride=2, padding=3, trim=2),
+    "conv, looking back alone": conv(3, out=8, groups=8, padding=2, trim=2),
+    "conv2d": conv2d(3, stride=2),
+    "conv2d, a group a channel": conv2d(3, groups=4, stride=2),
+    "conv_lengths, padded": Case(
+        LENGTHS, lambda g: g.add("conv_lengths", "lengths", kernel=3, stride=2, padding=1), missing=(0, 10)
+    ),
+    "average_pool": Case(X, lambda g: g.add("average_pool", "x", factor=2)),
+    "upsample": Case(
+        {"x": ("float32", (2, "t", 8)), "like": ("float32", (2, 25, 3))} | LENGTHS,
+        lambda g: g.add("upsample", "x", "lengths", "like", factor=2, channels=4),
+    ),
     "conv_lengths": Case(LENGTHS, lambda g: g.add("conv_lengths", "lengths", kernel=7, stride=3)),
     "conv_lengths, shorter than the kernel": Case(
         LENGTHS, lambda g: g.add("conv_lengths", "lengths", kernel=10, stride=2), missing=(2, 9)
     ),
     "mask": Case(X | LENGTHS, lambda g: g.add("mask", "x", "lengths")),
+    "mask, by bands": Case(BANDS | LENGTHS, lambda g: g.add("mask", "x", "lengths", between=1)),
     "layer_norm": Case(X, lambda g: g.layer_norm("x", "n", 1e-3), {"n.weight": (8,), "n.bias": (8,)}),
     "layer_norm, no bias": Case(X, lambda g: g.layer_norm("x", "n", bias=False), {"n.weight": (8,)}),
     "group_norm, one group": norm(1),
@@ -176,6 +202,9 @@ CASES: dict[str, Case] = {
     "positions, after a past": learned(True),
     "relative_bias, within reach": relative(20),
     "relative_bias, beyond reach": relative(3),
+    "relative positions": Case(X | {"q": ("float32", (2, 4, "t", 2))}, by_relative_position, {"f": (4,)}),
+    "by_distance": Case({"x": ("float32", (2, 4, "t", 7))}, lambda g: g.add("by_distance", "x", back=4, ahead=2)),
+    "offset": Case(HEADS, lambda g: g.add("offset", "x", weights={"offset": "o"}), {"o": (4, 1, 6)}),
     "relative_gate": Case(
         {"x": ("float32", (2, 4, "t", 2))},
         lambda g: g.add("relative_gate", "x", weights={"constant": "c"}),
@@ -293,6 +322,9 @@ QUANTISED = {
     "conv, no bias": ("c", 1),
     "conv, groups": ("c", 1),
     "positional conv, even": ("c", 1),
+    "conv, strided positions": ("c", 1),
+    "conv2d": ("c", 1),
+    "conv2d, a group a channel": ("c", 1),
     "matmul": ("m", 2),
     "matmul, turned and scaled": ("m", 2),
     "embedding, the head's": ("head", 1),

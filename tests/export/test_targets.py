@@ -19,7 +19,8 @@ from stablequant.export import package, targets
 from stablequant.export.targets import TARGETS, Target, require_target, target
 from stablequant.export.translate import to_onnx
 from stablequant.quantize import calibrated
-from stablequant.quantize.plan import ActivationPlan, Identity, LayerPlan, Plan, WeightPlan
+from stablequant.quantize.plan import Identity, LayerPlan, Plan
+from stablequant.quantize.plan_grids import ActivationPlan, WeightPlan
 from stablequant.quantize.scheme import LayerScheme, Scheme
 from stablequant.quantize.simulate import Simulator
 from stablequant.runtime import openvino

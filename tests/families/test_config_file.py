@@ -14,29 +14,51 @@ from support import GRAFT, MOONSHINE
 
 from stablequant.errors import ModelError
 from stablequant.families.checkpoint import load, load_frontend
-from stablequant.families.config_fields import FIELDS, REQUIRED, ROPE_FIELDS
+from stablequant.families.config_fields import FIELDS, PARAKEET_ENCODER, REQUIRED, ROPE_FIELDS
 from stablequant.families.config_file import checked, read_config
 
-CLASSES = {
-    "wav2vec2": transformers.Wav2Vec2Config,
-    "hubert": transformers.HubertConfig,
-    "wavlm": transformers.WavLMConfig,
-    "moonshine": transformers.MoonshineConfig,
-    "whisper": transformers.WhisperConfig,
-}
 PATH = Path("config.json")
 
 
 @pytest.mark.parametrize("kind", FIELDS)
 def test_what_the_file_leaves_out_is_what_transformers_takes(kind: str) -> None:
     ours = checked({"model_type": kind, "vocab_size": 32}, PATH)
-    theirs = CLASSES[kind](vocab_size=32)
+    theirs = transformers.CONFIG_MAPPING[kind](vocab_size=32)
     for key, field in FIELDS[kind].items():
         if field.default is not REQUIRED and ours[key] is not None:
             expected = getattr(theirs, key)
             assert ours[key] == (tuple(expected) if isinstance(expected, list | tuple) else expected), key
     if kind == "moonshine":
         assert ours["rope_parameters"] == theirs.rope_parameters
+
+
+def test_what_an_encoder_of_its_own_leaves_out_is_what_transformers_takes() -> None:
+    ours = checked({"model_type": "parakeet_ctc", "encoder_config": {"num_mel_bins": 128}}, PATH)
+    theirs = transformers.ParakeetEncoderConfig(num_mel_bins=128)
+    assert {key: ours[key] for key in PARAKEET_ENCODER} == {key: getattr(theirs, key) for key in PARAKEET_ENCODER}
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "named"),
+    [
+        ("parakeet_ctc", {"encoder_config": [1]}, "the encoder_config [1]. Expected an object"),
+        ("parakeet_ctc", {"encoder_config": {"hidden_act": "prelu"}}, "the hidden_act 'prelu'. Expected one of gelu"),
+        ("parakeet_ctc", {"encoder_config": {"subsampling_factor": 6}}, "a power of two"),
+        ("parakeet_ctc", {"encoder_config": {"num_mel_bins": 81}}, "num_mel_bins 81. Expected a multiple of 8"),
+        ("parakeet_ctc", {"encoder_config": {"conv_kernel_size": 8}}, "an odd number"),
+        ("parakeet_ctc", {"encoder_config": {"num_attention_heads": 3}}, "a divisor of hidden_size 1024"),
+        ("wav2vec2-bert", {"adapter_kernel_size": 5}, "as wide as adapter_stride 2, or one more"),
+        ("wav2vec2-bert", {"output_hidden_size": 100}, "a multiple of num_attention_heads 16"),
+        ("wav2vec2-bert", {"position_embeddings_type": "sinusoidal"}, "one of relative, rotary, relative_key"),
+        ("wav2vec2-conformer", {"conv_depthwise_kernel_size": 30}, "an odd number"),
+        ("wav2vec2-conformer", {"position_embeddings_type": "rotary", "hidden_size": 36}, "an even number of channels"),
+        ("sew", {"squeeze_factor": 65}, "at most half of num_conv_pos_embeddings"),
+    ],
+)
+def test_what_the_ctc_kin_cannot_have_is_refused(kind: str, written: dict[str, Any], named: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        checked({"model_type": kind, "vocab_size": 32, **{"num_conv_pos_embedding_groups": 4}, **written}, PATH)
+    assert named in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +113,7 @@ WRONG: list[tuple[Path, str, Any]] = [
     (MOONSHINE, "decoder_num_attention_heads", 7),
     (MOONSHINE, "encoder_num_hidden_layers", 10**9),
     (MOONSHINE, "head_dim", 0.5),
-    (MOONSHINE, "decoder_hidden_act", "gelu_new"),
+    (MOONSHINE, "decoder_hidden_act", "prelu"),
     (MOONSHINE, "tie_word_embeddings", "yes"),
     (MOONSHINE, "rope_parameters", [1]),
     (MOONSHINE, "decoder_start_token_id", [1, 2]),

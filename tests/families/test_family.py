@@ -8,9 +8,13 @@ import pytest
 
 from stablequant.errors import SettingsError
 from stablequant.families import family as registry
+from stablequant.families.data2vec import Data2VecAudio
 from stablequant.families.family import FAMILIES, family
 from stablequant.families.moonshine import Moonshine
+from stablequant.families.parakeet import Parakeet
+from stablequant.families.sew import Sew
 from stablequant.families.wav2vec2 import Wav2Vec2
+from stablequant.families.wav2vec2_conformer import Wav2Vec2Bert, Wav2Vec2Conformer
 from stablequant.families.whisper import Whisper
 
 
@@ -28,10 +32,14 @@ def families(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_the_families_in_the_house_serve_their_classes(families: dict[str, Any]) -> None:
     served = {name: type(made) for name, made in families.items()}
+    alike = ("Wav2Vec2ForCTC", "HubertForCTC", "WavLMForCTC", "UniSpeechForCTC", "UniSpeechSatForCTC")
     assert served == {
-        "Wav2Vec2ForCTC": Wav2Vec2,
-        "HubertForCTC": Wav2Vec2,
-        "WavLMForCTC": Wav2Vec2,
+        **dict.fromkeys(alike, Wav2Vec2),
+        "Data2VecAudioForCTC": Data2VecAudio,
+        "SEWForCTC": Sew,
+        "Wav2Vec2ConformerForCTC": Wav2Vec2Conformer,
+        "Wav2Vec2BertForCTC": Wav2Vec2Bert,
+        "ParakeetForCTC": Parakeet,
         "MoonshineForConditionalGeneration": Moonshine,
         "WhisperForConditionalGeneration": Whisper,
     }

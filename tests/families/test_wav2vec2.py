@@ -61,9 +61,20 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "wavlm-post": ("WavLM", POST | NEAR),
     "wavlm-stable": ("WavLM", STABLE | NEAR),
     "crossed": ("Wav2Vec2", CROSSED),
+    "unispeech-post": ("UniSpeech", POST),
+    "unispeech-sat-stable": ("UniSpeechSat", STABLE | {"hidden_act": "gelu_new"}),
+    "adapters": (
+        "Wav2Vec2",
+        STABLE | {"adapter_attn_dim": 6, "add_adapter": True, "output_hidden_size": 24, "num_adapter_layers": 2},
+    ),
+    "wavlm-adapter": ("WavLM", POST | NEAR | {"add_adapter": True, "num_adapter_layers": 1, "adapter_stride": 3}),
 }
-#: Forms in which transformers itself keeps padding out; its group norm counts it in.
-EXACT_IN_BATCHES = [name for name, (_, settings) in FORMS.items() if settings["feat_extract_norm"] == "layer"]
+#: Forms in which transformers itself keeps padding out; its group norm and its strided adapter count it in.
+EXACT_IN_BATCHES = [
+    name
+    for name, (_, settings) in FORMS.items()
+    if settings["feat_extract_norm"] == "layer" and not settings.get("add_adapter")
+]
 SAMPLES = (1700, 1234, 703)
 
 
@@ -258,10 +269,11 @@ def test_relative_positions_are_exact_within_and_beyond_the_reach(graft: Loaded)
     [
         ({"add_adapter": True}, "add_adapter"),
         ({"adapter_attn_dim": 16}, "adapter_attn_dim"),
+        ({"model_type": "wav2vec2", "adapter_attn_dim": 16}, "do_stable_layer_norm"),
         ({"conv_pos_batch_norm": True}, "batch norm"),
-        ({"model_type": "unispeech"}, "unispeech"),
+        ({"model_type": "sew"}, "sew"),
         ({"feat_extract_norm": "batch"}, "group or layer"),
-        ({"hidden_act": "gelu_new"}, "gelu_new"),
+        ({"hidden_act": "prelu"}, "one of gelu, .*mish"),
         ({"conv_stride": [5, 2]}, "conv_stride"),
         ({"num_attention_heads": 5}, "num_attention_heads"),
         ({"model_type": "wavlm", "max_bucket_distance": 80}, "max_bucket_distance"),

@@ -12,6 +12,7 @@ import pytest
 import torch
 import transformers
 import witness
+from kin import FORMS as KIN
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -47,6 +48,8 @@ SEQ2SEQ: dict[str, Any] = {
     "encoder_num_attention_heads": 4,
     "decoder_num_attention_heads": 4,
 }
+#: Another size has no other operations.
+DISTINCT = {name: form for name, form in KIN.items() if not name.endswith("-larger")}
 WINDOW: dict[str, Any] = {
     "d_model": 48,
     "encoder_layers": 1,
@@ -65,7 +68,11 @@ WINDOW: dict[str, Any] = {
 }
 #: By class: configurations that differ in the operations they lead to.
 FORMS: dict[str, dict[str, dict[str, Any]]] = {
-    "Wav2Vec2ForCTC": CTC_FORMS,
+    **{
+        form.name: {name: other.settings for name, other in DISTINCT.items() if other.name == form.name}
+        for form in DISTINCT.values()
+    },
+    "Wav2Vec2ForCTC": CTC_FORMS | {"adapters": CTC_FORMS["stable"] | {"adapter_attn_dim": 6, "add_adapter": True}},
     "HubertForCTC": CTC_FORMS,
     "WavLMForCTC": CTC_FORMS,
     "MoonshineForConditionalGeneration": {
@@ -101,10 +108,17 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     model = kind(kind.config_class(**FORMS[name][form])).eval()
     tokens = {"decoder_input_ids": torch.tensor([[1, 4, 2]]), "use_cache": False}
     more = tokens if model.config.is_encoder_decoder else {}
-    mels = getattr(model.config, "num_mel_bins", None)
-    sound = torch.randn(1, 2000) if mels is None else torch.randn(1, mels, 60)
-    expected = witness.operations_of_model(model, (sound,), more)
+    expected = witness.operations_of_model(model, (example(model.config),), more)
     return Pair(model, expected, build(name, model, tmp_path_factory.mktemp("checkpoint")))
+
+
+def example(config: Any) -> Tensor:
+    """An input: a waveform, or a spectrogram where the model takes one."""
+    if config.model_type == "whisper":
+        return torch.randn(1, config.num_mel_bins, 2 * config.max_source_positions)
+    bands = getattr(config, "feature_projection_input_dim", 0)
+    bands = config.encoder_config.num_mel_bins if hasattr(config, "encoder_config") else bands
+    return torch.randn((1, 70, bands) if bands else (1, 2000))
 
 
 def build(name: str, model: Any, folder: Path) -> tuple[Graph, ...]:
@@ -143,8 +157,8 @@ def test_an_operation_left_out_is_named(pair: Pair) -> None:
 
 def test_an_operation_with_the_weights_of_another_is_named(pair: Pair) -> None:
     nodes = {node.name: node for node in quantisable(pair)}
-    query = next(node for name, node in nodes.items() if name.endswith("q_proj"))
-    key = nodes[query.name.replace("q_proj", "k_proj")]
+    query = next(node for name, node in nodes.items() if name.endswith(("q_proj", "linear_q")))
+    key = nodes[query.name.replace("q_proj", "k_proj").replace("linear_q", "linear_k")]
     found = pair.differences(changed(pair.graphs, key, replace(key, weights=query.weights)))
     assert any("not an operation of ours: linear" in line and key.weights["weight"] in line for line in found)
     assert any("not in the model: linear" in line and query.weights["weight"] in line for line in found)

@@ -28,7 +28,7 @@ WHOLE = (aten.linear, aten.mv, aten.dot)
 #: broken down into these or works element by element.
 PRODUCTS = {*WHOLE, *flop_registry, aten.addmv, aten._trilinear}
 #: Nodes of our graphs that read the shape of their inputs and not what is in them.
-SHAPE_ONLY = ("positions", "relative_bias", "rotary_tables")
+SHAPE_ONLY = ("positions", "relative_bias", "relative_sinusoids", "rotary_tables")
 #: How PyTorch names the magnitude and the direction of a weight-normed parameter.
 WEIGHT_NORM = re.compile(r"\.parametrizations\.(\w+)\.original[01]$")
 
@@ -67,13 +67,14 @@ def operations_of_model(model: nn.Module, args: tuple[Any, ...], kwargs: dict[st
         sources = [origins[source] for source in _sources(node)]
         activations = [source.names for source in sources if source.active]
         weights = frozenset().union(*(source.names for source in sources if not source.active))
-        product = activations and getattr(node.target, "overloadpacket", None) in PRODUCTS
-        if product and len(activations) == 1:
-            kind = "conv1d" if node.target is aten.convolution.default else "linear"
-            operations[_line(kind, weights)] += 1
+        product = getattr(node.target, "overloadpacket", None) in PRODUCTS
+        # A weight times a constant, such as sines of positions, whose length is the input's.
+        positions = product and not activations and {bool(source.names) for source in sources} == {True, False}
+        if product and (len(activations) == 1 or positions):
+            operations[_line(_kind(node), weights)] += 1
             origins[node] = Origin(True, weights)
             continue
-        if product:
+        if product and activations:
             operations[_line("matmul", *activations)] += 1
         origins[node] = Origin(bool(activations), frozenset().union(*activations) if activations else weights)
     return operations
@@ -82,11 +83,13 @@ def operations_of_model(model: nn.Module, args: tuple[Any, ...], kwargs: dict[st
 def operations_of_graphs(model: nn.Module, graphs: Iterable[Graph]) -> Counter[str]:
     """Each quantisable operation of our ``graphs`` of ``model``, as a line; what one puts out a later one may read."""
     names = plain_names(model)
+    # A bias that a batch norm was folded into is no parameter of the model.
+    known = {*names, *names.values()}
     operations: Counter[str] = Counter()
     origins: dict[str, frozenset[str]] = {}
     for graph in graphs:
         for node in graph.nodes:
-            weights = frozenset(names.get(key, key) for key in node.weights.values())
+            weights = frozenset(names.get(key, key) for key in node.weights.values() if key in known)
             read = [origins.get(name, frozenset()) for name in node.inputs]
             origin = frozenset() if node.kind in SHAPE_ONLY else frozenset().union(*read)
             if node.kind == "matmul":
@@ -120,6 +123,14 @@ def _sources(node: fx.Node) -> list[fx.Node]:
         if [part.meta["val"].shape for part in parts] == [piece.shape for piece in pieces]:
             return [parts[node.args[1]]]
     return read
+
+
+def _kind(node: fx.Node) -> str:
+    """Of a product with a weight: a convolution, unless it is one of single steps, which is a linear layer."""
+    if node.target is not aten.convolution.default:
+        return "linear"
+    kernel = node.args[1].meta["val"].shape[2:]
+    return "linear" if set(kernel) == {1} else f"conv{len(kernel)}d"
 
 
 def _line(kind: str, *operands: Iterable[str]) -> str:

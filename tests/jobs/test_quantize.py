@@ -15,6 +15,8 @@ from stablequant.files import file_digest
 from stablequant.jobs.evidence import Evidence
 from stablequant.jobs.export import export
 from stablequant.jobs.quantize import quantize
+from stablequant.report.write import read_summary, write_reports
+from stablequant.search.objective import POINTS_A_NAT
 from stablequant.search.stage1 import Sensitivity
 from stablequant.settings import Settings
 
@@ -121,3 +123,21 @@ def test_the_checkpoint_s_own_folder_is_no_output(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"--out .*model is the checkpoint's own folder"):
         quantize(str(model), ["nowhere"], model, QUICK)
     assert sorted(path.name for path in model.iterdir()) == before
+
+
+def test_a_search_by_divergence_runs_on_a_draw_of_the_dev_speech_and_is_told_in_points(tmp_path: Path) -> None:
+    speech = [str(support.small_manifest(tmp_path / "speech.jsonl", 4))]
+    settings = QUICK.updated(objective="divergence", divergence_utterances=2, gamma=0.5, p_max=0.2, p_step=0.1)
+    found = quantize(str(support.GRAFT), speech, tmp_path / "out", settings, report=write_reports)
+    summary = read_summary(tmp_path / "out")
+    assert summary["search"]["objective"] == "divergence"
+    assert summary["dev"]["utterances"] == 2
+    assert summary["dev"]["float_wer"] == round(found.dev.rate, 4) > 0
+    assert found.search.reference.score.metric == "KL"
+    for layer in found.search.layers:
+        assert layer.delta == pytest.approx(POINTS_A_NAT * layer.rate)
+        assert layer.flagged == (layer.delta > 0.5)
+    # What the float model's own answers took is counted; its pass is the unit.
+    assert found.search.spent.stage_1 > 2.0
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "estimated from the divergence from float32 on 2 utterances" in page

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import support
 
 from stablequant.errors import SettingsError
 from stablequant.jobs.evaluate import evaluate
+from stablequant.jobs.evidence import Evidence
 from stablequant.jobs.quantize import quantize
 from stablequant.recipes import RECIPES, recipe
 from stablequant.report.write import read_summary, write_reports
@@ -21,7 +23,7 @@ def test_every_recipe_is_made_of_settings() -> None:
         chosen = Settings.parse(found.settings)
         assert chosen.updated(**found.settings) == chosen
     assert Settings.parse(RECIPES["paper"].settings) == Settings()
-    with pytest.raises(SettingsError, match="--recipe best. Expected one of paper, fast"):
+    with pytest.raises(SettingsError, match="--recipe best. Expected one of default, paper, fast"):
         recipe("best")
 
 
@@ -44,6 +46,59 @@ def test_the_fast_recipe_searches_nothing_and_gives_a_file(tmp_path: Path) -> No
     page = (tmp_path / "out" / "report.html").read_text()
     assert "46 of 48 layers have a scale for each frame" in page
     assert evaluate(str(tmp_path / "out"), [str(manifest)])["rate"] == summary["int8_file"]["rate"]
+
+
+def test_a_scale_a_block_is_for_decoders_of_a_scale_a_frame(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="decoder=block with scales=calibrated and strategy=exact"):
+        quantize(str(support.GRAFT), ["x.jsonl"], tmp_path / "out", Settings.parse({"decoder": "block"}))
+
+
+def test_the_default_recipe_chooses_a_scheme_a_layer_without_labels_and_tells_why(tmp_path: Path) -> None:
+    manifest = support.small_manifest(tmp_path / "speech.jsonl")
+    settings = Settings.parse({**RECIPES["default"].settings, "calibration_utterances": 3, "cost": "model"})
+    evidence = quantize(str(support.GRAFT), [str(manifest)], tmp_path / "out", settings, report=write_reports)
+    summary, plan = read_summary(tmp_path / "out"), evidence.plan
+    assert summary["ops_int8"] == summary["ops"] == 48
+    assert sum(summary["allocation"]["schemes"].values()) == 48
+    assert summary["allocation"]["divergence"] == pytest.approx(divergence(evidence), rel=1e-3)
+    # A pass for the answers, two and a backward one for the estimate, and two whole models: no trial a layer.
+    assert summary["search"]["evaluations"] < 12
+    for layer in plan.layers:
+        (chosen,) = [option for option in layer.options if option.chosen]
+        assert layer.reason.startswith(chosen.scheme)
+        frames = [a.kind == "per_frame" for a in layer.activations]
+        assert any(frames) == chosen.scheme.startswith("per frame") == (layer.calibrator == "frame")
+        costs = {o.scheme: o.cost for o in layer.options if o.cost is not None}
+        assert min(costs.values()) in (0.0, 1.0)
+        if len(costs) > 1 and chosen.cost == 1.0 != max(costs.values()):
+            assert "less time" in layer.reason or "the most accurate" in layer.reason
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count('class="layer wide') == 48
+    assert "Stage 1" not in page
+    assert "nats of divergence a step" in page
+    assert evaluate(str(tmp_path / "out"), [str(manifest)])["rate"] == summary["int8_file"]["rate"]
+
+
+def divergence(evidence: Evidence) -> float:
+    """The divergence of the chosen plan, as it was measured."""
+    assert evidence.search.allocation is not None
+    return evidence.search.allocation.chosen.score.rate
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"gamma": 0.5}, r"search\.gamma=0\.5 with strategy=allocate\. Expected a strategy with stages"),
+        ({"planes": 2}, r"activations\.planes=2 with strategy=allocate"),
+        ({"max_drop": 0.5}, r"search\.max_drop=0\.5 with strategy=allocate.*Fix: --recipe paper"),
+        ({"objective": "task"}, r"strategy=allocate with objective=task\. Expected objective=divergence"),
+    ],
+)
+def test_a_setting_that_a_choice_of_schemes_would_ignore_is_refused(tmp_path: Path, settings: Any, told: str) -> None:
+    chosen = Settings.parse({**RECIPES["default"].settings, **settings})
+    with pytest.raises(SettingsError, match=told):
+        quantize(str(support.GRAFT), ["x.jsonl"], tmp_path / "out", chosen)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_scale_a_frame_and_a_search_do_not_go_together(tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ from torch import Tensor
 from stablequant.errors import PlanError
 from stablequant.families.model import SpeechModel
 from stablequant.grid.affine import QuantParams
+from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import PerFrame
-from stablequant.grid.weights import WeightSpec
+from stablequant.grid.weights import PerGroup, WeightSpec
 from stablequant.network.execute import Executor
 from stablequant.network.graph import LOWER_BOUNDS, Graph
 from stablequant.quantize import calibrated, simulate
 from stablequant.quantize.by_frame import base, by_frame
+from stablequant.quantize.options import by_block
 from stablequant.quantize.scheme import LayerScheme, Scheme
 from stablequant.quantize.simulate import Simulator, fake_quantize
 from stablequant.settings import Settings
@@ -66,6 +68,32 @@ def test_every_layer_has_the_form_that_it_can_have(name: str) -> None:
     assert met == {*FORMS[name], ""}
 
 
+@pytest.mark.parametrize("name", support.MODELS)
+def test_the_setting_decides_on_linear_layers_of_what_runs_step_by_step_alone(name: str) -> None:
+    model, histograms = support.MODELS[name](), support.histograms(name)
+    same, found = (
+        by_frame(model, histograms, Settings.parse({"scales": "frame", "decoder": choice, "weights.range": "mse"}))
+        for choice in ("same", "block")
+    )
+    changed = {layer: scheme for layer, scheme in found.items() if scheme != same[layer]}
+    decoder = [op for op in model.ops() if op.graph == "decoder"]
+    assert list(changed) == [op.name for op in decoder]
+    for op in decoder:
+        # 288 channels are 9 times 32; the feed-forward's 1152 are 9 times 128.
+        size = 128 if op.name.endswith("fc2") else 32
+        assert changed[op.name] == LayerScheme((PerBlock(8, size),), WeightSpec(per=PerGroup(size), range="mse"))
+
+
+def test_blocks_are_the_largest_that_leave_none_short() -> None:
+    for channels, size in ((1024, 128), (384, 128), (192, 64), (96, 32), (80, 32)):
+        weights = {"l.weight": torch.ones(2, channels)}
+        graph = Graph("g", weights)
+        graph.linear(graph.input("x", "float32", (2, "t", channels)), "l", bias=False)
+        model = SpeechModel("none", None, None, (graph,), "", "", 0)  # type: ignore[arg-type]
+        (op,) = model.ops()
+        assert by_block(model, op, FRAME).activations == (PerBlock(8, size),)
+
+
 def test_the_setting_decides_between_a_scale_a_frame_and_calibrated_ones() -> None:
     model, histograms = support.graft(), support.histograms("graft")
     assert base(model, histograms, FRAME) == by_frame(model, histograms, FRAME)
@@ -89,7 +117,7 @@ def behind(*kinds: str, function: str = "gelu") -> float | None:
     return graph.lower_bound(graph.nodes[-1])
 
 
-@pytest.mark.parametrize("function", ["gelu", "silu", "relu", "sigmoid"])
+@pytest.mark.parametrize("function", LOWER_BOUNDS)
 def test_a_shift_is_known_right_behind_an_activation_function(function: str) -> None:
     assert behind("layer_norm", "activation", function=function) == LOWER_BOUNDS[function]
 
@@ -233,8 +261,12 @@ def test_layers_with_other_windows_do_not_share_a_rounding_of_one_value() -> Non
 
 
 @pytest.mark.parametrize("layer", ["wavlm.encoder.pos_conv_embed.conv", "wavlm.encoder.layers.1.attention.scores"])
-def test_a_scale_a_frame_is_refused_where_an_operation_does_not_multiply_rows(layer: str) -> None:
+def test_a_scale_a_frame_or_a_block_is_refused_where_an_operation_does_not_multiply_rows(layer: str) -> None:
     found = calibrated.layer(support.histograms("graft"), layer, "mse", Settings())
-    refused = replace(found, activations=(PerFrame(),) * len(found.activations))
-    with pytest.raises(PlanError, match=rf"a scale a frame for {layer} .*static grid"):
-        Simulator(support.graft(), matmuls=True).operands({layer: refused})
+    for form, message in (
+        (PerFrame(), "a scale a frame for .*static grid"),
+        (PerBlock(), "a scale a block for .*linear layers"),
+    ):
+        refused = replace(found, activations=(form,) * len(found.activations))
+        with pytest.raises(PlanError, match=message.replace("for ", f"for {layer} ")):
+            Simulator(support.graft(), matmuls=True).operands({layer: refused})

@@ -11,18 +11,11 @@ import pytest
 
 from stablequant.errors import PlanError
 from stablequant.grid.affine import QuantParams
+from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import PerFrame
 from stablequant.grid.weights import PerChannel, PerGroup, PerTensor, WeightSpec
-from stablequant.quantize.plan import (
-    SCHEMA_VERSION,
-    ActivationPlan,
-    FramePlan,
-    Identity,
-    LayerPlan,
-    Plan,
-    SpeechIdentity,
-    WeightPlan,
-)
+from stablequant.quantize.plan import SCHEMA_VERSION, Identity, LayerPlan, Plan, SpeechIdentity
+from stablequant.quantize.plan_grids import ActivationPlan, BlockPlan, FramePlan, WeightPlan
 from stablequant.quantize.scheme import LayerScheme, require_layers
 from stablequant.settings import Settings
 
@@ -62,8 +55,9 @@ def plan(scale: float = 0.1) -> Plan:
     )
 
 
-#: An activation with a scale a frame as plan.json has it.
+#: An activation with a scale a frame, and one with a scale a block, as plan.json has them.
 FRAME = {"kind": "per_frame", "bits": 8, "shift": None, "minimum": -1.0, "maximum": 2.5}
+BLOCK = {"kind": "per_block", "bits": 8, "size": 32, "minimum": -1.0, "maximum": 2.5}
 
 
 def saved(made: Plan, path: Path) -> dict[str, Any]:
@@ -153,6 +147,10 @@ def test_another_schema_is_refused(tmp_path: Path, version: Any) -> None:
         (("layers", 1, "activations", 0), {"kind": None}, r"layer conv3, activations\.0 "),
         (("layers", 1, "activations", 0), {"kind": "per_frame"}, r"layer conv3, activations\.0\.shift"),
         (("layers", 1), {"activations": ["static"]}, r"layer conv3, activations\.0 "),
+        (("layers", 1, "activations", 0), {**BLOCK, "size": 0}, r"layer conv3, activations\.0 .*blocks of 0 channels"),
+        (("layers", 1, "activations"), [BLOCK], r"layer conv3 .*conv3 has a scale a block.*a linear layer.* same 32"),
+        (("layers", 1), {"kind": "linear", "activations": [BLOCK]}, r"layer conv3 .*weights in groups of the same 32"),
+        (("layers", 2, "activations"), [BLOCK, BLOCK], r"layer scores .*scores is a product .* static grids alone"),
         (("layers", 2, "activations"), [FRAME, FRAME], r"layer scores .*scores is a product .* static grids alone"),
         (("data", "dev"), {"sources": "some speech"}, r"data, dev\.sources"),
         (("settings", "weights"), {"bits": 1}, r"settings, weights\.bits"),
@@ -250,6 +248,18 @@ def test_a_scale_a_frame_comes_back_from_the_plan(tmp_path: Path) -> None:
     ]
     loaded.save(tmp_path / "b.json")
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_a_scale_a_block_comes_back_from_the_plan(tmp_path: Path) -> None:
+    made = plan()
+    block, spec = BlockPlan(bits=8, size=32, minimum=-1.0, maximum=2.5), WeightSpec(per=PerGroup(32))
+    changed = {"kind": "linear", "activations": (block,), "calibrator": "block", "weight": WeightPlan.of(spec)}
+    made = made.model_copy(update={"layers": (made.layers[0].model_copy(update=changed), *made.layers[1:])})
+    content = saved(made, tmp_path / "a.json")
+    assert content["layers"][0]["activations"] == [BLOCK]
+    loaded = Plan.load(tmp_path / "a.json")
+    assert loaded == made
+    assert loaded.scheme()["conv1"] == LayerScheme((PerBlock(8, 32),), spec)
 
 
 def test_a_plan_says_of_each_activation_which_kind_it_is(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_its_layers_are_quantised_as_they_were(tmp_path: Path) -> None:
 
 def test_every_setting_has_found_its_group(tmp_path: Path) -> None:
     settings = loaded(version_1(), tmp_path).settings
-    assert settings.flat() == {
+    assert settings.flat() == Settings().flat() | {
         "data.task": Settings().data.task,
         "data.normalizer": "basic",
         "data.language": None,
@@ -132,6 +132,8 @@ def test_every_setting_has_found_its_group(tmp_path: Path) -> None:
         "weights.bits": 8,
         "weights.granularity": "tensor",
         "weights.range": "mse",
+        "weights.rounding": "nearest",
+        "weights.correct_bias": False,
         "search.gamma": 0.5,
         "search.beyond_chance": True,
         "search.strategy": "racing",

@@ -6,9 +6,20 @@ import pytest
 import support
 import torch
 
-from stablequant.errors import ModelError
-from stablequant.grid.weights import PerTensor, WeightSpec, quantize_weight
+from stablequant.errors import ModelError, PlanError
+from stablequant.grid.moments import fit_weight
+from stablequant.grid.weights import PerGroup, PerTensor, WeightSpec, quantize_weight
+from stablequant.observe.moments import StoredMoments, moments_once
 from stablequant.quantize.weights import WeightStore
+
+GROUPED = "wavlm.encoder.pos_conv_embed.conv"
+LAYER = "wavlm.encoder.layers.1.attention.q_proj"
+
+
+@pytest.fixture(scope="module")
+def moments(tmp_path_factory: pytest.TempPathFactory) -> StoredMoments:
+    path = tmp_path_factory.mktemp("moments") / "moments.safetensors"
+    return moments_once(support.graft(), support.speech(support.CALIBRATION[:1]), path)
 
 
 @pytest.mark.parametrize("spec", [WeightSpec(), WeightSpec(4, PerTensor(), "mse")])
@@ -32,3 +43,40 @@ def test_a_weight_that_is_not_finite_is_named_with_its_layer(value: str) -> None
     store.codes("good", WeightSpec())
     with pytest.raises(ModelError, match=r"encoder\.fc1: the weights hold NaN.*Expected finite weights.*Fix: check"):
         store.codes("encoder.fc1", WeightSpec())
+
+
+@pytest.mark.parametrize(
+    "spec", [WeightSpec(rounding="gptq", correct_bias=True), WeightSpec(4, PerGroup(32), "mse", "gptq")]
+)
+def test_weights_are_made_for_the_speech_that_was_observed(spec: WeightSpec, moments: StoredMoments) -> None:
+    store, weights = WeightStore.of(support.graft(), moments), support.graft().layer_weights()
+    made, expected = store.codes(LAYER, spec), fit_weight(weights[LAYER], spec, moments[LAYER])
+    assert made.spec == store.fitted(LAYER, spec) == spec
+    assert torch.equal(made.codes, expected.codes)
+    assert (made.correction is None) == (not spec.correct_bias)
+    assert store.codes(LAYER, spec) is made
+    assert store.made_from and not WeightStore.of(support.graft()).made_from
+
+
+def test_a_layer_has_what_it_can_have(moments: StoredMoments) -> None:
+    spec = WeightSpec(rounding="gptq", correct_bias=True)
+    store = WeightStore.of(support.graft(), moments)
+    assert store.fitted(GROUPED, spec) == store.codes(GROUPED, spec).spec == WeightSpec()
+    assert torch.equal(store.codes(GROUPED, spec).codes, store.codes(GROUPED, WeightSpec()).codes)
+    unbiased = WeightStore(support.graft().layer_weights(), moments)
+    assert unbiased.fitted(LAYER, spec) == WeightSpec(rounding="gptq")
+    assert unbiased.codes(LAYER, spec).correction is None
+
+
+def test_kept_codes_need_no_speech_and_others_are_refused_without() -> None:
+    weights, spec = support.graft().layer_weights(), WeightSpec(rounding="gptq")
+    kept = {LAYER: quantize_weight(weights[LAYER] / 2, WeightSpec())}
+    kept = {name: type(held)(held.codes, held.scales, spec) for name, held in kept.items()}
+    store = WeightStore(weights, kept=kept)
+    assert store.codes(LAYER, spec) is kept[LAYER]
+    assert torch.equal(store.codes(LAYER, WeightSpec()).codes, quantize_weight(weights[LAYER], WeightSpec()).codes)
+    for other in (WeightSpec(correct_bias=True), WeightSpec(4, rounding="gptq")):
+        with pytest.raises(
+            PlanError, match=f"weights of {LAYER} are made for calibration speech.*Fix: run stablequant"
+        ):
+            store.codes(LAYER, other)

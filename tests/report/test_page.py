@@ -13,7 +13,8 @@ import pytest
 from stablequant.jobs.evidence import Evidence
 from stablequant.report.card import card
 from stablequant.report.formats import interval, signed, verdict
-from stablequant.report.page import curves, page, sensitivity, split_name
+from stablequant.report.layers import sensitivity, split_name
+from stablequant.report.page import curves, page
 from stablequant.report.summary import summarise
 from stablequant.search.stage2 import PercentileSearch, Trial
 

@@ -10,6 +10,7 @@ import torch
 
 from stablequant.errors import SettingsError
 from stablequant.export import parity
+from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import PerFrame
 from stablequant.grid.weights import PerGroup, WeightSpec
 from stablequant.quantize.by_frame import by_frame
@@ -24,8 +25,9 @@ def scheme_of(name: str, kind: str) -> Scheme:
     """All layers, on symmetric grids, on others, or the first three in two planes and the last in float."""
     if kind == "zero point":
         return support.scheme(name, symmetric=False)
-    if kind == "frame":
-        found = by_frame(support.MODELS[name](), support.histograms(name), Settings())
+    if kind in ("frame", "block"):
+        settings = Settings.parse({"decoder": "block" if kind == "block" else "same"})
+        found = by_frame(support.MODELS[name](), support.histograms(name), settings)
         return {op.name: found[op.name] for op in support.MODELS[name]().ops()}
     whole = support.scheme(name)
     if kind == "symmetric":
@@ -45,6 +47,7 @@ def scheme_of(name: str, kind: str) -> Scheme:
         ("graft", "frame"),
         ("moonshine", "two planes"),
         ("moonshine", "frame"),
+        ("moonshine", "block"),
     ],
 )
 def test_whole_models_pass_the_gate_of_an_export(name: str, kind: str) -> None:
@@ -90,11 +93,11 @@ def test_attention_s_products_and_other_weights_are_refused(spec: WeightSpec) ->
         TorchInt8Backend(model, other, device="cpu")
 
 
-@pytest.mark.parametrize("name", support.MODELS)
-def test_layers_with_a_scale_a_frame_alone_are_the_simulation(name: str) -> None:
+@pytest.mark.parametrize(("name", "form"), [("moonshine", PerFrame), ("graft", PerFrame), ("moonshine", PerBlock)])
+def test_layers_with_a_scale_a_frame_or_a_block_alone_are_the_simulation(name: str, form: type) -> None:
     """Each layer on real inputs: its product in int8 differs from the simulation's by the order of a sum alone."""
-    model, scheme = support.MODELS[name](), scheme_of(name, "frame")
-    layers = [layer for layer, found in scheme.items() if isinstance(found.activations[0], PerFrame)][::6]
+    model, scheme = support.MODELS[name](), scheme_of(name, "frame" if form is PerFrame else "block")
+    layers = [layer for layer, found in scheme.items() if isinstance(found.activations[0], form)][::6]
     assert layers
     sounds = support.waveforms()[:1]
     answers = model.frontend.recognize(Simulator(model).backend({}), sounds)

@@ -130,5 +130,7 @@ def test_a_journal_of_divergences_is_found_again(tmp_path: Path) -> None:
 def test_a_race_by_divergence_is_refused_with_the_fix() -> None:
     settings = SETTINGS.updated(strategy="racing")
     runner = trials("graft", Divergence(), settings=settings)
-    with pytest.raises(SettingsError, match=r"a race by KL\. Expected .* whole errors\. Fix: use the strategy exact"):
+    with pytest.raises(
+        SettingsError, match=r"a race by KL\. Expected .* whole errors\. Fix: use --recipe paper, or the strategy exact"
+    ):
         search(runner, histograms("graft"), settings)

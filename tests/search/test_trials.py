@@ -20,10 +20,13 @@ from stablequant.errors import DataError
 from stablequant.grid.affine import QuantParams
 from stablequant.grid.weights import PerTensor, WeightSpec
 from stablequant.heads.head import Answer
+from stablequant.observe.moments import moments_once
 from stablequant.progress import Progress, silent
 from stablequant.quantize.scheme import LayerScheme, Scheme
 from stablequant.quantize.simulate import Simulator
+from stablequant.quantize.weights import WeightStore
 from stablequant.search.batch import first_difference
+from stablequant.search.handover import HandedOver, take
 from stablequant.search.journal import Journal
 from stablequant.search.objective import Divergence, Objective, TaskError
 from stablequant.search.trials import Candidate, Outcome, Trials
@@ -175,6 +178,24 @@ def test_what_a_result_depends_on_is_part_of_its_key(change: str, monkeypatch: p
         candidate = Candidate("one", {layer: LayerScheme(COARSE.activations, weight)})
         Trials(simulator("graft"), sounds, SETTINGS, objective, journal).run([candidate], "changed")
         assert len(journal) == known + len(sounds.batches)
+
+
+def test_weights_made_for_other_speech_have_other_keys_and_workers_get_the_codes(tmp_path: Path) -> None:
+    layer = "wavlm.encoder.layers.1.attention.q_proj"
+    spec, model = WeightSpec(4, rounding="gptq"), support.graft()
+    candidate = Candidate("one", {layer: LayerScheme(COARSE.activations, spec)})
+    with Journal(None) as journal:
+        for number, name in enumerate(support.CALIBRATION[:2], 1):
+            moments = moments_once(model, support.speech((name,)), tmp_path / f"{name}.safetensors")
+            store = WeightStore.of(model, moments)
+            for _ in range(2):
+                Trials(Simulator(model, weights=store), speech(), SETTINGS, WORDS, journal).run([candidate], name)
+                assert len(journal) == number * len(speech().batches)
+    given = HandedOver(Simulator(model, weights=store))
+    moments.path.unlink()  # what was made before is not made again
+    taken = take(given.descriptor, given.start)
+    given.close()
+    assert torch.equal(taken.weights.codes(layer, spec).codes, store.codes(layer, spec).codes)
 
 
 def test_a_file_that_is_no_journal_is_told(tmp_path: Path) -> None:

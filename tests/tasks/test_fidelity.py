@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stablequant.tasks.fidelity import Divergence, divergence, divergence_score
+from stablequant.tasks.fidelity import Divergence, divergence, divergence_score, figures, standard_error
 
 STEPS, VOCABULARY = 7, 11
 
@@ -78,3 +78,20 @@ def test_the_score_is_the_mean_over_all_steps_in_nats() -> None:
     assert score.rate == pytest.approx(4.0 / 40)
     assert (score.metric, score.ids, score.errors, score.units) == ("KL", ("a", "b"), (3.0, 1.0), (10.0, 30.0))
     assert score.grain == 0  # there is no least change, so a race cannot tell who is fragile
+
+
+def test_the_standard_error_is_what_the_mean_varies_by_over_draws_of_utterances() -> None:
+    rng = np.random.default_rng(0)
+    units = rng.integers(5, 40, 200)
+    found = [Divergence(float(n * rng.gamma(2.0, 0.05)), int(n)) for n in units]
+    score = divergence_score([str(n) for n in range(200)], found)
+    draws = rng.integers(200, size=(20_000, 200))
+    errors, counted = np.asarray(score.errors), np.asarray(score.units)
+    means = errors[draws].sum(1) / counted[draws].sum(1)
+    assert standard_error(score) == pytest.approx(means.std(), rel=0.03)
+
+
+def test_one_utterance_has_no_standard_error_and_equal_ones_have_none_to_speak_of() -> None:
+    assert standard_error(divergence_score(["a"], [Divergence(3.0, 10)])) is None
+    assert standard_error(divergence_score(["a", "b"], [Divergence(3.0, 10), Divergence(6.0, 20)])) == pytest.approx(0)
+    assert figures(divergence_score(["a"], [Divergence(1.0, 3)])) == {"divergence": 0.3333, "divergence_error": None}

@@ -49,8 +49,8 @@ def quantize(
         typer.Option("--dry-run", help="Say what the run will take in passes, time, memory and disk; write nothing."),
     ] = False,
     recipe: Annotated[
-        str, typer.Option(help="A bundle of settings; `stablequant recipes` lists them.", metavar="paper|fast")
-    ] = "paper",
+        str, typer.Option(help="A bundle of settings; `stablequant recipes` lists them.", metavar="default|paper|fast")
+    ] = "default",
     gamma: Annotated[
         float | None, typer.Option(help="Stage 1 flags a layer that costs more, in points.", show_default=False)
     ] = None,
@@ -65,6 +65,20 @@ def quantize(
         str | None,
         typer.Option(
             help="exact: every trial on all dev speech; racing: on as much as settles it.", show_default=False
+        ),
+    ] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            help="What trials are judged by: task (its error rate), or divergence (from float; no labels needed).",
+            show_default=False,
+        ),
+    ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(
+            help="What a choice of schemes knows of time: measured (kernels of this machine), or model.",
+            show_default=False,
         ),
     ] = None,
     max_drop: Annotated[
@@ -92,7 +106,10 @@ def quantize(
     settings: Set = [],  # noqa: B006 - typer reads the default, nobody changes it
     json: Json = False,
 ) -> None:
-    """Observe, search, export to int8, verify, and report error rates before and after on held-out speech."""
+    """Observe, search, export to int8, verify, and report error rates before and after on held-out speech.
+
+    Of speech without text, reported are words unlike the float model's; --recipe paper needs --objective divergence there.
+    """
     from stablequant.jobs.quantize import quantize as run
     from stablequant.recipes import recipe as recipe_of
     from stablequant.report.tables import methods
@@ -101,7 +118,11 @@ def quantize(
     from stablequant.settings import Settings
 
     options = {"gamma": gamma, "p_step": p_step, "p_max": p_max, "p_spacing": p_spacing, "max_drop": max_drop}
-    given = {name: value for name, value in {**options, "strategy": search}.items() if value is not None}
+    given = {
+        name: value
+        for name, value in {**options, "strategy": search, "objective": objective, "cost": cost}.items()
+        if value is not None
+    }
     chosen = Settings.parse({**recipe_of(recipe).settings, **given, **spoken(language, task), **pairs(settings)})
     if dry_run:
         from stablequant.jobs.estimate import estimate

@@ -45,7 +45,7 @@ def evaluate(
     settings: Set = [],  # noqa: B006
     json: Json = False,
 ) -> None:
-    """Measure the error rate of a float checkpoint, an int8 file, or a simulated plan."""
+    """Measure the error rate of a float checkpoint, an int8 file, or a simulated plan; without text, words unlike float's."""
     from stablequant.jobs.evaluate import evaluate as run
     from stablequant.report.tables import evaluation
 

@@ -97,7 +97,7 @@ def read_many(
 ) -> Recordings:
     """Read all recordings, skipping the few that cannot be used.
 
-    An empty transcript counts as a recording that cannot be used.
+    An empty transcript counts as a recording that cannot be used; one that nobody wrote (None) does not.
 
     Args:
         utterances: What to read.
@@ -122,7 +122,7 @@ def read_many(
         try:
             if reason := (refused or {}).get(utterance.id):
                 raise AudioError(reason)
-            if not utterance.text.strip():
+            if utterance.text is not None and not utterance.text.strip():
                 what = f"{utterance.name} has an empty transcript ({utterance.source})"
                 raise AudioError(what, expected="text")
             samples, notes = read_recording(utterance, sampling_rate, shortest, longest=longest)

@@ -32,9 +32,10 @@ def audio(row: Row, where: str) -> str:
     return _string(first(row, AUDIO_KEYS), AUDIO_KEYS, where)
 
 
-def text(row: Row, where: str) -> str:
-    """Return the transcript, which may be empty."""
-    return writable(_string(first(row, TEXT_KEYS, keep_empty=True), TEXT_KEYS, where), "text", where)
+def text(row: Row, where: str) -> str | None:
+    """Return the transcript, which may be empty, or None where the line has none."""
+    value = first(row, TEXT_KEYS, keep_empty=True)
+    return None if value is None else writable(_string(value, TEXT_KEYS, where), "text", where)
 
 
 def id_(row: Row, where: str) -> str | None:

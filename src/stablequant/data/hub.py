@@ -19,7 +19,7 @@ def read_hub(spec: str) -> list[Utterance]:
     ``split`` may be a slice, such as ``test[:100]``.
 
     Raises:
-        DataError: If ``datasets`` is not installed, or the dataset cannot be loaded, or has no audio or text.
+        DataError: If ``datasets`` is not installed, or the dataset cannot be loaded, or has no audio.
     """
     parts = _SPEC.fullmatch(spec)
     if parts is None:
@@ -41,9 +41,9 @@ def read_hub(spec: str) -> list[Utterance]:
     kinds = [key for key, feature in columns.items() if isinstance(feature, datasets.Audio)]
     audio = next((key for key in AUDIO_KEYS if key in kinds), kinds[0] if kinds else None)
     text = next((key for key in TEXT_KEYS if key in columns), None)
-    if audio is None or text is None:
+    if audio is None:
         what = f"{spec} has the columns {', '.join(columns)}"
-        raise DataError(what, expected=f"an Audio column and one of {', '.join(TEXT_KEYS)}")
+        raise DataError(what, expected=f"an Audio column and, for speech with text, one of {', '.join(TEXT_KEYS)}")
 
     utterances = []
     for number, row in enumerate(table.cast_column(audio, datasets.Audio(decode=False))):
@@ -52,7 +52,7 @@ def read_hub(spec: str) -> list[Utterance]:
         utterances.append(
             Utterance(
                 id=fields.id_(row, where) or f"{parts['split']}-{number:06d}",
-                text=fields.text({"text": row[text] or ""}, where),
+                text=fields.text({"text": row[text]}, where) if text else None,
                 # A row without audio is a recording without bytes: reading it will say so.
                 audio=encoded.get("bytes") or (Path(path) if path else b""),
                 speaker=fields.speaker(row, where),

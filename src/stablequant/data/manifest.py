@@ -1,7 +1,7 @@
-"""From what a user names on the command line to labelled utterances.
+"""From what a user names on the command line to utterances.
 
-Understood: a LibriSpeech folder, a JSONL or TSV manifest, a folder that holds ``manifest.jsonl``, and
-``hf:name[:config]:split`` for a Hugging Face dataset. Audio is not opened here.
+Understood: a LibriSpeech folder, a JSONL or TSV manifest, a folder that holds ``manifest.jsonl``, a folder of recordings
+without text, and ``hf:name[:config]:split`` for a Hugging Face dataset. Audio is not opened here.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 
 from stablequant.data.hub import read_hub
 from stablequant.data.paths import reason, shown, status
-from stablequant.data.readers import expand, read_jsonl, read_librispeech, read_tsv
+from stablequant.data.readers import expand, read_folder, read_jsonl, read_tsv
 from stablequant.data.utterance import Utterance
 from stablequant.errors import DataError, SettingsError
 
 _FORMS = (
-    "a LibriSpeech folder (*.trans.txt), a .jsonl or .tsv manifest, a folder holding manifest.jsonl, "
-    "or hf:name[:config]:split"
+    "a LibriSpeech folder (*.trans.txt), a .jsonl or .tsv manifest, a folder holding manifest.jsonl, a folder of "
+    "recordings without text, or hf:name[:config]:split"
 )
 _READERS: dict[str, Callable[[Path], list[Utterance]]] = {
     ".jsonl": read_jsonl,
@@ -31,7 +31,7 @@ _READERS: dict[str, Callable[[Path], list[Utterance]]] = {
 
 
 def load(specs: Sequence[str]) -> tuple[Utterance, ...]:
-    """Load one or more sources of labelled speech.
+    """Load one or more sources of speech, with its text or without.
 
     An id that occurs in several sources is prefixed with its source's name (``dev/0001``) in each of them, so
     that ids do not depend on the order in which the sources are given.
@@ -90,7 +90,7 @@ def _read_path(spec: str) -> list[Utterance]:
         raise DataError(what, expected=_FORMS, fix="check the path given with --data") from error
     if is_folder:
         manifest = path / "manifest.jsonl"
-        return read_jsonl(manifest) if os.path.lexists(manifest) else read_librispeech(path)
+        return read_jsonl(manifest) if os.path.lexists(manifest) else read_folder(path)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         what = f"{shown(path)} is in no known form"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stablequant.data import fields
-from stablequant.data.folder import tree
+from stablequant.data.folder import AUDIO_ENDINGS, tree
 from stablequant.data.paths import open_regular, reason, regular_size, shown
 from stablequant.data.utterance import Utterance, split_of
 from stablequant.errors import DataError
@@ -16,19 +16,30 @@ from stablequant.errors import DataError
 LONGEST_LINE = 2**24
 
 
-def read_librispeech(folder: Path) -> list[Utterance]:
-    """Read every ``*.trans.txt`` below ``folder``; the split comes from the nearest folder named after one.
+def read_folder(folder: Path) -> list[Utterance]:
+    """Read a folder without a manifest: LibriSpeech where there is a ``*.trans.txt`` below it, else recordings without text.
 
     Raises:
-        DataError: If there is no transcript file, a folder or a file cannot be read, or a text holds what is none.
+        DataError: If there is neither, a folder or a file cannot be read, or a text holds what is none.
     """
     below = tree(folder)
     if below.unreadable:
         path, why = below.unreadable[0]
         what = f"{shown(path)} {why}"
         raise DataError(what, expected="folders that may be read", fix="check the path and its permissions")
+    if listings := [path for path in below.files if path.name.endswith(".trans.txt")]:
+        return _librispeech(folder, listings)
+    if recordings := [path for path in below.files if path.suffix.lower() in AUDIO_ENDINGS]:
+        # With their endings: a.wav and a.flac may lie side by side.
+        return [Utterance(shown(p.relative_to(folder).as_posix()), None, p, source=shown(folder)) for p in recordings]
+    what = f"{shown(folder)} holds neither manifest.jsonl nor any *.trans.txt, nor a recording"
+    raise DataError(what, expected="a LibriSpeech folder, one with a manifest.jsonl, or one with recordings")
+
+
+def _librispeech(folder: Path, listings: Sequence[Path]) -> list[Utterance]:
+    """Read every file of transcripts; the split comes from the nearest folder named after one."""
     utterances = []
-    for listing in (path for path in below.files if path.name.endswith(".trans.txt")):
+    for listing in listings:
         # The folder the user named and those below it: what lies above says nothing about the speech.
         parts = (*reversed(listing.parent.relative_to(folder).parts), folder.absolute().name)
         split = next(filter(None, map(split_of, parts)), None)
@@ -45,14 +56,11 @@ def read_librispeech(folder: Path) -> list[Utterance]:
                     source=where,
                 )
             )
-    if not utterances:
-        what = f"{shown(folder)} holds neither manifest.jsonl nor any *.trans.txt"
-        raise DataError(what, expected="a LibriSpeech folder, or one with a manifest.jsonl")
     return utterances
 
 
 def read_jsonl(path: Path) -> list[Utterance]:
-    """Read one JSON object a line: ``audio`` (or NeMo's ``audio_filepath``) and ``text``, the rest optional.
+    """Read one JSON object a line: ``audio`` (or NeMo's ``audio_filepath``), as a rule ``text``, the rest optional.
 
     Raises:
         DataError: If a line is not a JSON object, lacks a field, or has one that cannot be used.
@@ -77,8 +85,8 @@ def read_tsv(path: Path) -> list[Utterance]:
     There is no quoting: in these files a quotation mark is part of the sentence.
 
     Raises:
-        DataError: If the header names a column twice, a line has more or fewer columns than it or lacks the audio or
-            the text, or a field cannot be used.
+        DataError: If the header names a column twice, a line has more or fewer columns than it or lacks the audio, or a
+            field cannot be used.
     """
     lines = _lines(path)
     where, header = next(lines, ("", ""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,7 +22,7 @@ ALIKE = 0.8
 
 @dataclass(frozen=True)
 class Speech:
-    """Labelled audio ready for a model.
+    """Audio ready for a model, as a rule with its text.
 
     Attributes:
         utterances: What was said, in the order of ``waveforms``.
@@ -76,12 +76,22 @@ class Speech:
         utterances = tuple(self.utterances[i] for i in owners)
         return Speech(utterances, waveforms, self.sampling_rate, batches, (), window=self.window), owners
 
+    def with_texts(self, texts: Sequence[str]) -> Speech:
+        """The same recordings with other texts, one an utterance."""
+        rows = zip(self.utterances, texts, strict=True)
+        return replace(self, utterances=tuple(replace(u, text=text) for u, text in rows))
+
     def first(self, count: int) -> Speech:
         """The first ``count`` utterances, in batches as large as these."""
         size = max(map(len, self.batches))
         longest = max(len(b) * max(len(self.waveforms[i]) for i in b) for b in self.batches)
         padded = max(longest / self.sampling_rate, size * self.window)
         return self.part(range(min(count, len(self.utterances))), size, padded)
+
+    def draw(self, count: int, seed: int) -> list[int]:
+        """Indices of at most ``count`` utterances, drawn with ``seed``, ascending."""
+        order = np.random.default_rng(seed).permutation(len(self.utterances))
+        return sorted(order[:count].tolist())
 
     def part(self, indices: Sequence[int], batch_size: int, batch_seconds: float) -> Speech:
         """The utterances ``indices``, in batches of their own."""

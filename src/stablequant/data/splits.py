@@ -62,6 +62,8 @@ def make_splits(utterances: Sequence[Utterance], seed: int = 0, fractions: Fract
     division is by speaker where there are three speakers or more, else by utterance, and keeps copies of one
     recording together. It does not depend on the order of ``utterances``.
 
+    Utterances without text, where others have one, serve calibration alone; the others are then divided into dev and test.
+
     Args:
         utterances: With unique ids.
         seed: Of the division.
@@ -72,25 +74,32 @@ def make_splits(utterances: Sequence[Utterance], seed: int = 0, fractions: Fract
 
     Raises:
         OverlapError: If the manifests' splits share an utterance or a recording.
-        DataError: If there is too little speech to fill each split, or only a part of it has a split.
+        DataError: If there is too little speech to fill each split, only a part of it has a split, or dev or test speech has
+            no text where others have one.
         SettingsError: If ``fractions`` are not three positive numbers that add up to 1.
     """
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         what = f"The fractions are {fractions}"
         raise SettingsError(what, expected="three positive numbers that add up to 1")
     ordered = sorted(utterances, key=lambda u: u.id)
-    parts = {split: tuple(u for u in ordered if u.split == split) for split in SPLITS}
+    bare = _for_calibration_alone(ordered)
+    judged = [u for u in ordered if not bare or u.text is not None]
+    parts = {split: tuple(u for u in judged if u.split == split) for split in SPLITS}
     named = {split: part for split, part in parts.items() if part}
     shares = dict(zip(SPLITS, fractions, strict=True))
-    unnamed = next((u for u in utterances if u.split is None), None)
+    if bare:
+        del shares["calibration"]
+    unnamed = next((u for u in judged if u.split is None), None)
     if named and unnamed is not None:
         what = f"{unnamed.id} ({unnamed.source}) has no split and others have one"
         raise DataError(what, expected="a split for every utterance, or for none")
     if len(named) < 2:
-        return Splits(**_divide(utterances, shares, seed))
-    for missing in set(SPLITS) - set(named):  # one at most
+        named = _divide(judged, shares, seed)
+    for missing in set(shares) - set(named):  # one at most
         donor = _DONOR[missing]
         named |= _divide(named[donor], {missing: shares[missing], donor: 1 - shares[missing]}, seed)
+    if bare:
+        named["calibration"] = tuple(sorted((*named.get("calibration", ()), *bare), key=lambda u: u.id))
     return Splits(**named)
 
 
@@ -98,6 +107,18 @@ def fingerprint(utterances: Sequence[Utterance]) -> str:
     """Return a SHA-256 (hex) over ids, texts, and each recording's size and hash, whatever their order."""
     rows = sorted((u.id, u.text, u.size, u.digest) for u in utterances)
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def _for_calibration_alone(utterances: Sequence[Utterance]) -> list[Utterance]:
+    """Utterances without text, where others have one: no error can be counted on them."""
+    bare = [u for u in utterances if u.text is None]
+    if len(bare) == len(utterances):
+        return []
+    if wrong := next((u for u in bare if u.split in ("dev", "test")), None):
+        what = f"{wrong.source} is of the split {wrong.split} and has no text, where others have one"
+        fix = "write what is said in it, or give it to calibration; without any text, leave all out"
+        raise DataError(what, expected="text in all dev and test speech", fix=fix)
+    return bare
 
 
 def _divide(utterances: Sequence[Utterance], shares: dict[str, float], seed: int) -> dict[str, tuple[Utterance, ...]]:

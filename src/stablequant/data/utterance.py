@@ -1,9 +1,10 @@
-"""One labelled recording, the unit everything else is counted in."""
+"""One recording, as a rule with what is said in it: the unit everything else is counted in."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,11 +23,11 @@ _SPLIT_NAMES = {
 
 @dataclass(frozen=True)
 class Utterance:
-    """A recording and what is said in it.
+    """A recording and, where that is known, what is said in it.
 
     Attributes:
         id: Unique within what was loaded together.
-        text: The transcript as given, before any normalisation.
+        text: The transcript as given, before any normalisation, which may be empty; None: nobody wrote one.
         audio: The audio file, or its encoded bytes (never decoded samples).
         duration: Seconds, if the manifest tells.
         speaker: Who speaks, if the manifest tells.
@@ -38,7 +39,7 @@ class Utterance:
     """
 
     id: str
-    text: str
+    text: str | None
     audio: Path | bytes
     duration: float | None = None
     speaker: str | None = None
@@ -71,6 +72,11 @@ class Utterance:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError:
             return "missing"
+
+
+def unlabelled(utterances: Sequence[Utterance]) -> bool:
+    """Whether there are utterances, and none has a text."""
+    return bool(utterances) and all(u.text is None for u in utterances)
 
 
 def split_of(name: str) -> str | None:

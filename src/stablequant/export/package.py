@@ -21,8 +21,21 @@ from stablequant.runtime.registry import file_names
 LARGEST = 2**31 - 1
 
 
-def write_graphs(model: SpeechModel, plan: Plan | None, folder: Path, target: Target = DEFAULT) -> dict[str, Path]:
+def write_graphs(
+    model: SpeechModel,
+    plan: Plan | None,
+    folder: Path,
+    target: Target = DEFAULT,
+    weights: WeightStore | None = None,
+) -> dict[str, Path]:
     """Write the ONNX files of ``model`` into ``folder``, in int8 where ``plan`` says so (``None``: all in float).
+
+    Args:
+        model: What is written.
+        plan: How it is quantised.
+        folder: Where to.
+        target: The runtime that the files are for.
+        weights: Integer weights of the model; default: made here.
 
     Raises:
         ExportError: The plan's width is not 8 bits, its grids are not what the target takes, a file would be too large, or
@@ -33,7 +46,7 @@ def write_graphs(model: SpeechModel, plan: Plan | None, folder: Path, target: Ta
         plan.check(model.fingerprint, (op.name for op in model.ops(matmuls=True)))
         target.check(plan)
     scheme = {} if plan is None else plan.scheme()
-    weights = WeightStore(model.layer_weights())
+    weights = weights or WeightStore.of(model)
     files, names = {}, file_names(model.frontend.head.graphs, target.name)
     for graph in model.graphs:
         path = folder / names[graph.name]

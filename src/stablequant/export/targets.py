@@ -24,6 +24,8 @@ class Target:
             its kernel sees, because the target is faster at that.
         float_convolutions: The target computes a convolution in float from its int8 operands, so two planes are added before
             it instead of after it.
+        block_kernel: A linear layer with a scale a block is one ``MatMulNBits``, an operator of ONNX Runtime, instead of plain
+            ONNX around a float product.
     """
 
     name: str
@@ -32,12 +34,14 @@ class Target:
     move_shared_weights: bool = False
     windows: tuple[int, ...] = ()
     float_convolutions: bool = False
+    block_kernel: bool = False
 
     def check(self, plan: Plan) -> None:
         """Raise ExportError if the plan has something that the target does not take, before any file is written."""
-        framed = [layer.name for layer in plan.layers if any(a.kind == "per_frame" for a in layer.activations)]
-        if self.strict and framed:
-            what = f"the plan has a scale a frame in {len(framed)} layers, such as {framed[0]}"
+        dynamic = [layer for layer in plan.layers if any(a.kind != "static" for a in layer.activations)]
+        if self.strict and dynamic:
+            form = "a block" if dynamic[0].activations[0].kind == "per_block" else "a frame"
+            what = f"the plan has a scale {form} in {len(dynamic)} layers, such as {dynamic[0].name}"
             fix = "quantize with --recipe paper, or export for onnxruntime or openvino"
             raise ExportError(what, expected=f"calibrated scales, the only ones that {self.name} takes", fix=fix)
         moved = [
@@ -52,7 +56,7 @@ class Target:
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
-        Target("onnxruntime", move_shared_weights=True, windows=(1,), float_convolutions=True),
+        Target("onnxruntime", move_shared_weights=True, windows=(1,), float_convolutions=True, block_kernel=True),
         Target("openvino", windows=(0, 1, 2)),
         Target("tensorrt", signed=True, strict=True),
     )

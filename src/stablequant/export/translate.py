@@ -8,14 +8,17 @@ from stablequant.errors import ExportError
 from stablequant.export.emitters import EMITTERS
 from stablequant.export.targets import DEFAULT, Target
 from stablequant.export.writer import Writer
-from stablequant.grid.frame import PerFrame
+from stablequant.grid.affine import QuantParams
+from stablequant.grid.block import PerBlock
 from stablequant.grid.weights import PerGroup
 from stablequant.network.graph import Graph, Node
-from stablequant.quantize.scheme import Scheme, in_rows
+from stablequant.quantize.scheme import LayerScheme, Scheme, misfit
 from stablequant.quantize.weights import WeightStore
 
 #: Width of the integers that int8 kernels multiply.
 BITS = 8
+#: Sizes of blocks that MatMulNBits takes.
+BLOCKS = (16, 32, 64, 128, 256)
 
 
 def to_onnx(graph: Graph, scheme: Scheme, weights: WeightStore, target: Target = DEFAULT) -> onnx.ModelProto:
@@ -35,27 +38,31 @@ def to_onnx(graph: Graph, scheme: Scheme, weights: WeightStore, target: Target =
         if widths != {BITS}:
             what = f"{name} has operands of {', '.join(map(str, sorted(widths)))} bits"
             raise ExportError(what, expected=f"{BITS}: the width that int8 kernels have", fix="quantize with bits=8")
-        if layer.weight and isinstance(layer.weight.per, PerGroup):
+        by_block = any(isinstance(a, PerBlock) for a in layer.activations)
+        if layer.weight and isinstance(layer.weight.per, PerGroup) and not by_block:
             what = f"{name} has a scale for every {layer.weight.per.size} weights"
-            raise ExportError(what, expected="one scale an output channel or one a tensor, as int8 kernels have")
+            raise ExportError(
+                what, expected="one scale an output channel or one a tensor, or a scale a block of the input too"
+            )
     for node in graph.nodes:
-        layer_scheme = scheme.get(node.name)
-        if layer_scheme and any(isinstance(a, PerFrame) for a in layer_scheme.activations):
-            _require_rows(node, target)
+        if node.name in scheme:
+            _require_kernels(node, scheme[node.name], target)
     writer = Writer(graph, scheme, target, weights)
     for node in graph.nodes:
         EMITTERS[node.kind](writer, node)
     return writer.model()
 
 
-def _require_rows(node: Node, target: Target) -> None:
-    """Raise ExportError where a node's input cannot be rounded with a scale a frame in a file for ``target``."""
-    if target.strict:
-        what = f"{node.name} has a scale a frame"
+def _require_kernels(node: Node, layer: LayerScheme, target: Target) -> None:
+    """Raise ExportError where a node's input cannot be rounded as its scheme says in a file for ``target``."""
+    if wrong := misfit(node, layer):
+        what = f"{node.name} ({node.kind}) has {wrong[0]}"
+        raise ExportError(what, expected=wrong[1])
+    dynamic = next((a for a in layer.activations if not isinstance(a, QuantParams)), None)
+    if target.strict and dynamic:
+        what = f"{node.name} has a scale {'a block' if isinstance(dynamic, PerBlock) else 'a frame'}"
         fix = "quantize with --recipe paper, or export for onnxruntime or openvino"
         raise ExportError(what, expected=f"calibrated scales, the only ones that {target.name} takes", fix=fix)
-    if not in_rows(node):
-        what = f"{node.name} ({node.kind}) has a scale a frame"
-        raise ExportError(
-            what, expected="a static grid for a product of activations and for a padded or grouped convolution"
-        )
+    if isinstance(dynamic, PerBlock) and target.block_kernel and dynamic.size not in BLOCKS:
+        what = f"{node.name} has a scale for every {dynamic.size} channels"
+        raise ExportError(what, expected=f"a power of two from {BLOCKS[0]}, as {target.name}'s kernels have")

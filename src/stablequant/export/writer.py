@@ -25,6 +25,8 @@ from stablequant.quantize.scheme import LayerScheme, Scheme
 from stablequant.quantize.weights import WeightStore
 
 OPSET = 21
+#: The domain of ONNX Runtime's own operators.
+MICROSOFT = "com.microsoft"
 #: How often each step may be copied where a convolution is written in windows.
 MOST_COPIES = 4
 _TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
@@ -84,9 +86,11 @@ class Writer:
     # -- weights and activations --------------------------------------------------------------------------------------
 
     def float_weight(self, node: Node, role: str) -> NDArray[np.float32]:
-        """A weight as it is in the checkpoint."""
+        """A weight as it is in the checkpoint, a quantised layer's bias with its correction."""
         result: NDArray[np.float32] = self.graph.weights[node.weights[role]].numpy()
-        return result
+        layer = self.layer(node) if role == "bias" else None
+        correction = self.quantised_weight(node).correction if layer and layer.weight else None
+        return result if correction is None else result + correction.numpy()
 
     def parameter(self, node: Node, role: str) -> str:
         """A float weight as an initialiser."""
@@ -116,7 +120,8 @@ class Writer:
         return bool(a["groups"] == 1 and a["padding"] == 0 and a["kernel"] <= MOST_COPIES * a["stride"])
 
     def _computed_in_float(self, node: Node) -> bool:
-        return node.kind == "conv1d" and self.target.float_convolutions and not self.in_windows(node)
+        convolution = node.kind in ("conv1d", "conv2d")
+        return convolution and self.target.float_convolutions and not self.in_windows(node)
 
     def int8_weight(self, node: Node, *, transposed: bool) -> tuple[str, str, str, int]:
         """An 8-bit weight, its scales and zero points as initialisers, and the axis of its output channels.
@@ -161,10 +166,15 @@ class Writer:
                 return self.op("DequantizeLinear", *operands, out=f"{key}.dequantised", axis=axis)
             # ONNX Runtime computes this once, on loading, but DequantizeLinear of a constant in every run.
             values, scale, _ = operands
-            lined_up = self.op("Unsqueeze", scale, self.constant([1, 2])) if not self.is_scalar(scale) else scale
+            lined_up = self._beside(scale, node)
             return self.op("Mul", self.op("Cast", values, to=TensorProto.FLOAT), lined_up, out=f"{key}.dequantised")
 
         return self.once(("weight", key, transposed), write)
+
+    def _beside(self, scale: str, node: Node) -> str:
+        """Scales of output channels, with the axes of a convolution's weight."""
+        axes = list(range(1, self.float_weight(node, "weight").ndim))
+        return scale if self.is_scalar(scale) else self.op("Unsqueeze", scale, self.constant(axes))
 
     def activation(self, value: str, params: QuantParams) -> str:
         """``value`` through a quantise / dequantise pair; readers of one value on one grid share it."""
@@ -217,9 +227,10 @@ class Writer:
         graph = helper.make_graph(
             self._nodes, self.graph.name, inputs, outputs, initializer=list(self._initializers.values())
         )
+        own = [helper.make_opsetid(MICROSOFT, 1)] if any(node.domain == MICROSOFT for node in self._nodes) else []
         return helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
+            opset_imports=[helper.make_opsetid("", OPSET), *own],
             ir_version=10,
             producer_name="stablequant",
             producer_version=__version__,

@@ -122,6 +122,17 @@ class Choice:
 
 Field = Count | Counts | Number | Flag | Choice
 
+#: Fields of an encoder alone, whatever is before it.
+_ENCODER = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "layer_norm_eps",
+)
+
 _WAV2VEC2: Mapping[str, Field] = {
     "vocab_size": Count(MOST_TOKENS),
     "hidden_size": Count(MOST_CHANNELS, 768),
@@ -141,15 +152,66 @@ _WAV2VEC2: Mapping[str, Field] = {
     "do_stable_layer_norm": Flag(False),
 }
 
+#: Convolutions on top of the encoder.
+_ADAPTER: Mapping[str, Field] = {
+    "add_adapter": Flag(False),
+    "num_adapter_layers": Count(MOST_LAYERS, 3),
+    "adapter_kernel_size": Count(MOST_CHANNELS, 3),
+    "adapter_stride": Count(MOST_CHANNELS, 2),
+    "output_hidden_size": Count(MOST_CHANNELS, None, optional=True),
+}
+
 #: Fields of config.json by ``model_type``; a family without a table here checks its own.
 FIELDS: Mapping[str, Mapping[str, Field]] = {
-    "wav2vec2": _WAV2VEC2,
+    "wav2vec2": {**_WAV2VEC2, **_ADAPTER, "adapter_attn_dim": Count(MOST_CHANNELS, None, optional=True)},
+    "unispeech": _WAV2VEC2,
+    "unispeech-sat": _WAV2VEC2,
+    "data2vec-audio": {
+        **{key: field for key, field in _WAV2VEC2.items() if key not in ("feat_extract_norm", "do_stable_layer_norm")},
+        **_ADAPTER,
+        "conv_pos_kernel_size": Count(MOST_CHANNELS, 19),
+        "num_conv_pos_embeddings": Count(MOST_LAYERS, 5),
+    },
+    "wav2vec2-conformer": {
+        **{key: field for key, field in _WAV2VEC2.items() if key != "do_stable_layer_norm"},
+        **_ADAPTER,
+        "position_embeddings_type": Choice(("relative", "rotary"), "relative", optional=True),
+        "rotary_embedding_base": Count(10**9, 10_000),
+        "conv_depthwise_kernel_size": Count(MOST_CHANNELS, 31),
+    },
+    "wav2vec2-bert": {
+        **{key: field for key, field in _WAV2VEC2.items() if key in _ENCODER},
+        "hidden_size": Count(MOST_CHANNELS, 1024),
+        "num_hidden_layers": Count(MOST_LAYERS, 24),
+        "num_attention_heads": Count(MOST_CHANNELS, 16),
+        "intermediate_size": Count(MOST_CHANNELS, 4096),
+        "hidden_act": Choice(ACTIVATIONS, "swish"),
+        "feature_projection_input_dim": Count(MOST_CHANNELS, 160),
+        "position_embeddings_type": Choice(("relative", "rotary", "relative_key"), "relative_key", optional=True),
+        "rotary_embedding_base": Count(10**9, 10_000),
+        "left_max_position_embeddings": Count(MOST_CHANNELS, 64),
+        "right_max_position_embeddings": Count(MOST_CHANNELS, 8),
+        "conv_depthwise_kernel_size": Count(MOST_CHANNELS, 31),
+        **_ADAPTER,
+        "num_adapter_layers": Count(MOST_LAYERS, 1),
+        "adapter_act": Choice(ACTIVATIONS, "relu"),
+        "use_intermediate_ffn_before_adapter": Flag(False),
+    },
+    "sew": {
+        **{key: field for key, field in _WAV2VEC2.items() if key != "do_stable_layer_norm"},
+        "conv_dim": Counts(MOST_CHANNELS, (64, *(128,) * 4, *(256,) * 4, *(512,) * 4)),
+        "conv_stride": Counts(MOST_CHANNELS, (5, *(2, 1) * 6)),
+        "conv_kernel": Counts(MOST_CHANNELS, (10, *(3, 1) * 4, *(2, 1) * 2)),
+        "squeeze_factor": Count(MOST_CHANNELS, 2),
+    },
     "hubert": {**_WAV2VEC2, "feat_proj_layer_norm": Flag(True)},
     "wavlm": {
         **_WAV2VEC2,
+        **_ADAPTER,
         "num_buckets": Count(MOST_CHANNELS, 320),
         "max_bucket_distance": Count(MOST_CHANNELS, 800),
     },
+    "parakeet_ctc": {"vocab_size": Count(MOST_TOKENS, 1025)},
     "moonshine": {
         "vocab_size": Count(MOST_TOKENS),
         "hidden_size": Count(MOST_CHANNELS, 288),
@@ -181,6 +243,24 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
         "max_target_positions": Count(MOST_POSITIONS, 448),
         "tie_word_embeddings": Flag(True),
     },
+}
+
+#: The same for the encoder of Parakeet, which has an object of its own.
+PARAKEET_ENCODER: Mapping[str, Field] = {
+    "hidden_size": Count(MOST_CHANNELS, 1024),
+    "num_hidden_layers": Count(MOST_LAYERS, 24),
+    "num_attention_heads": Count(MOST_CHANNELS, 8),
+    "intermediate_size": Count(MOST_CHANNELS, 4096),
+    "hidden_act": Choice(ACTIVATIONS, "silu"),
+    "attention_bias": Flag(True),
+    "convolution_bias": Flag(True),
+    "conv_kernel_size": Count(MOST_CHANNELS, 9),
+    "subsampling_factor": Count(1024, 8),
+    "subsampling_conv_channels": Count(MOST_CHANNELS, 256),
+    "num_mel_bins": Count(MOST_CHANNELS, 80),
+    "subsampling_conv_kernel_size": Count(MOST_CHANNELS, 3),
+    "subsampling_conv_stride": Count(MOST_CHANNELS, 2),
+    "scale_input": Flag(True),
 }
 
 #: The same for the rotary embedding's own table.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stablequant.errors import ModelError
-from stablequant.families.config_fields import FIELDS, REQUIRED, ROPE_FIELDS, Field
+from stablequant.families.config_fields import FIELDS, PARAKEET_ENCODER, REQUIRED, ROPE_FIELDS, Field
 from stablequant.families.json_file import read_object
 
 #: Classes of transformers with a table of fields, and the ``model_type`` that belongs to each.
@@ -15,6 +15,13 @@ MODEL_TYPES: Mapping[str, str] = {
     "Wav2Vec2ForCTC": "wav2vec2",
     "HubertForCTC": "hubert",
     "WavLMForCTC": "wavlm",
+    "UniSpeechForCTC": "unispeech",
+    "UniSpeechSatForCTC": "unispeech-sat",
+    "Data2VecAudioForCTC": "data2vec-audio",
+    "SEWForCTC": "sew",
+    "Wav2Vec2ConformerForCTC": "wav2vec2-conformer",
+    "Wav2Vec2BertForCTC": "wav2vec2-bert",
+    "ParakeetForCTC": "parakeet_ctc",
     "MoonshineForConditionalGeneration": "moonshine",
     "WhisperForConditionalGeneration": "whisper",
 }
@@ -79,13 +86,30 @@ def checked(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         turned = int(head_size * rope["partial_rotary_factor"])
         if turned + turned % 2 > head_size:  # channels are turned in pairs
             raise _unfit(path, rope, "partial_rotary_factor", f"one that turns an even part of {head_size} channels")
+    elif kind == "parakeet_ctc":
+        # The encoder's own fields lie deeper in the file, and side by side with the head's from here on.
+        encoder = read_nested(config, "encoder_config", path)
+        filled |= _fields(encoder, PARAKEET_ENCODER, path)
+        _check_parakeet(filled, path)
     elif kind == "whisper":
         for half in ("encoder", "decoder"):
             if filled["d_model"] % filled[f"{half}_attention_heads"]:
                 raise _unfit(path, filled, f"{half}_attention_heads", f"a divisor of d_model {filled['d_model']}")
     elif kind in FIELDS:
-        _check_wav2vec2(filled, path)
+        if "conv_dim" in filled:
+            _check_wav2vec2(filled, path)
+        _check_conformer(filled, path)
+        if kind == "wav2vec2-bert":
+            filled["num_mel_bins"] = filled["feature_projection_input_dim"] // 2  # two frames stand side by side
     return filled
+
+
+def read_nested(config: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]:
+    """The object that ``config`` holds as ``key``; empty where there is none."""
+    found = config.get(key)
+    if found is not None and not isinstance(found, dict):
+        raise _unfit(path, config, key, "an object, { ... }, or null")
+    return found or {}
 
 
 def _fields(config: Mapping[str, Any], fields: Mapping[str, Field], path: Path) -> dict[str, Any]:
@@ -109,6 +133,50 @@ def _check_wav2vec2(config: Mapping[str, Any], path: Path) -> None:
     for key in ("num_attention_heads", "num_conv_pos_embedding_groups"):
         if config["hidden_size"] % config[key]:
             raise _unfit(path, config, key, f"a divisor of hidden_size {config['hidden_size']}")
+    if config.get("squeeze_factor", 1) > max(1, config["num_conv_pos_embeddings"] // 2):
+        raise _unfit(path, config, "squeeze_factor", "at most half of num_conv_pos_embeddings")
+
+
+def _check_conformer(config: Mapping[str, Any], path: Path) -> None:
+    if config["hidden_size"] % config["num_attention_heads"]:
+        raise _unfit(path, config, "num_attention_heads", f"a divisor of hidden_size {config['hidden_size']}")
+    if (
+        config.get("position_embeddings_type") == "rotary"
+        and config["hidden_size"] // config["num_attention_heads"] % 2
+    ):
+        raise _unfit(
+            path, config, "num_attention_heads", "an even number of channels a head, which are turned in pairs"
+        )
+    width = config.get("output_hidden_size") or config["hidden_size"]
+    if config.get("adapter_act") and width % config["num_attention_heads"]:
+        raise _unfit(
+            path, config, "output_hidden_size", f"a multiple of num_attention_heads {config['num_attention_heads']}"
+        )
+    if config.get("adapter_act") and config["adapter_kernel_size"] // 2 != config["adapter_stride"] // 2:
+        # Frames are counted by the one and padded by the other.
+        raise _unfit(
+            path,
+            config,
+            "adapter_kernel_size",
+            f"one as wide as adapter_stride {config['adapter_stride']}, or one more",
+        )
+    if config.get("conv_depthwise_kernel_size", 1) % 2 == 0:
+        raise _unfit(path, config, "conv_depthwise_kernel_size", "an odd number")
+
+
+def _check_parakeet(config: Mapping[str, Any], path: Path) -> None:
+    _check_conformer(config, path)
+    if config["conv_kernel_size"] % 2 == 0:
+        raise _unfit(path, config, "conv_kernel_size", "an odd number")
+    factor, stride = config["subsampling_factor"], config["subsampling_conv_stride"]
+    if factor < 2 or factor & (factor - 1):
+        raise _unfit(path, config, "subsampling_factor", "a power of two, of at least 2")
+    bands, halvings = config["num_mel_bins"], factor.bit_length() - 1
+    for _ in range(halvings):
+        kernel = config["subsampling_conv_kernel_size"]
+        bands = (bands + 2 * ((kernel - 1) // 2) - kernel) // stride + 1
+    if bands < 1 or bands != config["num_mel_bins"] // stride**halvings:
+        raise _unfit(path, config, "num_mel_bins", f"a multiple of {stride**halvings}, as often as it is divided")
 
 
 def _check_moonshine(config: Mapping[str, Any], path: Path) -> None:

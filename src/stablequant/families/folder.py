@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from stablequant.errors import ModelError
@@ -25,8 +26,12 @@ PROCESSOR_FILES = (
 FETCHED = ("model*.safetensors", "model.safetensors.index.json", "adapter_config.json", *PROCESSOR_FILES)
 
 
-def model_folder(model: str | Path) -> Path:
+def model_folder(model: str | Path, more: Sequence[str] = ()) -> Path:
     """The folder called ``model``, fetched from the Hugging Face hub if the name is an id there and no folder here.
+
+    Args:
+        model: The name.
+        more: Files to fetch beside those that every model has.
 
     Raises:
         ModelError: There is no such folder, and no such model on the hub, or the hub cannot be reached.
@@ -43,7 +48,7 @@ def model_folder(model: str | Path) -> Path:
     if there or not _may_be_id(str(model)):
         what = f"{model} is not a folder"
         raise ModelError(what, expected="a model folder or a hub id such as facebook/hubert-large-ls960-ft")
-    return _fetched(str(model))
+    return _fetched(str(model), more)
 
 
 def _may_be_id(name: str) -> bool:
@@ -60,12 +65,12 @@ def _may_be_id(name: str) -> bool:
     return True
 
 
-def _fetched(name: str) -> Path:
+def _fetched(name: str, more: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(FETCHED)))
+        return Path(snapshot_download(name, allow_patterns=[*FETCHED, *more]))
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError) as error:
         reason = "the hub cannot be reached and the model is not in its cache"
         raise _not_found(name, reason) from error

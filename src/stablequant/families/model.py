@@ -39,6 +39,7 @@ class SpeechModel:
         fingerprint: SHA-256 over its weight files and config.json.
         processor_fingerprint: SHA-256 over its processor, tokenizer and generation files, and over what it was asked for.
         float_bytes: What its parameters take in float32.
+        language: Whose adapters it has, of a model with one set a language; ``None``: the checkpoint's own.
         notes: What was found beside the checkpoint and left out, in sentences for the user.
     """
 
@@ -50,6 +51,7 @@ class SpeechModel:
     processor_fingerprint: str
     float_bytes: int
     notes: tuple[str, ...] = ()
+    language: str | None = None
 
     def asked(self, language: str | None = None, *, translate: bool = False) -> Self:
         """The same for speech in ``language``, with answers in English if ``translate``; see `Head.asked`."""

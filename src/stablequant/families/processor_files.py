@@ -33,12 +33,13 @@ class Processor:
     tokenizer: Any
 
 
-def load_processor(folder: Path, *, feature_size: int = 1) -> Processor:
+def load_processor(folder: Path, *, feature_size: int = 1, language: str | None = None) -> Processor:
     """Feature extractor and tokenizer in ``folder``.
 
     Args:
         folder: With preprocessor_config.json or processor_config.json, and the tokenizer's files.
         feature_size: Channels of the features that the model takes; 1 is the waveform itself.
+        language: Of the vocabulary, where there are several; default: the one that tokenizer_config.json names.
 
     Raises:
         ModelError: A file is missing or damaged, or holds what cannot be this model's; names it.
@@ -50,9 +51,10 @@ def load_processor(folder: Path, *, feature_size: int = 1) -> Processor:
         extractor = load_extractor(folder, trust_remote_code=False, local_files_only=True)
     _check_extractor(extractor, feature_size, folder)
     # A tokenizer that was saved as one file has its ids in there; vocab.json is a remnant then.
-    vocabulary = {} if (folder / "tokenizer.json").exists() else _vocabulary(folder)
+    vocabulary = {} if (folder / "tokenizer.json").exists() else _vocabulary(folder, language)
+    chosen = {} if language is None else {"target_lang": language}
     with _loading(folder):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **chosen)
         _try(tokenizer)
     if vocabulary:
         _check_gaps(vocabulary, tokenizer, folder)
@@ -114,14 +116,15 @@ def _check_extractor(extractor: Any, feature_size: int, folder: Path) -> None:
             raise ModelError(what, expected=expected, fix="copy the file that belongs to the weights")
 
 
-def _vocabulary(folder: Path) -> Mapping[str, int]:
-    """The ids in vocab.json; of the language that tokenizer_config.json names, where there are several."""
+def _vocabulary(folder: Path, language: str | None) -> Mapping[str, int]:
+    """The ids in vocab.json; of ``language``, or the one that tokenizer_config.json names, where there are several."""
     path = folder / "vocab.json"
     try:
         vocabulary: Any = read_object(path)
     except FileNotFoundError:
         return {}
-    language = read_object_if_there(folder / "tokenizer_config.json").get("target_lang")
+    if language is None:
+        language = read_object_if_there(folder / "tokenizer_config.json").get("target_lang")
     if isinstance(language, str) and isinstance(vocabulary.get(language), dict):
         vocabulary = vocabulary[language]
     seen: dict[int, str] = {}

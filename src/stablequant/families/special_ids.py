@@ -109,8 +109,21 @@ def _within(value: int, role: str, config: Mapping[str, Any], folder: Path) -> i
     return value
 
 
+#: Kinds of models with a CTC head.
+CTC = (
+    "wav2vec2",
+    "hubert",
+    "wavlm",
+    "unispeech",
+    "unispeech-sat",
+    "data2vec-audio",
+    "sew",
+    "wav2vec2-conformer",
+    "wav2vec2-bert",
+    "parakeet_ctc",
+)
 #: By ``model_type``; the head of a family without an entry here finds its own.
 IDS: Mapping[str, Callable[[Mapping[str, Any], Any, Path], SpecialIds]] = {
-    **dict.fromkeys(("wav2vec2", "hubert", "wavlm"), ctc_ids),
+    **dict.fromkeys(CTC, ctc_ids),
     "moonshine": decoder_ids,
 }

@@ -1,30 +1,28 @@
-"""wav2vec 2.0, HuBERT and WavLM with a CTC head: convolutions on the waveform, an encoder, one projection.
+"""wav2vec 2.0, HuBERT, WavLM, UniSpeech with a CTC head: convolutions on the waveform, an encoder, one projection.
 
-The three share one plan and differ in details: where the layer norms stand, how the feature extractor
-normalises, and WavLM's gated relative positions. Padding is left out everywhere, whatever the checkpoint's
-``return_attention_mask`` says, so an utterance gets the same logits in any company.
+They share one plan and differ in details: where the layer norms stand, how the feature extractor normalises, WavLM's
+gated relative positions, and the adapters of wav2vec 2.0 for a language (MMS) and on top of the encoder. Padding is left
+out everywhere, whatever the checkpoint's ``return_attention_mask`` says, so an utterance gets the same logits in any
+company.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from stablequant.errors import ModelError
-from stablequant.families.family import Bounds, Features, family, raw_waveforms
+from stablequant.families import blocks
+from stablequant.families.ctc import CtcFamily, ctc_outputs, waveform_inputs
+from stablequant.families.family import Bounds, family
 from stablequant.families.relative_position import distance_table, sum_fours
-from stablequant.heads.ctc import CtcHead
-from stablequant.heads.vocabulary import check_vocabulary
-from stablequant.network.graph import Graph, check_weights, receptive_field
+from stablequant.network.graph import Graph
 from stablequant.network.kernels import ACTIVATIONS
 
-#: ``model_type`` of the configurations that ``build`` understands; also what their weights' names begin with.
-MODEL_TYPES = ("wav2vec2", "hubert", "wavlm")
+#: ``model_type`` of the configurations that ``build`` understands; with a "_" for "-" their weights' names begin with it.
+MODEL_TYPES = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
 
 #: What the families' configurations mean where an older config.json says nothing.
 DEFAULTS: Mapping[str, Any] = {
@@ -45,27 +43,24 @@ DEFAULTS: Mapping[str, Any] = {
     "do_stable_layer_norm": False,
     "num_buckets": 320,
     "max_bucket_distance": 800,
+    "add_adapter": False,
+    "num_adapter_layers": 3,
+    "adapter_stride": 2,
 }
 
-#: Settings that add a part which the graph does not have, and what that part is.
-UNSUPPORTED: Mapping[str, str] = {
-    "add_adapter": "convolutions on top of the encoder are",
-    "adapter_attn_dim": "adapters in the attention blocks, one set a language, are",
-    "conv_pos_batch_norm": "a batch norm before the positional convolution is",
+#: Settings that add a part which the graph does not have, what that part is, and the kinds of models that may have it.
+UNSUPPORTED: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "add_adapter": ("convolutions on top of the encoder are", ("wav2vec2", "wavlm")),
+    "adapter_attn_dim": ("adapters in the attention blocks, one set a language, are", ("wav2vec2",)),
+    "conv_pos_batch_norm": ("a batch norm before the positional convolution is", ()),
 }
-
-#: The two spellings of a weight-normed weight: magnitude and direction, as suffixes of the module's name.
-WEIGHT_NORM = (
-    (".weight_g", ".weight_v"),
-    (".parametrizations.weight.original0", ".parametrizations.weight.original1"),
-)
 
 
 @family
-class Wav2Vec2:
-    """``Wav2Vec2ForCTC``, ``HubertForCTC`` and ``WavLMForCTC``."""
+class Wav2Vec2(CtcFamily):
+    """``Wav2Vec2ForCTC``, ``HubertForCTC``, ``WavLMForCTC``, ``UniSpeechForCTC`` and ``UniSpeechSatForCTC``."""
 
-    architectures = ("Wav2Vec2ForCTC", "HubertForCTC", "WavLMForCTC")
+    architectures = ("Wav2Vec2ForCTC", "HubertForCTC", "WavLMForCTC", "UniSpeechForCTC", "UniSpeechSatForCTC")
 
     def build(self, config: Mapping[str, Any], weights: dict[str, Tensor]) -> tuple[Graph]:
         """The graph "model": ``input_values`` [B, samples], ``input_lengths`` [B] -> ``logits`` [B, frames, V], ``frames`` [B].
@@ -80,57 +75,24 @@ class Wav2Vec2:
         settings = {**DEFAULTS, **config}
         _check(settings)
         g = Graph("model", _prepare(settings, weights))
-        samples = g.input("input_values", "float32", ("batch", "samples"))
-        lengths = g.input("input_lengths", "int64", ("batch",))
-
-        x, frames = _features(g, settings, samples, lengths)
+        x, frames = _features(g, settings, *waveform_inputs(g))
         x = _project(g, settings, x, frames)
         x = _encode(g, settings, x, frames)
-        g.output(g.linear(x, "lm_head", frames), "logits", ("batch", "frames", "vocabulary"))
-        g.output(frames, "frames", ("batch",), dtype="int64")
-        check_weights(g)
-        return (g,)
-
-    def head(self, config: Mapping[str, Any], processor: Any) -> CtcHead:
-        """Best path; see `Family.head`."""
-        tokenizer = processor.tokenizer
-        check_vocabulary(tokenizer, int(config["vocab_size"]), padded=False)
-        return CtcHead(tokenizer, int(config["pad_token_id"]), frozenset(tokenizer.get_vocab()))
-
-    def features(self, processor: Any, waveforms: Sequence[NDArray[np.float32]]) -> Features:
-        """The waveform; see `raw_waveforms`."""
-        return raw_waveforms(processor, waveforms)
+        if settings["add_adapter"]:
+            x, frames = blocks.adapter(g, x, frames, f"{_base(settings)}.adapter", settings)
+        return ctc_outputs(g, x, frames)
 
     def bounds(self, config: Mapping[str, Any]) -> Bounds:
         """From the receptive field of the convolutions."""
-        settings = {**DEFAULTS, **config}
-        return Bounds(receptive_field(zip(settings["conv_kernel"], settings["conv_stride"], strict=True)))
-
-
-def fold_weight_norm(magnitude: Tensor, direction: Tensor) -> Tensor:
-    """The plain weight of a weight-normed positional convolution.
-
-    Weight normalisation keeps ``w = g * v / |v|`` (Salimans and Kingma, arXiv:1602.07868, equation 2) so that
-    training can move length and direction apart. Here each of the kernel's K taps has a length of its own
-    (``dim=2`` in PyTorch).
-
-    Args:
-        magnitude: ``g`` [1, 1, K].
-        direction: ``v`` [C_out, C_in / groups, K].
-
-    Returns:
-        ``w`` [C_out, C_in / groups, K].
-    """
-    length: Tensor = torch.linalg.vector_norm(direction, dim=(0, 1), keepdim=True)
-    return direction * (magnitude / length)
+        return super().bounds({**DEFAULTS, **config})
 
 
 def _check(settings: Mapping[str, Any]) -> None:
     """Refuse what would otherwise be computed wrongly or left out without a word."""
     if settings.get("model_type") not in MODEL_TYPES:
         raise _unfit(settings, "model_type", f"one of {', '.join(MODEL_TYPES)}")
-    for key, part in UNSUPPORTED.items():
-        if settings.get(key):
+    for key, (part, kinds) in UNSUPPORTED.items():
+        if settings.get(key) and settings["model_type"] not in kinds:
             what = f"config.json sets {key}: {part} not supported"
             raise ModelError(what, expected=f"a model without {key}", fix="use a checkpoint without it")
     if settings["feat_extract_norm"] not in ("group", "layer"):
@@ -144,6 +106,8 @@ def _check(settings: Mapping[str, Any]) -> None:
             raise _unfit(settings, key, f"{convolutions} numbers, as in conv_dim")
     if settings["hidden_size"] % settings["num_attention_heads"]:
         raise _unfit(settings, "num_attention_heads", f"a divisor of hidden_size {settings['hidden_size']}")
+    if settings.get("adapter_attn_dim") and not settings["do_stable_layer_norm"]:
+        raise _unfit(settings, "do_stable_layer_norm", "true, where adapter_attn_dim is set")
     quarter = settings["num_buckets"] // 4
     if settings["model_type"] == "wavlm" and not 1 <= quarter < settings["max_bucket_distance"]:
         raise _unfit(settings, "max_bucket_distance", f"more than a quarter of num_buckets, {quarter}")
@@ -155,12 +119,7 @@ def _unfit(settings: Mapping[str, Any], key: str, expected: str) -> ModelError:
 
 def _prepare(settings: Mapping[str, Any], weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """A copy of the weights as the graph computes with them: weight norm folded, positions by distance."""
-    prepared = dict(weights)
-    conv = _position_conv(settings)
-    for spelling in WEIGHT_NORM:
-        magnitude, direction = (prepared.pop(f"{conv}{suffix}", None) for suffix in spelling)
-        if magnitude is not None and direction is not None:
-            prepared[f"{conv}.weight"] = fold_weight_norm(magnitude, direction)
+    prepared = blocks.folded(weights, _position_conv(settings))
     if settings["model_type"] != "wavlm":
         return prepared
     attentions = [f"{layer}.attention" for layer in _layers(settings)]
@@ -175,21 +134,20 @@ def _prepare(settings: Mapping[str, Any], weights: dict[str, Tensor]) -> dict[st
 
 def _features(g: Graph, settings: Mapping[str, Any], samples: str, lengths: str) -> tuple[str, str]:
     """The convolutions: frames [B, T, C] and how many of them are valid [B]."""
-    x = g.add("unsqueeze_last", samples)
-    for i, stride in enumerate(settings["conv_stride"]):
-        layer = f"{settings['model_type']}.feature_extractor.conv_layers.{i}"
-        x = g.conv1d(x, f"{layer}.conv", lengths, stride=stride, bias=bool(settings["conv_bias"]))
-        lengths = g.add("conv_lengths", lengths, kernel=g.kernel_size(f"{layer}.conv"), stride=stride)
-        if settings["feat_extract_norm"] == "layer":
-            x = g.layer_norm(x, f"{layer}.layer_norm")
-        elif i == 0:
-            x = g.group_norm(x, f"{layer}.layer_norm", lengths, groups=settings["conv_dim"][0])
-        x = g.add("activation", x, function=settings["feat_extract_activation"])
-    return x, lengths
+    return blocks.convolutions(
+        g,
+        f"{_base(settings)}.feature_extractor",
+        samples,
+        lengths,
+        strides=settings["conv_stride"],
+        norm=settings["feat_extract_norm"],
+        activation=settings["feat_extract_activation"],
+        bias=bool(settings["conv_bias"]),
+    )
 
 
 def _project(g: Graph, settings: Mapping[str, Any], x: str, frames: str) -> str:
-    name = f"{settings['model_type']}.feature_projection"
+    name = f"{_base(settings)}.feature_projection"
     if settings["model_type"] != "hubert" or settings["feat_proj_layer_norm"]:
         x = g.layer_norm(x, f"{name}.layer_norm", settings["layer_norm_eps"])
     return g.linear(x, f"{name}.projection", frames)
@@ -197,32 +155,37 @@ def _project(g: Graph, settings: Mapping[str, Any], x: str, frames: str) -> str:
 
 def _encode(g: Graph, settings: Mapping[str, Any], x: str, frames: str) -> str:
     """Positions and layers; with ``do_stable_layer_norm`` norms come before each block, else after it."""
-    stable, eps = settings["do_stable_layer_norm"], settings["layer_norm_eps"]
-    name = f"{settings['model_type']}.encoder.layer_norm"
+    eps, name = settings["layer_norm_eps"], f"{_base(settings)}.encoder.layer_norm"
     x = _add_positions(g, settings, x, frames)
-    bias = _relative_bias(g, settings, x) if settings["model_type"] == "wavlm" else ""
-    x = x if stable else g.layer_norm(x, name, eps)
+    table = _relative_bias(g, settings, x) if settings["model_type"] == "wavlm" else ""
+    if settings["do_stable_layer_norm"]:
+        for layer in _layers(settings):
+            x = _stable_layer(g, settings, x, frames, layer, table)
+        return g.layer_norm(x, name, eps)
+    x = g.layer_norm(x, name, eps)
     for layer in _layers(settings):
-        if stable:
-            h = g.layer_norm(x, f"{layer}.layer_norm", eps)
-            x = g.add("add", x, _attend(g, settings, h, frames, f"{layer}.attention", bias))
-            h = g.layer_norm(x, f"{layer}.final_layer_norm", eps)
-            x = g.add("add", x, _feed_forward(g, settings, h, frames, f"{layer}.feed_forward"))
-        else:
-            x = g.add("add", x, _attend(g, settings, x, frames, f"{layer}.attention", bias))
-            x = g.layer_norm(x, f"{layer}.layer_norm", eps)
-            x = g.add("add", x, _feed_forward(g, settings, x, frames, f"{layer}.feed_forward"))
-            x = g.layer_norm(x, f"{layer}.final_layer_norm", eps)
-    return g.layer_norm(x, name, eps) if stable else x
+        x = blocks.layer(g, x, frames, layer, settings, bias=_gated(g, settings, x, frames, layer, table))
+    return x
+
+
+def _stable_layer(g: Graph, settings: Mapping[str, Any], x: str, frames: str, layer: str, table: str) -> str:
+    eps = settings["layer_norm_eps"]
+    h = g.layer_norm(x, f"{layer}.layer_norm", eps)
+    bias = _gated(g, settings, h, frames, layer, table)
+    x = g.add("add", x, blocks.self_attention(g, h, frames, f"{layer}.attention", settings, bias=bias))
+    h = g.layer_norm(x, f"{layer}.final_layer_norm", eps)
+    x = g.add("add", x, blocks.feed_forward(g, h, frames, f"{layer}.feed_forward", settings["hidden_act"]))
+    if settings.get("adapter_attn_dim"):
+        x = g.add("add", x, _adapt(g, x, frames, f"{layer}.adapter_layer"))
+    return x
 
 
 def _add_positions(g: Graph, settings: Mapping[str, Any], x: str, frames: str) -> str:
     """The positional convolution; it looks both ways, so padded frames are made zero before it."""
-    name = _position_conv(settings)
-    kernel, groups = settings["num_conv_pos_embeddings"], settings["num_conv_pos_embedding_groups"]
     x = g.add("mask", x, frames)
-    # An even kernel with half its width of padding on both sides gives one frame too many.
-    positions = g.conv1d(x, name, frames, padding=kernel // 2, groups=groups, trim=1 - kernel % 2)
+    positions = blocks.positions(
+        g, x, frames, _position_conv(settings), groups=settings["num_conv_pos_embedding_groups"]
+    )
     return g.add("add", x, g.add("activation", positions, function=settings["feat_extract_activation"]))
 
 
@@ -232,32 +195,31 @@ def _relative_bias(g: Graph, settings: Mapping[str, Any], x: str) -> str:
     return g.add("relative_bias", x, weights=table, reach=settings["max_bucket_distance"])
 
 
-def _attend(g: Graph, settings: Mapping[str, Any], x: str, frames: str, name: str, bias: str) -> str:
-    """Self-attention with its four projections; ``bias`` is WavLM's, "" for the others."""
-    heads = int(settings["num_attention_heads"])
-    scale = (settings["hidden_size"] // heads) ** -0.5
-    q, k, v = (g.add("split_heads", g.linear(x, f"{name}.{p}_proj", frames), heads=heads) for p in "qkv")
-    extras = {"lengths": frames}
-    if bias:
-        split = g.add("split_heads", x, heads=heads)
-        logits = g.linear(split, f"{name}.gru_rel_pos_linear", frames)
-        gate = g.add("relative_gate", logits, weights={"constant": f"{name}.gru_rel_pos_const"})
-        extras["bias"] = g.add("mul", gate, bias)
-    scores = g.add("matmul", q, k, name=f"{name}.scores", lengths=frames, transpose=True, scale=scale)
-    shares = g.add("attention_softmax", scores, *extras.values(), extras=tuple(extras), causal=False)
-    context = g.add("matmul", shares, v, name=f"{name}.context", lengths=frames, transpose=False, scale=1.0)
-    return g.linear(g.add("merge_heads", context), f"{name}.out_proj", frames)
+def _gated(g: Graph, settings: Mapping[str, Any], x: str, frames: str, layer: str, table: str) -> str:
+    """WavLM's bias [B, H, T, T] for the attention of a layer to ``x``; "" of the others."""
+    if not table:
+        return ""
+    name = f"{layer}.attention"
+    split = g.add("split_heads", x, heads=int(settings["num_attention_heads"]))
+    logits = g.linear(split, f"{name}.gru_rel_pos_linear", frames)
+    gate = g.add("relative_gate", logits, weights={"constant": f"{name}.gru_rel_pos_const"})
+    return g.add("mul", gate, table)
 
 
-def _feed_forward(g: Graph, settings: Mapping[str, Any], x: str, frames: str, name: str) -> str:
-    x = g.linear(x, f"{name}.intermediate_dense", frames)
-    x = g.add("activation", x, function=settings["hidden_act"])
-    return g.linear(x, f"{name}.output_dense", frames)
+def _adapt(g: Graph, x: str, frames: str, name: str) -> str:
+    """A language's own part of a layer: down to a few channels and up again."""
+    h = g.linear(g.layer_norm(x, f"{name}.norm"), f"{name}.linear_1", frames)
+    return g.linear(g.add("activation", h, function="relu"), f"{name}.linear_2", frames)
+
+
+def _base(settings: Mapping[str, Any]) -> str:
+    """What the names of the encoder's weights begin with."""
+    return str(settings["model_type"]).replace("-", "_")
 
 
 def _layers(settings: Mapping[str, Any]) -> list[str]:
-    return [f"{settings['model_type']}.encoder.layers.{i}" for i in range(settings["num_hidden_layers"])]
+    return [f"{_base(settings)}.encoder.layers.{i}" for i in range(settings["num_hidden_layers"])]
 
 
 def _position_conv(settings: Mapping[str, Any]) -> str:
-    return f"{settings['model_type']}.encoder.pos_conv_embed.conv"
+    return f"{_base(settings)}.encoder.pos_conv_embed.conv"

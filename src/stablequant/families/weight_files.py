@@ -77,19 +77,11 @@ def read_weights(folder: Path) -> tuple[dict[str, Tensor], dict[str, Path]]:
     Raises:
         ModelError: As `weight_files`; or a file is damaged, a tensor is in two of them, or not where the index says.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     weights: dict[str, Tensor] = {}
     origin: dict[str, Path] = {}
     files = weight_files(folder)
     for path in files:
-        try:
-            part = load_file(path)
-        # What is no header in UTF-8 comes as a ValueError; a file can be longer than the memory it is mapped to.
-        except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-            what = f"{path} cannot be read ({error})"
-            raise ModelError(what, fix="download the file again") from error
+        part = read_file(path)
         if twice := sorted(part.keys() & weights.keys()):
             what = f"{path} holds tensors that {origin[twice[0]].name} holds too: {listed(twice)}"
             raise ModelError(what, expected="every tensor once", fix="download or save the model again")
@@ -98,6 +90,23 @@ def read_weights(folder: Path) -> tuple[dict[str, Tensor], dict[str, Path]]:
     if files[0].name != SINGLE:
         _check_index(folder, origin)
     return weights, origin
+
+
+def read_file(path: Path) -> dict[str, Tensor]:
+    """Every tensor of one safetensors file, by name.
+
+    Raises:
+        ModelError: The file is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    # What is no header in UTF-8 comes as a ValueError; a file can be longer than the memory it is mapped to.
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        what = f"{path} cannot be read ({error})"
+        raise ModelError(what, fix="download the file again") from error
 
 
 def listed(names: list[str], most: int = 10) -> str:

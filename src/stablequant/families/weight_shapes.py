@@ -9,47 +9,139 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Shapes = dict[str, tuple[int, ...]]
+from stablequant.families.conformer import Names
+from stablequant.families.conformer_shapes import parakeet_shapes, wav2vec2_bert_shapes, wav2vec2_layers
+from stablequant.families.shape_parts import Shapes
+from stablequant.families.shape_parts import linear as _linear
+from stablequant.families.shape_parts import norm as _norm
 
 #: What a weight-normed convolution's magnitude and direction are called today; older files say weight_g and weight_v.
 MAGNITUDE, DIRECTION = "parametrizations.weight.original0", "parametrizations.weight.original1"
 
 
 def wav2vec2_shapes(config: Mapping[str, Any]) -> Shapes:
-    """Of ``Wav2Vec2ForCTC``, ``HubertForCTC`` or ``WavLMForCTC``; ``config`` as `config_file.checked` returns it."""
-    kind, hidden, heads = config["model_type"], config["hidden_size"], config["num_attention_heads"]
+    """Of ``Wav2Vec2ForCTC`` and those of its plan; ``config`` as `config_file.checked` returns it."""
+    kind, hidden, heads = config["model_type"].replace("-", "_"), config["hidden_size"], config["num_attention_heads"]
+    shapes, channels = _convolution_shapes(f"{kind}.feature_extractor", config)
+    if config.get("feat_proj_layer_norm", True):
+        shapes |= _norm(f"{kind}.feature_projection.layer_norm", channels)
+    shapes |= _linear(f"{kind}.feature_projection.projection", channels, hidden)
+    shapes |= _position_shapes(f"{kind}.encoder.pos_conv_embed.conv", config)
+    shapes |= _norm(f"{kind}.encoder.layer_norm", hidden)
+    for i in range(config["num_hidden_layers"]):
+        layer = f"{kind}.encoder.layers.{i}"
+        shapes |= _layer_shapes(layer, config)
+        if kind == "wavlm":
+            shapes[f"{layer}.attention.gru_rel_pos_const"] = (1, heads, 1, 1)
+            shapes |= _linear(f"{layer}.attention.gru_rel_pos_linear", hidden // heads, 8)
+            if i == 0:
+                shapes[f"{layer}.attention.rel_attn_embed.weight"] = (config["num_buckets"], heads)
+        if config.get("adapter_attn_dim"):
+            shapes |= _norm(f"{layer}.adapter_layer.norm", hidden)
+            shapes |= _linear(f"{layer}.adapter_layer.linear_1", hidden, config["adapter_attn_dim"])
+            shapes |= _linear(f"{layer}.adapter_layer.linear_2", config["adapter_attn_dim"], hidden)
+    width = hidden
+    if config.get("add_adapter"):
+        width = config["output_hidden_size"] or hidden
+        shapes |= _adapter_shapes(f"{kind}.adapter", config, width)
+    return shapes | _linear("lm_head", width, config["vocab_size"])
+
+
+def data2vec_shapes(config: Mapping[str, Any]) -> Shapes:
+    """Of ``Data2VecAudioForCTC``; ``config`` as `config_file.checked` returns it."""
+    base, hidden, kernel = "data2vec_audio", config["hidden_size"], config["conv_pos_kernel_size"]
+    shapes, channels = _convolution_shapes(f"{base}.feature_extractor", {**config, "feat_extract_norm": "layer"})
+    shapes |= _norm(f"{base}.feature_projection.layer_norm", channels)
+    shapes |= _linear(f"{base}.feature_projection.projection", channels, hidden)
+    for i in range(config["num_conv_pos_embeddings"]):
+        conv = f"{base}.encoder.pos_conv_embed.layers.{i}.conv"
+        shapes[f"{conv}.weight"] = (hidden, hidden // config["num_conv_pos_embedding_groups"], kernel)
+        shapes[f"{conv}.bias"] = (hidden,)
+    shapes |= _norm(f"{base}.encoder.layer_norm", hidden)
+    for i in range(config["num_hidden_layers"]):
+        shapes |= _layer_shapes(f"{base}.encoder.layers.{i}", config)
+    width = hidden
+    if config["add_adapter"]:
+        width = config["output_hidden_size"] or hidden
+        shapes |= _adapter_shapes(f"{base}.adapter", config, width)
+    return shapes | _linear("lm_head", width, config["vocab_size"])
+
+
+def sew_shapes(config: Mapping[str, Any]) -> Shapes:
+    """Of ``SEWForCTC``; ``config`` as `config_file.checked` returns it."""
+    hidden = config["hidden_size"]
+    shapes, channels = _convolution_shapes("sew.feature_extractor", config)
+    shapes |= _norm("sew.layer_norm", channels)
+    if channels != hidden:
+        shapes |= _linear("sew.feature_projection", channels, hidden)
+    shapes |= _position_shapes("sew.encoder.pos_conv_embed.conv", config)
+    shapes |= _norm("sew.encoder.layer_norm", hidden)
+    for i in range(config["num_hidden_layers"]):
+        shapes |= _layer_shapes(f"sew.encoder.layers.{i}", config)
+    shapes |= _linear("sew.encoder.upsample.projection", hidden, hidden * config["squeeze_factor"])
+    return shapes | _linear("lm_head", hidden, config["vocab_size"])
+
+
+def wav2vec2_conformer_shapes(config: Mapping[str, Any]) -> Shapes:
+    """Of ``Wav2Vec2ConformerForCTC``; ``config`` as `config_file.checked` returns it."""
+    base, hidden = "wav2vec2_conformer", config["hidden_size"]
+    shapes, channels = _convolution_shapes(f"{base}.feature_extractor", config)
+    shapes |= _norm(f"{base}.feature_projection.layer_norm", channels)
+    shapes |= _linear(f"{base}.feature_projection.projection", channels, hidden)
+    shapes |= _position_shapes(f"{base}.encoder.pos_conv_embed.conv", config)  # held, and not used
+    if config["position_embeddings_type"] == "rotary":
+        shapes[f"{base}.encoder.embed_positions.inv_freq"] = (hidden // config["num_attention_heads"] // 2,)
+    shapes |= wav2vec2_layers(base, Names(), config, batch=True) | _norm(f"{base}.encoder.layer_norm", hidden)
+    width = hidden
+    if config["add_adapter"]:
+        width = config["output_hidden_size"] or hidden
+        shapes |= _adapter_shapes(f"{base}.adapter", config, width)
+    return shapes | _linear("lm_head", width, config["vocab_size"])
+
+
+def _convolution_shapes(name: str, config: Mapping[str, Any]) -> tuple[Shapes, int]:
+    """Of the convolutions on the waveform, and how many channels the last has."""
     shapes: Shapes = {}
     channels = 1
     for i, (out, kernel) in enumerate(zip(config["conv_dim"], config["conv_kernel"], strict=True)):
-        layer = f"{kind}.feature_extractor.conv_layers.{i}"
+        layer = f"{name}.conv_layers.{i}"
         shapes[f"{layer}.conv.weight"] = (out, channels, kernel)
         if config["conv_bias"]:
             shapes[f"{layer}.conv.bias"] = (out,)
         if config["feat_extract_norm"] == "layer" or i == 0:
             shapes |= _norm(f"{layer}.layer_norm", out)
         channels = out
-    if config.get("feat_proj_layer_norm", True):
-        shapes |= _norm(f"{kind}.feature_projection.layer_norm", channels)
-    shapes |= _linear(f"{kind}.feature_projection.projection", channels, hidden)
-    conv, kernel = f"{kind}.encoder.pos_conv_embed.conv", config["num_conv_pos_embeddings"]
-    shapes[f"{conv}.{MAGNITUDE}"] = (1, 1, kernel)
-    shapes[f"{conv}.{DIRECTION}"] = (hidden, hidden // config["num_conv_pos_embedding_groups"], kernel)
-    shapes[f"{conv}.bias"] = (hidden,)
-    shapes |= _norm(f"{kind}.encoder.layer_norm", hidden)
-    for i in range(config["num_hidden_layers"]):
-        layer = f"{kind}.encoder.layers.{i}"
-        for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            shapes |= _linear(f"{layer}.attention.{part}", hidden, hidden)
-        if kind == "wavlm":
-            shapes[f"{layer}.attention.gru_rel_pos_const"] = (1, heads, 1, 1)
-            shapes |= _linear(f"{layer}.attention.gru_rel_pos_linear", hidden // heads, 8)
-            if i == 0:
-                shapes[f"{layer}.attention.rel_attn_embed.weight"] = (config["num_buckets"], heads)
-        shapes |= _norm(f"{layer}.layer_norm", hidden)
-        shapes |= _linear(f"{layer}.feed_forward.intermediate_dense", hidden, config["intermediate_size"])
-        shapes |= _linear(f"{layer}.feed_forward.output_dense", config["intermediate_size"], hidden)
-        shapes |= _norm(f"{layer}.final_layer_norm", hidden)
-    return shapes | _linear("lm_head", hidden, config["vocab_size"])
+    return shapes, channels
+
+
+def _position_shapes(conv: str, config: Mapping[str, Any]) -> Shapes:
+    """Of a positional convolution with weight norm."""
+    hidden, kernel = config["hidden_size"], config["num_conv_pos_embeddings"]
+    return {
+        f"{conv}.{MAGNITUDE}": (1, 1, kernel),
+        f"{conv}.{DIRECTION}": (hidden, hidden // config["num_conv_pos_embedding_groups"], kernel),
+        f"{conv}.bias": (hidden,),
+    }
+
+
+def _layer_shapes(layer: str, config: Mapping[str, Any]) -> Shapes:
+    """Of a layer of the encoder: attention, feed-forward and their norms."""
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    shapes = _norm(f"{layer}.layer_norm", hidden) | _norm(f"{layer}.final_layer_norm", hidden)
+    for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
+        shapes |= _linear(f"{layer}.attention.{part}", hidden, hidden)
+    shapes |= _linear(f"{layer}.feed_forward.intermediate_dense", hidden, inner)
+    return shapes | _linear(f"{layer}.feed_forward.output_dense", inner, hidden)
+
+
+def _adapter_shapes(name: str, config: Mapping[str, Any], width: int) -> Shapes:
+    shapes: Shapes = {}
+    if width != config["hidden_size"]:
+        shapes |= _linear(f"{name}.proj", config["hidden_size"], width) | _norm(f"{name}.proj_layer_norm", width)
+    for i in range(config["num_adapter_layers"]):
+        shapes[f"{name}.layers.{i}.conv.weight"] = (2 * width, width, config["adapter_kernel_size"])
+        shapes[f"{name}.layers.{i}.conv.bias"] = (2 * width,)
+    return shapes
 
 
 def moonshine_shapes(config: Mapping[str, Any]) -> Shapes:
@@ -116,15 +208,6 @@ def whisper_shapes(config: Mapping[str, Any]) -> Shapes:
     return shapes
 
 
-def _linear(name: str, inputs: int, outputs: int, *, bias: bool = True) -> Shapes:
-    weight: Shapes = {f"{name}.weight": (outputs, inputs)}
-    return {**weight, f"{name}.bias": (outputs,)} if bias else weight
-
-
-def _norm(name: str, channels: int) -> Shapes:
-    return {f"{name}.weight": (channels,), f"{name}.bias": (channels,)}
-
-
 @dataclass(frozen=True)
 class Layout:
     """The parameters of a kind of model.
@@ -142,7 +225,13 @@ class Layout:
 
 #: By ``model_type``.
 LAYOUTS: Mapping[str, Layout] = {
-    **{kind: Layout(wav2vec2_shapes, kind) for kind in ("wav2vec2", "hubert", "wavlm")},
+    **{kind: Layout(wav2vec2_shapes, kind) for kind in ("wav2vec2", "hubert", "wavlm", "unispeech")},
+    "unispeech-sat": Layout(wav2vec2_shapes, "unispeech_sat"),
+    "data2vec-audio": Layout(data2vec_shapes, "data2vec_audio"),
+    "sew": Layout(sew_shapes, "sew"),
+    "wav2vec2-conformer": Layout(wav2vec2_conformer_shapes, "wav2vec2_conformer"),
+    "wav2vec2-bert": Layout(wav2vec2_bert_shapes, "wav2vec2_bert"),
+    "parakeet_ctc": Layout(parakeet_shapes, "model"),
     "moonshine": Layout(moonshine_shapes, "model", {"proj_out.weight": "model.decoder.embed_tokens.weight"}),
     "whisper": Layout(whisper_shapes, "model", {"proj_out.weight": "model.decoder.embed_tokens.weight"}),
 }

@@ -62,7 +62,10 @@ class WeightSpec:
         per: What has a scale of its own.
         range: "max" covers the largest magnitude; "mse" takes the amax with the least squared error: for a tensor as
             `mse_range`, else among 1.00, 0.99, ... of the largest magnitude down to a fifth.
-        rounding: "nearest": to the nearest code, ties to even.
+        rounding: "nearest": to the nearest code, ties to even; "gptq": so that the layer's output on calibration speech changes
+            little (grid/gptq.py).
+        correct_bias: Whether the mean error that rounding leaves in an output channel on calibration speech is taken off its
+            bias.
 
     Raises:
         SettingsError: ``bits``, ``range`` or ``rounding`` is unknown.
@@ -71,15 +74,24 @@ class WeightSpec:
     bits: int = 8
     per: Granularity = PerChannel()
     range: Literal["max", "mse"] = "max"
-    rounding: Literal["nearest"] = "nearest"
+    rounding: Literal["nearest", "gptq"] = "nearest"
+    correct_bias: bool = False
 
     def __post_init__(self) -> None:
         """Check each choice."""
         code_limits(self.bits)
-        for name, value, known in (("range", self.range, ("max", "mse")), ("rounding", self.rounding, ("nearest",))):
+        for name, value, known in (
+            ("range", self.range, ("max", "mse")),
+            ("rounding", self.rounding, ("nearest", "gptq")),
+        ):
             if value not in known:
                 what = f"{name}={value!r} of weights is unknown"
                 raise SettingsError(what, expected=" or ".join(known))
+
+    @property
+    def from_speech(self) -> bool:
+        """Whether what comes out depends on calibration speech, and not on the weights alone."""
+        return self.rounding == "gptq" or self.correct_bias
 
 
 @dataclass(frozen=True)
@@ -90,30 +102,38 @@ class QuantizedWeight:
         codes: ``[out, ...]`` as the weight; int8, above 8 bits int16.
         scales: float32: ``[1]`` for a tensor, ``[out]`` for channels, ``[out, groups]`` for groups.
         spec: How it was made.
+        correction: Float32 ``[out]``, added to the bias; ``None`` where the bias stays as it is.
     """
 
     codes: torch.Tensor
     scales: torch.Tensor
     spec: WeightSpec
+    correction: torch.Tensor | None = None
 
     def dequantized(self) -> torch.Tensor:
         """The weights that the codes stand for, float32, in their shape."""
         rows = self.codes.reshape(len(self.codes), -1).float()
-        return (rows * _stretched(self.scales, rows.shape, self.spec)).reshape(self.codes.shape)
+        return (rows * stretched(self.scales, rows.shape, self.spec)).reshape(self.codes.shape)
 
 
 def quantize_weight(w: torch.Tensor, spec: WeightSpec) -> QuantizedWeight:
-    """Return weights ``[out, ...]`` as integers.
+    """Return weights ``[out, ...]`` as integers, each as the nearest code.
 
     Raises:
         ModelError: The weights are not finite.
+        SettingsError: ``spec`` needs calibration speech (see `grid.moments.fit_weight`).
     """
     import torch
 
+    if spec.from_speech:
+        what = "weights are to be rounded for calibration speech, and none is at hand"
+        raise SettingsError(
+            what, expected="rounding=nearest and correct_bias=false, or the moments of a layer's inputs"
+        )
     scales = weight_scales(w, spec)
     rows = w.detach().float().reshape(len(w), -1)
     qmin, qmax = code_limits(spec.bits)
-    codes = (rows / _stretched(scales, rows.shape, spec)).round_().clamp_(qmin, qmax)
+    codes = (rows / stretched(scales, rows.shape, spec)).round_().clamp_(qmin, qmax)
     return QuantizedWeight(codes.to(torch.int8 if spec.bits <= 8 else torch.int16).reshape(w.shape), scales, spec)
 
 
@@ -160,8 +180,8 @@ def _rows(w: torch.Tensor, spec: WeightSpec) -> torch.Tensor:
             return pad(rows, (0, -rows.shape[1] % size)).reshape(-1, size)
 
 
-def _stretched(scales: torch.Tensor, shape: torch.Size, spec: WeightSpec) -> torch.Tensor:
-    """The scales in a shape that divides rows ``[out, in]``."""
+def stretched(scales: torch.Tensor, shape: torch.Size, spec: WeightSpec) -> torch.Tensor:
+    """Scales of `QuantizedWeight` in a shape that divides its rows ``[out, in]``."""
     if isinstance(spec.per, PerGroup):
         return scales.repeat_interleave(spec.per.size, 1)[:, : shape[1]]
     return scales.reshape(-1, 1)

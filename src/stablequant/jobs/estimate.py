@@ -21,18 +21,21 @@ from stablequant.families.checkpoint import load
 from stablequant.families.model import SpeechModel
 from stablequant.jobs.evidence import BASELINES, Job
 from stablequant.jobs.open import simulator
-from stablequant.jobs.quantize import require_kernels, run
-from stablequant.jobs.speech import read_splits
+from stablequant.jobs.quantize import run
+from stablequant.jobs.requirements import require_labels, require_possible
+from stablequant.jobs.speech import divide, read, searched
 from stablequant.measure.memory import peak
 from stablequant.processes import Process
 from stablequant.progress import Progress, silent
-from stablequant.search.objective import TaskError
+from stablequant.search.objective import Answers
 from stablequant.search.remaining_work import remaining_work
 from stablequant.search.stage1 import Sensitivity
 from stablequant.search.trials import Candidate, Trials
 from stablequant.settings import Settings
 from stablequant.tasks.task import Task
 
+#: Strategies that try one layer, or one value of p, after the other.
+STAGED = ("exact", "racing")
 #: Of the progress.
 TITLE = "dry run on the longest batches"
 
@@ -45,7 +48,7 @@ class Estimate:
     """What a run will take.
 
     Attributes:
-        layers: Trials of stage 1.
+        layers: Trials of stage 1; 0 where there are no stages.
         values: Trials of stage 2, if any layer is flagged.
         naive: Evaluations of the dev speech without shortcuts.
         evaluations: The same with the exact shortcuts, if the first layer is flagged.
@@ -79,7 +82,7 @@ def estimate(
         ResourceError: The small job failed, as the whole one would: memory ran out.
         StablequantError: As of `jobs.quantize.quantize`.
     """
-    require_kernels(settings)
+    require_possible(settings)
     progress(TITLE, 0, 1)
     # The folder is made here and removed on either side: each may be killed.
     with tempfile.TemporaryDirectory(prefix="stablequant-", ignore_cleanup_errors=True) as folder, Process() as process:
@@ -107,8 +110,11 @@ def _in_the_process(
 
 def _scaled(model: str, sources: Sequence[str], settings: Settings, workers: int, folder: Path) -> Estimate:
     """What was measured on the longest batches, taken to the whole."""
-    loaded = load(model).asked(settings.data.language, translate=settings.data.translate)
-    speech, task, settings = read_splits(loaded.frontend, sources, settings)
+    loaded = load(model, settings.data.language).asked(settings.data.language, translate=settings.data.translate)
+    division = divide(sources, settings)
+    require_labels(division.parts["dev"], settings)
+    speech, task, settings = read(loaded.frontend, division), division.task, division.settings
+    speech["dev"] = searched(speech["dev"], settings)
     found = _measure(loaded, task, {name: _longest(s) for name, s in speech.items()}, settings, folder)
 
     ops = loaded.ops(matmuls=settings.activations.attention_matmuls)
@@ -120,14 +126,21 @@ def _scaled(model: str, sources: Sequence[str], settings: Settings, workers: int
     trial, reference = found["trial_seconds"] * scale, found["float_seconds"] * scale
     in_test = speech["test"].seconds / _longest(speech["test"]).seconds
     in_calibration = speech["calibration"].seconds / _longest(speech["calibration"]).seconds
-    trials = reference + (stage_1 - 1 + values) * trial + in_test * found["test_seconds"]
+    staged = settings.search.strategy in STAGED
+    if staged:
+        evaluations, naive = stage_1 + values, 1 + len(ops) + values
+        search = reference + (stage_1 - 1 + values) * trial
+    else:
+        evaluations, naive = found["evaluations"], found["naive"]
+        search = found["search_seconds"] * scale
+    trials = search + in_test * found["test_seconds"]
     rest = found["verify_seconds"] * in_test + found["observe_seconds"] * in_calibration + found["fixed_seconds"]
     rows = (1 + len(ops) + values) * len(dev.batches) + (2 + len(BASELINES)) * len(speech["test"].batches)
     return Estimate(
-        layers=len(ops),
-        values=values,
-        naive=1 + len(ops) + values,
-        evaluations=round(stage_1 + values, 1),
+        layers=len(ops) if staged else 0,
+        values=values if staged else 0,
+        naive=naive,
+        evaluations=round(evaluations, 1),
         seconds=round(trials / workers + rest, 1),
         peak_bytes=round(UNTIDY * found["peak_bytes"]),
         worker_bytes=found["worker_bytes"],
@@ -150,15 +163,18 @@ def _measure(
     model: SpeechModel, task: Task, speech: Mapping[str, Speech], settings: Settings, folder: Path
 ) -> dict[str, Any]:
     # One p, every layer flagged: the most work and memory that a trial can take.
-    one = settings.updated(p_max=0.0, strategy="exact", max_drop=None, tolerance=100.0)
+    staged = settings.search.strategy in STAGED
+    one = settings.updated(tolerance=100.0)
+    if staged:
+        one = one.updated(p_max=0.0, strategy="exact", max_drop=None)
     layers = model.ops(matmuls=settings.activations.attention_matmuls)
     flagged = [Sensitivity(op.name, 0.0, 0.0, True) for op in layers]
     work = remaining_work(model, speech["dev"], settings)
-    trials = Trials(simulator(model, settings), speech["dev"], settings, TaskError(task))
+    trials = Trials(simulator(model, settings), speech["dev"], settings, Answers())
     trials.run([Candidate("float", {})], "float")
     float_seconds = trials.cost.seconds
     trial_peak = peak()
-    job = Job(model, speech, task, folder, one, known=flagged, force=True)
+    job = Job(model, speech, task, folder, one, known=flagged if staged else None, force=True)
     evidence = run(job)
     journal_bytes = (folder / "trials.sqlite").stat().st_size
     seconds = job.clock.seconds
@@ -166,12 +182,15 @@ def _measure(
         "work": work,
         "float_seconds": float_seconds,
         "trial_seconds": max(0.0, evidence.search.spent.seconds - float_seconds),
+        "search_seconds": seconds["search"],
+        "evaluations": evidence.search.spent.evaluations,
+        "naive": evidence.search.spent.naive,
         "test_seconds": seconds["test"],
         "verify_seconds": seconds["verify"],
         "observe_seconds": seconds["observe"],
-        "fixed_seconds": seconds["export"] + seconds["speed"],
+        "fixed_seconds": seconds["weights"] + seconds["export"] + seconds["speed"],
         "peak_bytes": peak(),
         "worker_bytes": trial_peak,
         "file_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) - journal_bytes,
-        "row_bytes": len(json.dumps([a.tokens for a in evidence.search.reference.readings])) * 1.5,
+        "row_bytes": len(json.dumps([a.tokens for a in evidence.test["float"].answers])) * 1.5,
     }

@@ -1,23 +1,28 @@
-"""Measure a model on labelled speech: a float checkpoint, int8 files, or a simulated plan."""
+"""Measure a model on speech: a float checkpoint, int8 files, or a simulated plan; without text, against the float model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from stablequant.data import manifest
 from stablequant.data.speech import Speech
 from stablequant.data.splits import fingerprint, make_splits
-from stablequant.data.utterance import SPLITS, Utterance
-from stablequant.errors import SettingsError
+from stablequant.data.utterance import SPLITS, Utterance, unlabelled
+from stablequant.errors import ModelError, SettingsError
 from stablequant.families.frontend import Frontend
-from stablequant.jobs.open import Opened, open_model
+from stablequant.heads.head import Answer
+from stablequant.jobs.open import Opened, open_model, open_plan
 from stablequant.jobs.speech import decode
 from stablequant.network.backend import Backend
 from stablequant.progress import Progress, silent
+from stablequant.quantize.simulate import Simulator
 from stablequant.runtime.processor import machine
 from stablequant.runtime.transcribe import transcribe
 from stablequant.settings import Settings
+from stablequant.tasks.fidelity import Divergence, divergence, divergence_score, figures
+from stablequant.tasks.score import Score
 from stablequant.tasks.task import Evaluation, Task, task_of
 from stablequant.tasks.task import evaluate as evaluate_answers
 
@@ -37,7 +42,7 @@ def evaluate(
 
     Args:
         model: Folder or hub id.
-        sources: Manifests, folders or ``hf:`` data sets of labelled speech.
+        sources: Manifests, folders or ``hf:`` data sets. Where none has a text, what the float model says stands in its place.
         split: "calibration", "dev", "test", or "all": every utterance.
         given: Settings that the user gave. All others are those of the model's plan, if it has one: the same division into
             splits, and the same idea of what the same word is.
@@ -48,11 +53,13 @@ def evaluate(
 
     Raises:
         SettingsError: There is no such split, or the settings would divide the speech otherwise than the plan's search did.
+        ModelError: The speech has no text, and there is no float checkpoint to compare with.
     """
     if split not in (*SPLITS, "all"):
         what = f"--split {split}"
         raise SettingsError(what, expected=f"one of {', '.join(SPLITS)}, all")
-    plain = open_model(model, simulate=simulate, checkpoint=checkpoint, runtime=runtime)
+    language = Settings().updated(**(given or {})).data.language
+    plain = open_model(model, simulate=simulate, checkpoint=checkpoint, runtime=runtime, language=language)
     opened = plain.given(given or {})
     settings = opened.settings
     _same_division(opened, settings, split)
@@ -60,7 +67,16 @@ def evaluate(
     task = task_of(settings.data).suited(utterances)
     settings = settings.updated(**task.decided())
     chosen = _chosen(opened, utterances, split, settings.data.seed)
+    reference = None
+    if unlabelled(utterances):
+        reference = float_of(opened, model, checkpoint)
+    else:  # what has no text beside others serves calibration alone
+        chosen = [u for u in chosen if u.text is not None]
     speech = decode(opened.frontend, task, {split: chosen}, settings)[split]
+    fidelity = {}
+    if reference is not None:
+        said, distance = against_float(opened.frontend, reference, opened.backend, speech, progress)
+        speech, fidelity = speech.with_texts([a.text for a in said]), figures(distance)
     result = evaluate_on(opened.frontend, opened.backend, task, speech, progress)
     return {
         "model": model,
@@ -69,6 +85,7 @@ def evaluate(
         "split": split,
         "normalizer": settings.data.normalizer,
         **result.figures,
+        **fidelity,
         "cut_off": sum(a.truncated for a in result.answers),
         "skipped": dict(speech.skipped),
         "notes": [list(note) for note in speech.notes],
@@ -90,6 +107,52 @@ def evaluate_on(
 ) -> Evaluation:
     """Answers of what ``backend`` runs to ``speech``, and their score."""
     return evaluate_answers(task, speech.utterances, transcribe(frontend, backend, speech, progress, title))
+
+
+def said_by(frontend: Frontend, reference: Backend, speech: Speech, progress: Progress = silent) -> Speech:
+    """The same speech with what ``reference`` makes of it in the place of its text."""
+    return speech.with_texts([a.text for a in transcribe(frontend, reference, speech, progress)])
+
+
+def float_of(opened: Opened, model: str | Path, checkpoint: str = "") -> Backend:
+    """The float model that ``opened`` was made from, whose transcripts stand in the place of a text that nobody wrote.
+
+    Raises:
+        ModelError: ``opened`` is that model itself, or its checkpoint is not at hand.
+    """
+    compared = "the speech has no text, so a model is compared with its float checkpoint"
+    if opened.plan is None:
+        what = f"{compared}, which {model} is itself"
+        raise ModelError(what, expected="a folder that quantize wrote", fix="give one, or speech with its text")
+    try:
+        loaded = opened.checkpoint or open_plan(Path(model), checkpoint)[1]
+    except ModelError as error:
+        what = f"{compared}, which cannot be loaded: {error.what}"
+        fix = "say where the float checkpoint is now with --checkpoint, or give speech with its text"
+        raise ModelError(what, expected=error.expected, fix=fix) from error
+    return Simulator(loaded).backend({})
+
+
+def against_float(
+    frontend: Frontend, reference: Backend, backend: Backend, speech: Speech, progress: Progress = silent
+) -> tuple[list[Answer], Score]:
+    """What the float model that ``reference`` runs says, and how far the outputs of ``backend`` diverge from its."""
+    answers: dict[int, Answer] = {}
+    found: dict[int, Divergence] = {}
+    title, head = "divergence from float", frontend.head
+    progress(title, 0, len(speech.batches))
+    for done, batch in enumerate(speech.batches, 1):
+        features = frontend.features(speech.waveforms_of(batch))
+        outputs = frontend.encode(reference, features)
+        said = head.read(reference, outputs, features.sizes)
+        theirs = head.logits(reference, outputs, said)
+        ours = head.logits(backend, frontend.encode(backend, features), said)
+        answers.update(zip(batch, said, strict=True))
+        found.update(zip(batch, map(divergence, theirs, ours), strict=True))
+        progress(title, done, len(speech.batches))
+    order = range(len(speech.utterances))
+    ids = [u.id for u in speech.utterances]
+    return [answers[i] for i in order], divergence_score(ids, [found[i] for i in order])
 
 
 def _chosen(opened: Opened, utterances: Sequence[Utterance], split: str, seed: int) -> Sequence[Utterance]:

@@ -16,6 +16,7 @@ from stablequant.search.pools import LocalPool, Pool
 from stablequant.search.stage1 import Sensitivity
 from stablequant.search.stages import Found
 from stablequant.settings import Settings
+from stablequant.tasks.score import Score
 from stablequant.tasks.task import Evaluation, Task
 
 #: Whole-model methods that stablequant is compared with: the same calibrator for every layer.
@@ -69,7 +70,8 @@ class Evidence:
         job: What was run.
         plan: The quantisation that came of it.
         histograms: Of every activation.
-        search: What both stages found.
+        search: What was found on the dev speech.
+        dev: What the float model makes of that speech, as the task scores it.
         resolution: Points that the dev speech tells from chance; ``None`` where that was not measured.
         test: By method, on test: float, max, percentile, mse, stablequant (simulated), int8_file.
         agreements: The file compared with the simulation, and with itself without optimisation.
@@ -78,12 +80,14 @@ class Evidence:
         file_bytes: Of the int8 files.
         speedup: Against float in the same runtime.
         speed_seconds: Of each round, "float" and "int8".
+        fidelity: By method, on test speech without text: how far outputs diverge from float's; empty where it has one.
     """
 
     job: Job
     plan: Plan
     histograms: Histograms
     search: Found
+    dev: Score
     resolution: float | None
     test: Mapping[str, Evaluation]
     agreements: tuple[Agreement, ...]
@@ -92,6 +96,7 @@ class Evidence:
     file_bytes: int
     speedup: float
     speed_seconds: Mapping[str, Sequence[float]]
+    fidelity: Mapping[str, Score] = field(default_factory=dict)
 
     @property
     def model(self) -> SpeechModel:

@@ -10,7 +10,7 @@ from typing import Any
 from stablequant.export import package, parity
 from stablequant.export.run_folder import RunFolder, require_whole
 from stablequant.export.targets import require_target
-from stablequant.jobs.open import open_plan, simulator
+from stablequant.jobs.open import open_plan, planned_weights, simulator
 from stablequant.jobs.speech import recordings_of
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 from stablequant.runtime.registry import RUNTIMES
@@ -40,14 +40,15 @@ def export(
     plan, model = open_plan(folder, checkpoint)
     chosen.check(plan)
     require_whole(folder, [])
+    weights = planned_weights(folder, plan, model)
     sounds = recordings_of(folder, plan, model.frontend, sources, CHECKED)
     with RunFolder(folder).held(wait=wait) as held:
-        files = package.write_graphs(model, plan, held.aside, chosen)
+        files = package.write_graphs(model, plan, held.aside, chosen, weights)
         runtime = RUNTIMES.get(target)
         backend = None if runtime is None else runtime(files)
         parities = parity.compare(
             model.frontend,
-            simulator(model, plan.settings).backend(plan.scheme()),
+            simulator(model, plan.settings, weights).backend(plan.scheme()),
             OnnxRuntimeBackend(files, optimise=False),
             None if backend is None else (backend.name, backend),
             sounds,

@@ -15,6 +15,9 @@ from stablequant.families.model import SpeechModel
 from stablequant.network.backend import Backend
 from stablequant.quantize.plan import Plan
 from stablequant.quantize.simulate import Simulator
+from stablequant.quantize.weight_file import NAME as WEIGHTS
+from stablequant.quantize.weight_file import kept_layers, load_weights
+from stablequant.quantize.weights import WeightStore
 from stablequant.runtime.registry import RUNTIMES, choose, graph_files, is_exported, open_exported
 from stablequant.settings import Settings
 
@@ -29,6 +32,7 @@ class Opened:
         runtime: What that is, in words.
         settings: Those that its plan was made with; the defaults where there is no plan.
         plan: The plan, where there is one.
+        checkpoint: The float checkpoint, where it was loaded.
     """
 
     frontend: Frontend
@@ -36,6 +40,7 @@ class Opened:
     runtime: str
     settings: Settings
     plan: Plan | None = None
+    checkpoint: SpeechModel | None = None
 
     def given(self, values: Mapping[str, Any]) -> Opened:
         """The same with other settings: ``values``, by name; a model that can be is asked for another language or task by them.
@@ -49,13 +54,19 @@ class Opened:
 
 
 def open_model(
-    model: str | Path, *, simulate: bool = False, checkpoint: str = "", runtime: str = "", threads: int | None = None
+    model: str | Path,
+    *,
+    simulate: bool = False,
+    checkpoint: str = "",
+    runtime: str = "",
+    threads: int | None = None,
+    language: str | None = None,
 ) -> Opened:
     """Open ``model``.
 
     A folder that quantize wrote runs its int8 files, in ``runtime`` or the one that `registry.choose` picks. Its plan is
     run on the float checkpoint it was made from with ``simulate``, and in int8 by PyTorch as ``runtime`` "torch".
-    Anything else is loaded as a float checkpoint.
+    Anything else is loaded as a float checkpoint, with the adapters of ``language`` if it has one set a language.
 
     Raises:
         SettingsError: The model cannot be run so.
@@ -69,12 +80,13 @@ def open_model(
         if simulate:
             what = f"{model} has no plan.json to simulate"
             raise SettingsError(what, expected="a folder written by stablequant quantize")
-        loaded = load(model)
-        return Opened(loaded.frontend, Simulator(loaded).backend({}), "torch, float32", Settings())
+        loaded = load(model, language)
+        return Opened(loaded.frontend, Simulator(loaded).backend({}), "torch, float32", Settings(), checkpoint=loaded)
     if not simulate and runtime != "torch":
         plan = Plan.load(folder / "plan.json")
         data = plan.settings.data
-        frontend = load_frontend(folder).asked(data.language, translate=data.translate)
+        language = plan.model.details.get("language")
+        frontend = load_frontend(folder, language).asked(data.language, translate=data.translate)
         graphs = frontend.head.graphs
         runtime = runtime or choose(folder, graphs)
         if runtime in RUNTIMES:
@@ -86,17 +98,18 @@ def open_model(
     if runtime == "torch":
         from stablequant.runtime.torch_int8 import TorchInt8Backend
 
-        int8 = TorchInt8Backend(loaded, plan.scheme())
-        return Opened(loaded.frontend, int8, f"{int8.name}, int8", plan.settings, plan)
-    simulated = simulator(loaded, plan.settings).backend(plan.scheme())
-    return Opened(loaded.frontend, simulated, "torch, simulated int8", plan.settings, plan)
+        int8 = TorchInt8Backend(loaded, plan.scheme(), weights=planned_weights(folder, plan, loaded))
+        return Opened(loaded.frontend, int8, f"{int8.name}, int8", plan.settings, plan, loaded)
+    weights = planned_weights(folder, plan, loaded)
+    simulated = simulator(loaded, plan.settings, weights).backend(plan.scheme())
+    return Opened(loaded.frontend, simulated, "torch, simulated int8", plan.settings, plan, loaded)
 
 
 def open_plan(folder: Path, checkpoint: str = "") -> tuple[Plan, SpeechModel]:
     """The plan of ``folder``, and the float checkpoint that it was made from, which may be elsewhere by now."""
     plan = Plan.load(folder / "plan.json")
     try:
-        loaded = load(checkpoint or plan.model.name)
+        loaded = load(checkpoint or plan.model.name, plan.model.details.get("language"))
     except ModelError as error:
         if checkpoint:
             raise
@@ -108,6 +121,19 @@ def open_plan(folder: Path, checkpoint: str = "") -> tuple[Plan, SpeechModel]:
     return plan, loaded.asked(data.language, translate=data.translate)
 
 
-def simulator(model: SpeechModel, settings: Settings) -> Simulator:
-    """A simulator of ``model`` that takes the schemes that ``settings`` lead to."""
-    return Simulator(model, matmuls=settings.activations.attention_matmuls)
+def planned_weights(folder: Path, plan: Plan, model: SpeechModel) -> WeightStore:
+    """The integer weights of the plan in ``folder``: those that it keeps, all others as they follow from ``model``.
+
+    Raises:
+        ModelError: The file that it keeps them in is missing, or of another run.
+        PlanError: It does not hold what the plan says.
+    """
+    if not kept_layers(plan):
+        return WeightStore.of(model)
+    require_whole(folder, [folder / WEIGHTS])
+    return WeightStore(model.layer_weights(), kept=load_weights(folder, plan))
+
+
+def simulator(model: SpeechModel, settings: Settings, weights: WeightStore | None = None) -> Simulator:
+    """A simulator of ``model`` that takes the schemes that ``settings`` lead to; integer ``weights`` by default its own."""
+    return Simulator(model, matmuls=settings.activations.attention_matmuls, weights=weights)

@@ -9,34 +9,41 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
-from stablequant.errors import ModelError, SettingsError
+from stablequant.data.speech import Speech
 from stablequant.export import package
 from stablequant.export.run_folder import RunFolder, require_ours
-from stablequant.export.translate import BITS
 from stablequant.families.checkpoint import load
-from stablequant.grid.calibrators import require_calibrator
 from stablequant.jobs import check
+from stablequant.jobs.evaluate import against_float
 from stablequant.jobs.evidence import BASELINES, Evidence, Job
+from stablequant.jobs.find_scheme import find_scheme, with_text
 from stablequant.jobs.open import simulator
-from stablequant.jobs.speech import read_splits
+from stablequant.jobs.requirements import require_labels, require_possible
+from stablequant.jobs.speech import divide, read
 from stablequant.measure.latency import speedup
 from stablequant.observe.cached import observe_once
 from stablequant.observe.collect import Histograms
+from stablequant.observe.moments import StoredMoments, moments_once
 from stablequant.progress import Clock, Progress, silent
 from stablequant.quantize import calibrated
 from stablequant.quantize.plan import SpeechIdentity
+from stablequant.quantize.scheme import weight_spec
+from stablequant.quantize.weight_file import save_weights
+from stablequant.quantize.weights import WeightStore
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 from stablequant.search.compose import compose
 from stablequant.search.journal import Journal
-from stablequant.search.objective import TaskError
+from stablequant.search.objective import Divergence, Objective, TaskError
 from stablequant.search.pools import LocalPool, Pool
 from stablequant.search.stage1 import Sensitivity, resolution
-from stablequant.search.stages import Found, search
-from stablequant.search.trials import Candidate, Outcome, Trials
+from stablequant.search.stages import Found
+from stablequant.search.trials import Candidate, Trials
 from stablequant.settings import Settings
+from stablequant.tasks.likeness import Likeness
+from stablequant.tasks.score import Score
 from stablequant.tasks.task import Evaluation
 from stablequant.tasks.task import evaluate as evaluate_answers
 
@@ -59,7 +66,8 @@ def quantize(
 
     Args:
         model: Folder or hub id of the checkpoint.
-        sources: Manifests, folders or ``hf:`` data sets of labelled speech.
+        sources: Manifests, folders or ``hf:`` data sets of speech. Where none has a text, what the float model says stands
+            in its place, and trials must be judged by divergence.
         out: Folder to write to; a run that was stopped there goes on.
         settings: How.
         command: The command line that makes this run again, for the record.
@@ -74,19 +82,21 @@ def quantize(
     Raises:
         StablequantError: Of any kind; what was computed stays in ``out``.
     """
-    require_kernels(settings)
+    require_possible(settings)
     require_ours(out, Path(model))
     began = time.perf_counter()
-    loaded = load(model).asked(settings.data.language, translate=settings.data.translate)
-    speech, task, settings = read_splits(loaded.frontend, sources, settings)
+    loaded = load(model, settings.data.language).asked(settings.data.language, translate=settings.data.translate)
+    division = divide(sources, settings)
+    require_labels(division.parts["dev"], settings)
+    speech = read(loaded.frontend, division)
     clock = Clock({"load": round(time.perf_counter() - began, 2)})
     return run(
         Job(
             loaded,
             speech,
-            task,
+            division.task,
             out,
-            settings,
+            division.settings,
             model,
             tuple(sources),
             command,
@@ -99,19 +109,6 @@ def quantize(
             progress,
         )
     )
-
-
-def require_kernels(settings: Settings) -> None:
-    """Raise SettingsError where no runtime has kernels for what would be exported, or a calibrator is unknown."""
-    for group in (settings.activations, settings.weights):
-        if group.bits != BITS:
-            what = f"setting bits is {group.bits}"
-            raise SettingsError(what, expected=f"{BITS}: the width of the kernels that run the exported file")
-    require_calibrator(settings.activations.calibrator)
-    if settings.activations.scales == "frame" and settings.search.strategy != "none":
-        what = f"scales=frame with strategy={settings.search.strategy}"
-        fix = "leave the search out (--recipe fast, or --set strategy=none), or use calibrated scales"
-        raise SettingsError(what, expected="strategy=none: a scale a frame leaves nothing to clip", fix=fix)
 
 
 def run(job: Job) -> Evidence:
@@ -128,31 +125,44 @@ def run(job: Job) -> Evidence:
 def _found(job: Job, folder: RunFolder) -> Evidence:
     """All of the job but its last step: files and plan are left aside in ``folder``."""
     settings, clock = job.settings, job.clock
-    simulated = simulator(job.model, settings)
     with Journal(folder.path / "trials.sqlite", wait=job.wait) as journal:
 
-        def trials(split: str) -> Trials:
-            objective = TaskError(job.task)
-            return Trials(simulated, job.speech[split], settings, objective, journal, job.progress, job.pool)
+        def trials(speech: Speech, objective: Objective) -> Trials:
+            return Trials(simulated, speech, settings, objective, journal, job.progress, job.pool)
 
         with clock.stage("observe"):
             matmuls = settings.activations.attention_matmuls
             speech, kept = job.speech["calibration"], folder.path / "activations.npz"
             histograms = observe_once(job.model, speech, matmuls, kept, job.progress)
+            moments = None
+            if weight_spec(settings.weights).from_speech:
+                moments = moments_once(job.model, speech, folder.path / "moments.safetensors", job.progress)
+        with clock.stage("weights"):
+            weights = _weights(job, moments)
+            simulated = simulator(job.model, settings, weights)
         with clock.stage("search"):
-            found = search(trials("dev"), histograms, settings, job.known, partial(_require_sense, job))
+            answers, found = find_scheme(job, trials, histograms)
             resolved = resolution(found.layers)
         with clock.stage("test"):
-            test = _test(job, trials("test"), histograms, found)
+            identities = _identities(job)
+            speech = with_text(job, trials, job.speech["test"], "test")
+            job = replace(job, speech={**job.speech, "test": speech})
+            candidates = _candidates(job, histograms, found)
+            test = _test(job, trials(speech, TaskError(job.task)), candidates)
+            distances = _distances(trials(speech, Divergence()), candidates) if isinstance(job.task, Likeness) else {}
             job.pool.close()  # the memory of the workers is for what follows
-    plan = compose(job.model, job.name, _identities(job), settings, histograms, found)
+    plan = compose(job.model, job.name, identities, settings, histograms, found, weights)
     with clock.stage("export"):
         plan.save(folder.aside / "plan.json")
-        files = package.write_graphs(job.model, plan, folder.aside)
+        save_weights(folder.aside, plan, weights)
+        files = package.write_graphs(job.model, plan, folder.aside, weights=weights)
         package.copy_processor(job.model.path, folder.aside)
     with clock.stage("verify"):
         backend = OnnxRuntimeBackend(files)
         test["int8_file"], agreements, warnings = check.check(job, files, backend, test)
+        if distances:
+            frontend = job.model.frontend
+            _, distances["int8_file"] = against_float(frontend, simulated.backend({}), backend, speech, job.progress)
     with clock.stage("speed"):
         seconds = check.measure_speed(job, backend, folder.path / "float")
     return Evidence(
@@ -160,20 +170,31 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
         plan=plan,
         histograms=histograms,
         search=found,
+        dev=answers.score,
         resolution=resolved,
         test=test,
         agreements=tuple(agreements),
         warnings=(
             *job.model.notes,
             *warnings,
-            *too_coarse(resolved, found.reference.score.total, settings),
+            *too_coarse(resolved, answers.score.total, settings),
             *_too_costly(found, settings),
         ),
         runtime=backend.name,
         file_bytes=sum(path.stat().st_size for path in files.values()),
         speedup=speedup(seconds, "int8", "float"),
         speed_seconds=seconds,
+        fidelity=distances,
     )
+
+
+def _weights(job: Job, moments: StoredMoments | None) -> WeightStore:
+    """The integer weights of the run; what is rounded for calibration speech is made now, once for all workers."""
+    store, ops, spec = WeightStore.of(job.model, moments), job.model.ops(), weight_spec(job.settings.weights)
+    for done, op in enumerate(ops if spec.from_speech else (), 1):
+        store.codes(op.name, spec)
+        job.progress("rounding weights", done, len(ops))
+    return store
 
 
 def _identities(job: Job) -> dict[str, SpeechIdentity]:
@@ -185,17 +206,6 @@ def _identities(job: Job) -> dict[str, SpeechIdentity]:
         )
         for split, s in job.speech.items()
     }
-
-
-def _require_sense(job: Job, reference: Outcome) -> None:
-    """Raise ModelError where the float model does not work on the dev speech: no search could say what costs words."""
-    doubts = job.task.doubts(job.speech["dev"].utterances, reference.readings)
-    if doubts and not job.force:
-        what = f"{job.name or job.model.path} does not work in float on the dev speech: {'; '.join(doubts)}"
-        causes = "a tokenizer of another model, audio of another rate or language, or damaged weights"
-        raise ModelError(
-            what, expected="a model that works in float", fix=f"look for {causes}; --force goes on all the same"
-        )
 
 
 def too_coarse(resolved: float | None, units: float, settings: Settings) -> list[str]:
@@ -220,13 +230,20 @@ def _too_costly(found: Found, settings: Settings) -> list[str]:
     ]
 
 
-def _test(job: Job, trials: Trials, histograms: Histograms, found: Found) -> dict[str, Evaluation]:
-    """Float, the baselines and stablequant on the test speech."""
+def _candidates(job: Job, histograms: Histograms, found: Found) -> list[Candidate]:
+    """The baselines and stablequant."""
+    baselines = [Candidate(name, calibrated.uniform(histograms, name, job.settings)) for name in BASELINES]
+    return [*baselines, Candidate("stablequant", found.scheme)]
+
+
+def _test(job: Job, trials: Trials, candidates: Sequence[Candidate]) -> dict[str, Evaluation]:
+    """Float and the candidates, of which the last is the plan, on the test speech."""
     (reference,) = trials.run([Candidate("float", {})], "float on test")
-    candidates = [Candidate(name, calibrated.uniform(histograms, name, job.settings)) for name in BASELINES]
-    candidates.append(Candidate("stablequant", found.scheme))
-    outcomes = [reference, *trials.run(candidates, "methods on test", base=found.scheme)]
-    return {
-        name: evaluate_answers(job.task, trials.speech.utterances, outcome.readings)
-        for name, outcome in zip(("float", *BASELINES, "stablequant"), outcomes, strict=True)
-    }
+    outcomes = [reference, *trials.run(candidates, "methods on test", base=candidates[-1].scheme)]
+    return {o.candidate.label: evaluate_answers(job.task, trials.speech.utterances, o.readings) for o in outcomes}
+
+
+def _distances(trials: Trials, candidates: Sequence[Candidate]) -> dict[str, Score]:
+    """How far the candidates' outputs diverge from float's on the test speech."""
+    outcomes = trials.run(candidates, "divergence of methods on test", base=candidates[-1].scheme)
+    return {o.candidate.label: o.score for o in outcomes}

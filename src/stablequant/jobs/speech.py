@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +22,25 @@ from stablequant.settings import Settings
 from stablequant.tasks.task import Task, task_of
 
 
-def read_splits(
-    frontend: Frontend, sources: Sequence[str], settings: Settings
-) -> tuple[dict[str, Speech], Task, Settings]:
-    """Calibration, dev and test speech of ``sources``, disjoint; of the calibration speech as much as is wanted.
+@dataclass(frozen=True)
+class Division:
+    """Speech that a job was given, divided; no audio has been read.
 
-    Also the task that scores it and the settings, both with all decided that was left to the speech: rules for its language.
+    Attributes:
+        parts: Calibration, dev and test, disjoint; of the calibration speech as much as is wanted.
+        task: Scores it.
+        settings: These and the task have all decided that was left to the speech: rules for its language.
+        notes: What a user should know of the speech as a whole, each with the sources' names.
     """
+
+    parts: Mapping[str, Sequence[Utterance]]
+    task: Task
+    settings: Settings
+    notes: tuple[tuple[str, str], ...]
+
+
+def divide(sources: Sequence[str], settings: Settings) -> Division:
+    """Calibration, dev and test speech of ``sources``."""
     utterances = manifest.load(sources)
     task = task_of(settings.data).suited(utterances)
     settings = settings.updated(**task.decided())
@@ -35,10 +48,34 @@ def read_splits(
     splits = make_splits(utterances, seed)
     order = np.random.default_rng(seed).permutation(len(splits.calibration))
     drawn = tuple(splits.calibration[i] for i in sorted(order[: settings.data.calibration_utterances]))
-    parts = {"calibration": drawn, "dev": splits.dev, "test": splits.test}
-    speech = decode(frontend, task, parts, settings)
-    require_sound(speech["calibration"].waveforms, "calibration")
-    return speech, task, settings
+    bare = sum(u.text is None for u in utterances)
+    told = f"{bare} of {len(utterances)} recordings have no text, as others have: they serve calibration alone"
+    notes = ((", ".join(sources), told),) if 0 < bare < len(utterances) else ()
+    return Division({"calibration": drawn, "dev": splits.dev, "test": splits.test}, task, settings, notes)
+
+
+def read(frontend: Frontend, division: Division) -> dict[str, Speech]:
+    """The audio of a division."""
+    speech = decode(frontend, division.task, division.parts, division.settings)
+    calibration = speech["calibration"]
+    require_sound(calibration.waveforms, "calibration")
+    return speech | {"calibration": replace(calibration, notes=(*division.notes, *calibration.notes))}
+
+
+def read_splits(
+    frontend: Frontend, sources: Sequence[str], settings: Settings
+) -> tuple[dict[str, Speech], Task, Settings]:
+    """`divide` and `read` at once: speech, its task, and the settings with all decided that was left to the speech."""
+    division = divide(sources, settings)
+    return read(frontend, division), division.task, division.settings
+
+
+def searched(dev: Speech, settings: Settings) -> Speech:
+    """The dev speech that trials are run on: of a divergence's little noise a part tells enough."""
+    search, data = settings.search, settings.data
+    if search.objective == "task" or search.divergence_utterances >= len(dev.utterances):
+        return dev
+    return dev.part(dev.draw(search.divergence_utterances, data.seed), data.batch_size, data.batch_seconds)
 
 
 def decode(

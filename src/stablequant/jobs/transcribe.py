@@ -44,12 +44,12 @@ def transcribe(
         ``transcripts``: ``file``, ``text``, ``cut_off`` (whether the length limit cut the text off), ``pieces``; ``skipped``
         and ``notes``: what could not be used, or is odd, by file; ``left_out``: what was not tried in a folder, and why.
     """
-    Settings.parse(given or {})  # before anything is opened
+    language = Settings.parse(given or {}).data.language  # before anything is opened
     found, left_out = _listed(files)
-    opened = open_model(model, runtime=runtime, checkpoint=checkpoint, threads=threads).given(given or {})
+    plain = open_model(model, runtime=runtime, checkpoint=checkpoint, threads=threads, language=language)
+    opened = plain.given(given or {})
     settings = opened.settings
-    # Nothing is known of what is said; a dash stands for any text.
-    utterances = [Utterance(name, "-", path) for name, path in found.items()]
+    utterances = [Utterance(name, None, path) for name, path in found.items()]
     whole = decode(opened.frontend, None, {"files": utterances}, settings, longest=None)["files"]
     data, longest = settings.data, opened.frontend.bounds.longest
     speech, owners = whole.in_pieces(longest, data.batch_size, data.batch_seconds)

@@ -12,20 +12,25 @@ from numpy.typing import NDArray
 
 from stablequant.data.audio import read
 from stablequant.data.speech import Speech
+from stablequant.data.utterance import unlabelled
 from stablequant.families.checkpoint import load
 from stablequant.families.model import SpeechModel
 from stablequant.heads.head import Answer
 from stablequant.jobs import export as export_job
-from stablequant.jobs.evaluate import evaluate_on
+from stablequant.jobs.evaluate import evaluate_on, float_of, said_by
 from stablequant.jobs.evidence import Job
 from stablequant.jobs.open import Opened, open_model
-from stablequant.jobs.quantize import require_kernels, run
+from stablequant.jobs.quantize import run
+from stablequant.jobs.requirements import require_labels, require_possible
 from stablequant.library.speech import SpeechSplits, read_speech
 from stablequant.progress import Progress, silent
 from stablequant.quantize.plan import Plan
+from stablequant.recipes import DEFAULT
+from stablequant.recipes import recipe as recipe_of
 from stablequant.report.write import read_summary, write_reports
 from stablequant.runtime.transcribe import transcribe
 from stablequant.search.pools import LocalPool
+from stablequant.settings import Settings
 from stablequant.tasks.task import Evaluation, task_of
 
 
@@ -52,6 +57,7 @@ def quantize(
     speech: SpeechSplits | Sequence[str],
     out: str | Path,
     *,
+    recipe: str = DEFAULT,
     workers: int = 1,
     progress: Progress = silent,
     **settings: Any,
@@ -62,27 +68,32 @@ def quantize(
         model: From `load`, or its folder or hub id.
         speech: From `read_speech`, or sources for it.
         out: Folder to write; a run that was stopped there goes on.
+        recipe: A bundle of settings, "default", "paper" or "fast" (docs/recipes.md).
         workers: Processes that share the trials.
         progress: Told what is running.
-        settings: Any of docs/settings.md; those that the speech was read with stay as they are.
+        settings: Any of docs/settings.md, which win over the recipe's; those that the speech was read with stay as they are.
 
     Raises:
         StablequantError: Of any kind; what was computed stays in ``out``.
     """
-    loaded = load(model) if isinstance(model, str) else model
+    language = Settings().updated(**settings).data.language
+    loaded = load(model, language) if isinstance(model, str) else model
+    settings = {**recipe_of(recipe).settings, **settings}
     if not isinstance(speech, SpeechSplits):
         speech = read_speech(speech, loaded, **settings)
     chosen = speech.settings.updated(**settings)
-    require_kernels(chosen)
+    require_possible(chosen)
+    require_labels(speech.dev.utterances, chosen)
     loaded = loaded.asked(chosen.data.language, translate=chosen.data.translate)
     parts = {"calibration": speech.calibration, "dev": speech.dev, "test": speech.test}
     everything = [utterance for part in parts.values() for utterance in part.utterances]
+    task = task_of(chosen.data).suited(everything)
     job = Job(
         loaded,
         parts,
-        task_of(chosen.data).suited(everything),
+        task,
         Path(out),
-        chosen,
+        chosen.updated(**task.decided()),
         name=str(loaded.path),
         sources=speech.sources,
         pool=LocalPool(workers),
@@ -110,9 +121,11 @@ class Model:
 
     Attributes:
         opened: Its parts.
+        folder: Where it is, or the checkpoint's hub id.
     """
 
     opened: Opened
+    folder: Path | str
 
     @property
     def runtime(self) -> str:
@@ -136,8 +149,10 @@ class Model:
         return transcribe(self.opened.frontend, self.opened.backend, speech)
 
     def evaluate(self, speech: Speech) -> Evaluation:
-        """Answers and score on labelled speech."""
+        """Answers and score. Of speech without text, against what the float checkpoint says, which must be at hand."""
         task = task_of(self.opened.settings.data).suited(speech.utterances)
+        if unlabelled(speech.utterances):
+            speech = said_by(self.opened.frontend, float_of(self.opened, self.folder), speech)
         return evaluate_on(self.opened.frontend, self.opened.backend, task, speech)
 
 
@@ -154,4 +169,4 @@ def open(model: Run | str | Path, *, runtime: str = "", threads: int | None = No
         MissingRuntimeError: The runtime is not installed.
     """
     folder = model.folder if isinstance(model, Run) else model
-    return Model(open_model(folder, runtime=runtime, threads=threads))
+    return Model(open_model(folder, runtime=runtime, threads=threads), folder)

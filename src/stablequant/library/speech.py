@@ -1,4 +1,4 @@
-"""Labelled speech in three parts."""
+"""Speech in three parts."""
 
 from __future__ import annotations
 
@@ -37,10 +37,13 @@ class SpeechSplits:
 
 
 def read_speech(sources: Sequence[str], model: SpeechModel, **settings: Any) -> SpeechSplits:
-    """Read labelled speech for ``model``: decoded, resampled, checked against its alphabet, divided.
+    """Read speech for ``model``: decoded, resampled, its text checked against the model's alphabet, divided.
+
+    Speech without any text is compared with what the float model says, and searched by `Divergence` alone.
 
     Args:
-        sources: LibriSpeech folders, JSONL or TSV manifests, folders with a ``manifest.jsonl``, or ``hf:name:config:split``.
+        sources: LibriSpeech folders, JSONL or TSV manifests, folders with a ``manifest.jsonl``, folders of
+            recordings without text, or ``hf:name:config:split``.
         model: What it is for.
         settings: Any of docs/settings.md, such as ``seed=1`` or ``batch_size=8``.
 

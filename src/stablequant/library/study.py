@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from stablequant.data.speech import Speech
+from stablequant.data.utterance import unlabelled
 from stablequant.errors import DataError
 from stablequant.families.model import SpeechModel
 from stablequant.grid.weights import WeightSpec
-from stablequant.jobs.evaluate import evaluate_on
+from stablequant.jobs.evaluate import evaluate_on, said_by
 from stablequant.observe import collect
 from stablequant.observe.collect import Histograms
 from stablequant.quantize import calibrated
@@ -70,10 +71,16 @@ def scheme(
 
 
 def evaluate(model: SpeechModel, speech: Speech, scheme: Scheme | None = None, **settings: Any) -> Evaluation:
-    """Answers and score of ``model`` on ``speech``, in float or, with a ``scheme``, in simulated quantisation."""
+    """Answers and score of ``model`` on ``speech``, in float or, with a ``scheme``, in simulated quantisation.
+
+    Speech without text is compared with what ``model`` says in float.
+    """
     matmuls = any(layer.weight is None for layer in (scheme or {}).values())
-    backend = Simulator(model, matmuls=matmuls).backend(scheme or {})
+    simulator = Simulator(model, matmuls=matmuls)
+    backend = simulator.backend(scheme or {})
     task = task_of(Settings.parse(settings).data).suited(speech.utterances)
+    if unlabelled(speech.utterances):
+        speech = said_by(model.frontend, simulator.backend({}), speech)
     return evaluate_on(model.frontend, backend, task, speech)
 
 

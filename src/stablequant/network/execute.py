@@ -60,6 +60,7 @@ class Executor:
         *,
         start: int = 0,
         stop: int | None = None,
+        gradients: bool = False,
     ) -> Values:
         """Compute nodes ``start`` to ``stop`` from the values alive before ``start``.
 
@@ -69,13 +70,14 @@ class Executor:
             operands: What every quantisable operation computes with; ``None`` leaves it in float.
             start: First node to compute.
             stop: First node not to compute; default: all.
+            gradients: Whether PyTorch keeps what a backward pass needs.
 
         Returns:
             The values still alive after the last computed node, the graph's outputs among them.
         """
         alive = dict(values)
         stop = len(self.graph.nodes) if stop is None else stop
-        with torch.inference_mode():
+        with torch.enable_grad() if gradients else torch.inference_mode():
             for index in range(start, stop):
                 node = self.graph.nodes[index]
                 inputs = tuple(alive[name] for name in node.inputs)

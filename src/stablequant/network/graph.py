@@ -20,9 +20,26 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 #: Operations with weights, and the product of two activations, that have an int8 form.
-QUANTISABLE = ("conv1d", "linear", "matmul")
-#: The least value of each activation function, rounded down to six digits: GELU x Phi(x) has it at x = -0.7518, SiLU at -1.2785.
-LOWER_BOUNDS = {"gelu": -0.169972, "silu": -0.278465, "relu": 0.0, "sigmoid": 0.0}
+QUANTISABLE = ("conv1d", "conv2d", "linear", "matmul")
+#: Activation functions of transformers that compute the same as another one: which.
+SAME_AS = {
+    "gelu_python": "gelu",
+    **dict.fromkeys(("gelu_new", "gelu_fast", "gelu_accurate", "gelu_python_tanh"), "gelu_pytorch_tanh"),
+    "swish": "silu",
+}
+#: The least value of each activation function, rounded down to six digits: GELU x Phi(x) has it at x = -0.7518, SiLU at
+#: -1.2785, Mish at -1.1925. A function without an entry has none, or none that its values come close to on both sides of 0.
+LOWER_BOUNDS = {
+    "gelu": -0.169972,
+    "gelu_10": -0.169972,
+    "gelu_pytorch_tanh": -0.170041,
+    "quick_gelu": -0.163611,
+    "silu": -0.278465,
+    "mish": -0.308844,
+    "hardswish": -0.375,
+    **dict.fromkeys(("relu", "relu2", "relu6", "sigmoid", "laplace"), 0.0),
+}
+LOWER_BOUNDS |= {name: LOWER_BOUNDS[same] for name, same in SAME_AS.items()}
 
 
 @dataclass(frozen=True)
@@ -167,15 +184,28 @@ class Graph:
         trim: int = 0,
         bias: bool = True,
     ) -> str:
-        """Convolution over time, ``[B, T, C_in] -> [B, T', C_out]``; ``trim`` steps are cut from the end."""
+        """Convolution over time, ``[B, T, C_in] -> [B, T', C_out]``; at the end there are ``trim`` steps less of padding."""
         kernel = self.kernel_size(name)
         attrs: dict[str, Any] = {"stride": stride, "padding": padding, "groups": groups, "trim": trim, "kernel": kernel}
         return self.add("conv1d", x, name=name, weights=_roles(name, bias), lengths=lengths, **attrs)
+
+    def conv2d(
+        self, x: str, name: str, lengths: str = "", *, stride: int = 1, padding: int = 0, groups: int = 1
+    ) -> str:
+        """Convolution over bands and time, ``[B, F, T, C_in] -> [B, F', T', C_out]``, alike over both; it has a bias."""
+        kernel = self.kernel_size(name)
+        attrs: dict[str, Any] = {"stride": stride, "padding": padding, "groups": groups, "kernel": kernel}
+        return self.add("conv2d", x, name=name, weights=_roles(name, True), lengths=lengths, **attrs)
 
     def kernel_size(self, name: str) -> int:
         """Width of the convolution ``name``; 0 while its weight is missing, which ``check_weights`` reports."""
         weight = self.weights.get(f"{name}.weight")
         return 0 if weight is None else int(weight.shape[2])
+
+    def channels(self, name: str) -> int:
+        """Output channels of the layer ``name``; 0 while its weight is missing."""
+        weight = self.weights.get(f"{name}.weight")
+        return 0 if weight is None else len(weight)
 
     def layer_norm(self, x: str, name: str, eps: float = 1e-5, *, bias: bool = True) -> str:
         """Layer normalisation over the last axis."""
@@ -186,6 +216,11 @@ class Graph:
         return self.add("group_norm", x, lengths, name=name, weights=_roles(name, True), groups=groups, eps=eps)
 
     # -- reading -----------------------------------------------------------------------------------------------------
+
+    @property
+    def runs_in_steps(self) -> bool:
+        """Whether an output becomes an input of the next step, as those of a decoder do: then its rows are few at a time."""
+        return any(output.carries for output in self.outputs.values())
 
     def lower_bound(self, node: Node) -> float | None:
         """The least value that the activation function behind a node's first input can give; ``None``: it has none."""

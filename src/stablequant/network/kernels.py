@@ -13,18 +13,33 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stablequant.network.graph import Node
+from stablequant.network.graph import SAME_AS, Node
 
 Kernel = Callable[[Node, Sequence[Tensor], Mapping[str, Tensor]], tuple[Tensor, ...]]
 
 KERNELS: dict[str, Kernel] = {}
+#: Middle and width of the function "laplace": mean sqrt(1/2), standard deviation sqrt(1 / (4 pi)), times sqrt(2) in ``erf``.
+LAPLACE = 0.707107, 0.282095 * 2**0.5
+#: Activation functions of transformers (``ACT2FN``): all but those with parameters of their own, and ``sqrtsoftplus``, which
+#: OpenVINO computes with a tenth of an error far below 0.
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": functional.gelu,
-    "silu": functional.silu,
+    "gelu_10": lambda x: functional.gelu(x).clip(-10, 10),
+    "gelu_pytorch_tanh": functools.partial(functional.gelu, approximate="tanh"),
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+    "hardswish": functional.hardswish,
+    "laplace": lambda x: 0.5 * (1.0 + torch.erf((x - LAPLACE[0]) / LAPLACE[1])),
+    "leaky_relu": functional.leaky_relu,
+    "linear": lambda x: x,
+    "mish": functional.mish,
     "relu": functional.relu,
-    "tanh": torch.tanh,
+    "relu2": lambda x: functional.relu(x).square(),
+    "relu6": functional.relu6,
     "sigmoid": torch.sigmoid,
+    "silu": functional.silu,
+    "tanh": torch.tanh,
 }
+ACTIVATIONS |= {name: ACTIVATIONS[same] for name, same in SAME_AS.items()}
 #: Added to the score of a key that may not be seen; large enough to vanish in the softmax, small enough to stay finite.
 HIDDEN = -1e9
 
@@ -73,18 +88,45 @@ def _conv1d(node: Node, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
     y = functional.conv1d(
         x.transpose(1, 2), weights["weight"], weights.get("bias"), a["stride"], a["padding"], 1, a["groups"]
     )
-    return y[:, :, : y.shape[2] - a["trim"]].transpose(1, 2)
+    steps = (x.shape[1] + 2 * a["padding"] - a["trim"] - a["kernel"]) // a["stride"] + 1
+    return y[:, :, :steps].transpose(1, 2)
+
+
+@kernel("conv2d")
+def _conv2d(node: Node, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    a = node.attrs
+    y = functional.conv2d(
+        x.permute(0, 3, 1, 2), weights["weight"], weights["bias"], a["stride"], a["padding"], 1, a["groups"]
+    )
+    return y.permute(0, 2, 3, 1)
 
 
 @kernel("conv_lengths")
 def _conv_lengths(node: Node, weights: Mapping[str, Tensor], lengths: Tensor) -> Tensor:
-    steps = torch.div(lengths - node.attrs["kernel"], node.attrs["stride"], rounding_mode="floor") + 1
+    a = node.attrs
+    steps = torch.div(lengths + 2 * a.get("padding", 0) - a["kernel"], a["stride"], rounding_mode="floor") + 1
     return steps.clamp(min=0)
+
+
+@kernel("average_pool")
+def _average_pool(node: Node, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Mean of every ``factor`` steps; a rest at the end is dropped."""
+    return functional.avg_pool1d(x.transpose(1, 2), node.attrs["factor"]).transpose(1, 2)
+
+
+@kernel("upsample")
+def _upsample(node: Node, weights: Mapping[str, Tensor], x: Tensor, lengths: Tensor, like: Tensor) -> Tensor:
+    """Channels of a step as ``factor`` steps of ``channels``, as many as ``like`` has; 0 beyond those of valid steps."""
+    y = x.reshape(len(x), -1, node.attrs["channels"])
+    y = functional.pad(y, (0, 0, 0, like.shape[1] - y.shape[1]))
+    return y * valid_steps(y.shape[1], lengths * node.attrs["factor"])[:, :, None]
 
 
 @kernel("mask")
 def _mask(node: Node, weights: Mapping[str, Tensor], x: Tensor, lengths: Tensor) -> Tensor:
-    return x * valid_steps(x.shape[1], lengths)[:, :, None]
+    """Zero beyond each utterance's steps, of ``[B, T, C]`` or ``[B, .., T, C]``."""
+    within = valid_steps(x.shape[-2], lengths)
+    return x * within.reshape(len(x), *(1,) * (x.dim() - 3), -1, 1)
 
 
 @kernel("layer_norm")
@@ -215,6 +257,40 @@ def _relative_bias(node: Node, weights: Mapping[str, Tensor], like: Tensor) -> T
     steps = torch.arange(like.shape[1], device=like.device)
     distance = (steps[None, :] - steps[:, None]).clamp(-reach, reach) + reach
     return weights["table"][distance].permute(2, 0, 1)
+
+
+@kernel("relative_sinusoids")
+def _relative_sinusoids(node: Node, weights: Mapping[str, Tensor], like: Tensor) -> Tensor:
+    """Sines and cosines in turn ``[1, 2 T - 1, C]`` of the distances T - 1 ... 1 - T, of ``like`` ``[B, T, ...]``."""
+    frequencies, steps = weights["frequencies"], like.shape[1]
+    distances = torch.arange(steps - 1, -steps, -1, device=frequencies.device).float()
+    angles = distances[:, None] * frequencies
+    return torch.stack((angles.sin(), angles.cos()), -1).flatten(1)[None]
+
+
+@kernel("relative_shift")
+def _relative_shift(node: Node, weights: Mapping[str, Tensor], scores: Tensor) -> Tensor:
+    """From scores ``[B, H, T, 2 T - 1]`` by distance to those by key ``[B, H, T, T]``: row i begins T - 1 - i further on.
+
+    With a column put before it and the rows laid end to end, each row begins where it should (Dai et al. 2019, appendix B).
+    """
+    batch, heads, steps, distances = scores.shape
+    laid = functional.pad(scores, (1, 0)).reshape(batch, heads, distances + 1, steps)[:, :, 1:]
+    return laid.reshape(batch, heads, steps, distances)[..., :steps]
+
+
+@kernel("by_distance")
+def _by_distance(node: Node, weights: Mapping[str, Tensor], scores: Tensor) -> Tensor:
+    """From scores ``[B, H, T, back + 1 + ahead]`` of each distance to those of each key ``[B, H, T, T]``."""
+    back, ahead = node.attrs["back"], node.attrs["ahead"]
+    steps = torch.arange(scores.shape[2], device=scores.device)
+    distance = (steps[None, :] - steps[:, None]).clamp(-back, ahead) + back
+    return scores.gather(3, distance.expand(*scores.shape[:2], -1, -1))
+
+
+@kernel("offset")
+def _offset(node: Node, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    return x + weights["offset"]
 
 
 @kernel("relative_gate")

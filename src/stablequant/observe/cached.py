@@ -29,13 +29,7 @@ def observe_once(
         path: The file.
         progress: Told what is running, how many batches are done, and how many there are.
     """
-    meta = {
-        "model": model.fingerprint,
-        "processor": model.processor_fingerprint,
-        "data": speech.fingerprint,
-        "matmuls": matmuls,
-        "batches": digest(speech.batches),
-    }
+    meta = {**identity(model, speech), "matmuls": matmuls}
     if path.is_file():
         stored, known = load_histograms(path)
         if known == meta:
@@ -53,6 +47,16 @@ def observe_once(
     path.parent.mkdir(parents=True, exist_ok=True)
     save_histograms(path, flat, meta)
     return histograms
+
+
+def identity(model: SpeechModel, speech: Speech) -> dict[str, str]:
+    """What an observation of ``speech`` depends on, batches included: another order of sums rounds otherwise."""
+    return {
+        "model": model.fingerprint,
+        "processor": model.processor_fingerprint,
+        "data": speech.fingerprint,
+        "batches": digest(speech.batches),
+    }
 
 
 def _key(name: str, index: int) -> str:

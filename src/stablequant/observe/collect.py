@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stablequant.families.model import SpeechModel
 from stablequant.grid.histogram import Histogram
-from stablequant.network.execute import Executor, TorchBackend
+from stablequant.network.execute import Executor, Operands, TorchBackend
 from stablequant.network.graph import Graph, Node
 
 #: Layer -> a histogram for each of its activations.
@@ -35,12 +35,12 @@ class Observer:
     ) -> tuple[tuple[Tensor, ...], Mapping[str, Tensor]]:
         """Count the valid values of the node's activations (an ``Operands``, see network/execute.py)."""
         for histogram, x in zip(self.histograms.get(node.name, ()), inputs, strict=False):
-            for part in _without_padding(x, lengths):
+            for part in without_padding(x, lengths):
                 histogram.update(part)
         return inputs, weights
 
 
-def _without_padding(x: Tensor, lengths: Tensor | None) -> Iterator[Tensor]:
+def without_padding(x: Tensor, lengths: Tensor | None) -> Iterator[Tensor]:
     """The valid time steps of ``[B, T, C]`` or ``[B, H, T, d]``, as views: one utterance at a time if any is padded."""
     if lengths is None or bool((lengths >= x.shape[-2]).all()):
         yield x
@@ -53,8 +53,14 @@ def observe(
     model: SpeechModel, batches: Iterable[Sequence[NDArray[np.float32]]], *, matmuls: bool = False
 ) -> Histograms:
     """Run the float ``model`` over ``batches`` of waveforms and return the histograms of its activations."""
-    executors = {g.name: Executor(g) for g in model.graphs}
     observer = Observer(model, matmuls=matmuls)
+    watch(model, batches, observer)
+    return observer.histograms
+
+
+def watch(model: SpeechModel, batches: Iterable[Sequence[NDArray[np.float32]]], observer: Operands) -> None:
+    """Run the float ``model`` over ``batches`` of waveforms, and let ``observer`` see what every operation reads."""
+    executors = {g.name: Executor(g) for g in model.graphs}
     backend, watched = TorchBackend(executors), TorchBackend(executors, observer)
     frontend = model.frontend
     for waveforms in batches:
@@ -64,7 +70,6 @@ def observe(
             answers = frontend.head.read(backend, outputs, features.sizes)
             for row, answer in enumerate(answers):
                 frontend.head.logits(watched, _alone(model.graphs[0], outputs, row), [answer])
-    return observer.histograms
 
 
 def _alone(graph: Graph, outputs: Mapping[str, Tensor], row: int) -> dict[str, Tensor]:

@@ -1,22 +1,12 @@
-"""A scheme with a scale a frame wherever it can be had: one pass over a little speech, and no search.
-
-What sets each layer's form, by measurement (docs/recipes.md):
-
-- a **linear layer** is rounded by frame; behind GELU, SiLU or ReLU on a grid shifted by the function's own lower bound;
-- a **convolution** likewise, with one scale a window of frames;
-- the **convolution on the waveform** has one input channel and next to no cost, and 8 bits of a raw waveform are too few for
-  quiet speech: it gets a static grid with a residual code;
-- a convolution that is **padded or in groups** keeps a static grid (its windows cannot be gathered as rows of one matrix), and so
-  does a **product of activations**.
-"""
+"""A scheme with a scale a frame wherever it can be had: one pass over a little speech, and no search."""
 
 from __future__ import annotations
 
-from stablequant.families.model import Op, SpeechModel
-from stablequant.grid.frame import PerFrame
+from stablequant.families.model import SpeechModel
 from stablequant.observe.collect import Histograms
 from stablequant.quantize import calibrated
-from stablequant.quantize.scheme import LayerScheme, in_rows, weight_spec
+from stablequant.quantize.options import options
+from stablequant.quantize.scheme import LayerScheme
 from stablequant.settings import Settings
 
 
@@ -29,21 +19,6 @@ def base(model: SpeechModel, histograms: Histograms, settings: Settings) -> dict
 
 def by_frame(model: SpeechModel, histograms: Histograms, settings: Settings) -> dict[str, LayerScheme]:
     """Every observed layer of ``model``, with a scale a frame where it can be had; static grids come from ``histograms``."""
-    return {op.name: _layer(model, op, histograms, settings) for op in model.ops(matmuls=True) if op.name in histograms}
-
-
-def _layer(model: SpeechModel, op: Op, histograms: Histograms, settings: Settings) -> LayerScheme:
-    node = op.node
-    if reads_waveform(model, op):
-        return calibrated.with_residual(histograms[op.name][0], settings)
-    if not in_rows(node):
-        return calibrated.layer(histograms, op.name, settings.activations.calibrator, settings)
-    bound = model.graph(op.graph).lower_bound(node)
-    shift = None if bound is None else -bound
-    return LayerScheme((PerFrame(settings.activations.bits, shift),), weight_spec(settings.weights))
-
-
-def reads_waveform(model: SpeechModel, op: Op) -> bool:
-    """Whether an operation is a convolution on the raw waveform."""
-    weight = model.weight(op)
-    return op.node.kind == "conv1d" and weight is not None and weight.shape[1] == 1 and op.node.attrs["groups"] == 1
+    ops = [op for op in model.ops(matmuls=True) if op.name in histograms]
+    # The last of a layer's options follows its input most closely.
+    return {op.name: list(options(model, op, histograms, settings).values())[-1] for op in ops}

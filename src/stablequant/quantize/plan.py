@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from stablequant.errors import PlanError
 from stablequant.files import json_value, write_text
-from stablequant.grid.affine import QuantParams
-from stablequant.grid.frame import PerFrame
-from stablequant.grid.weights import Granularity, PerChannel, PerGroup, PerTensor, WeightSpec
-from stablequant.quantize.plan_errors import complaint, usable
+from stablequant.quantize.plan_errors import complaint
+from stablequant.quantize.plan_grids import ActivationPlan, AnyActivation, BlockPlan, Frozen, WeightPlan
+from stablequant.quantize.plan_version_1 import from_version_1
 from stablequant.quantize.scheme import LayerScheme, require_layers
 from stablequant.settings import Settings
 
@@ -28,106 +27,18 @@ SCHEMA_VERSION = 2
 _REPEAT = "run stablequant quantize again: finished trials are not repeated"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class OptionPlan(Frozen):
+    """A scheme that a layer could have had, as an allocation saw it."""
+
+    scheme: str
+    chosen: bool
+    divergence: Annotated[float, Field(ge=0)] | None
+    """Nats a step that rounding the layer's input so is estimated to cost; None for a product of activations."""
+    cost: Annotated[float, Field(ge=0)] | None
+    """In time, as a multiple of the layer's cheapest scheme; None for one that was not open to choice."""
 
 
-class ActivationPlan(_Frozen):
-    """Grid of one activation tensor: ``x ~ (q - zero_point) * scale``, q a signed integer of ``bits`` bits."""
-
-    kind: Literal["static"] = "static"
-    scale: float
-    zero_point: int
-    bits: int
-    minimum: float
-    maximum: float
-    """Exact extremes seen in calibration, clipped or not."""
-    cutoff: float
-    """The largest magnitude that the grid represents."""
-    planes: Literal[1, 2] = 1
-    """Codes that carry a value; of two, the second holds the first one's remainder."""
-
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
-        """Refuse a grid that no value can be rounded to."""
-        usable(self.params)
-        return self
-
-    def params(self) -> QuantParams:
-        """The grid as the quantiser wants it."""
-        return QuantParams(self.scale, self.zero_point, self.bits, self.planes)
-
-
-class FramePlan(_Frozen):
-    """An activation with a scale for each frame, computed when the layer runs (grid/frame.py)."""
-
-    kind: Literal["per_frame"] = "per_frame"
-    bits: int
-    shift: float | None
-    """Added before rounding, where the values are never below its negative; None: a symmetric grid."""
-    minimum: float
-    maximum: float
-    """Exact extremes seen in calibration."""
-
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
-        """Refuse a grid that no value can be rounded to."""
-        usable(self.params)
-        return self
-
-    def params(self) -> PerFrame:
-        """The grid as the quantiser wants it."""
-        return PerFrame(self.bits, self.shift)
-
-
-def _kind(activation: Any) -> Any:
-    """Which of the two an activation of a plan is; one that does not say so is static, as all of earlier releases are."""
-    return activation.get("kind", "static") if isinstance(activation, dict) else getattr(activation, "kind", None)
-
-
-#: How an activation is rounded, told apart by ``kind``, so that an error is told of the one that was meant.
-_Activation = Annotated[
-    Annotated[ActivationPlan, Tag("static")] | Annotated[FramePlan, Tag("per_frame")], Discriminator(_kind)
-]
-
-
-class WeightPlan(_Frozen):
-    """Symmetric grid of the weights; scales follow from the weights and these."""
-
-    bits: int
-    per: Literal["tensor", "channel", "group"]
-    """What has a scale of its own: all weights, an output channel, or a group of one's inputs."""
-    group: Annotated[int, Field(ge=1)] | None = None
-    """Weights in a group."""
-    range: Literal["max", "mse"]
-    rounding: Literal["nearest"] = "nearest"
-
-    @model_validator(mode="after")
-    def _hold_together(self) -> Self:
-        """Refuse a group without a size, and a size without a group: one of the two would be ignored."""
-        if (self.per == "group") != (self.group is not None):
-            what = f"per is {self.per}, group is {self.group}"
-            raise ValueError(what)
-        usable(self.spec)
-        return self
-
-    @classmethod
-    def of(cls, spec: WeightSpec) -> WeightPlan:
-        """A spec as it stands in the plan."""
-        match spec.per:
-            case PerGroup(size):
-                return cls(bits=spec.bits, per="group", group=size, range=spec.range, rounding=spec.rounding)
-            case PerTensor():
-                return cls(bits=spec.bits, per="tensor", range=spec.range, rounding=spec.rounding)
-        return cls(bits=spec.bits, per="channel", range=spec.range, rounding=spec.rounding)
-
-    def spec(self) -> WeightSpec:
-        """The spec as the quantiser wants it."""
-        per: Granularity = PerTensor() if self.per == "tensor" else PerChannel()
-        return WeightSpec(self.bits, per if self.group is None else PerGroup(self.group), self.range, self.rounding)
-
-
-class LayerPlan(_Frozen):
+class LayerPlan(Frozen):
     """One layer and the reason for its settings."""
 
     name: str
@@ -142,20 +53,26 @@ class LayerPlan(_Frozen):
     sensitivity_interval: tuple[float, float] | None = None
     """95 % interval of that."""
     reason: str
-    activations: tuple[_Activation, ...]
+    options: tuple[OptionPlan, ...] = ()
+    """What an allocation chose from; the layer's own scheme is among them."""
+    activations: tuple[AnyActivation, ...]
     """Empty where the layer is left in float."""
     weight: WeightPlan | None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        """Refuse a layer with operands left out, which would stay in float without a word, and a product rounded by frame."""
+        """Refuse operands left out, which would stay in float without a word, and scales that no such layer can have."""
         activations, weights = (2, 0) if self.kind == "matmul" else (1, 1)
         found = len(self.activations), int(self.weight is not None)
         if found not in ((activations, weights), (0, 0)):
             what = f"{self.name} has grids of {found[0]} activations and {found[1]} weights"
             raise ValueError(what)
-        if self.kind == "matmul" and any(isinstance(a, FramePlan) for a in self.activations):
+        if self.kind == "matmul" and any(not isinstance(a, ActivationPlan) for a in self.activations):
             what = f"{self.name} is a product of activations, which takes static grids alone"
+            raise ValueError(what)
+        sizes = [a.size for a in self.activations if isinstance(a, BlockPlan)]
+        if sizes and (self.kind != "linear" or self.weight is None or self.weight.group != sizes[0]):
+            what = f"{self.name} has a scale a block, which takes a linear layer with weights in groups of the same {sizes[0]}"
             raise ValueError(what)
         return self
 
@@ -166,7 +83,7 @@ class LayerPlan(_Frozen):
         )
 
 
-class Identity(_Frozen):
+class Identity(Frozen):
     """Which model something was made from."""
 
     name: str
@@ -174,7 +91,7 @@ class Identity(_Frozen):
     details: dict[str, Any] = {}
 
 
-class SpeechIdentity(_Frozen):
+class SpeechIdentity(Frozen):
     """Which speech something was made from."""
 
     sources: tuple[str, ...]
@@ -183,7 +100,7 @@ class SpeechIdentity(_Frozen):
     details: dict[str, Any] = {}
 
 
-class Plan(_Frozen):
+class Plan(Frozen):
     """A complete quantisation of one model."""
 
     schema_version: int = SCHEMA_VERSION
@@ -247,7 +164,7 @@ class Plan(_Frozen):
             raise PlanError(what, fix=_REPEAT) from error
         version = raw.get("schema_version") if isinstance(raw, dict) else None
         if version == 1:
-            raw = _from_version_1(raw)
+            raw = from_version_1(raw)
         elif version != SCHEMA_VERSION:
             what = f"{path} has schema version {str(version)[:40]}"
             raise PlanError(what, expected=f"version 1 to {SCHEMA_VERSION}", fix=_REPEAT)
@@ -256,27 +173,3 @@ class Plan(_Frozen):
         except ValidationError as error:
             what = f"{path}: {complaint(error, raw)}"
             raise PlanError(what, fix=_REPEAT) from error
-
-
-def _from_version_1(raw: dict[str, Any]) -> dict[str, Any]:
-    """A plan of the first version as one of this: sources were joined, weights had other words. Settings find their groups."""
-    new = {**raw, "schema_version": SCHEMA_VERSION}
-    if isinstance(raw.get("data"), dict):
-        new["data"] = {split: _sources(identity) for split, identity in raw["data"].items()}
-    if isinstance(raw.get("layers"), list):
-        new["layers"] = [_weight_words(layer) for layer in raw["layers"]]
-    return new
-
-
-def _sources(identity: Any) -> Any:
-    if not isinstance(identity, dict) or not isinstance(identity.get("name"), str):
-        return identity
-    return {**{k: v for k, v in identity.items() if k != "name"}, "sources": identity["name"].split(", ")}
-
-
-def _weight_words(layer: Any) -> Any:
-    weight = layer.get("weight") if isinstance(layer, dict) else None
-    if not isinstance(weight, dict):
-        return layer
-    words = {"granularity": "per", "method": "range"}
-    return {**layer, "weight": {words.get(key, key): value for key, value in weight.items()}}

@@ -33,7 +33,9 @@ def complaint(error: ValidationError, raw: Any) -> str:
         raw: What was validated.
     """
     first = error.errors()[0]
-    place = [str(part) for part in first["loc"] if part not in ("static", "per_frame")]  # which kind of grid it is
+    place = [
+        str(part) for part in first["loc"] if part not in ("static", "per_frame", "per_block")
+    ]  # which kind of grid it is
     if place[:1] == ["layers"] and len(place) > 1 and isinstance(first["loc"][1], int):
         name = _name(raw["layers"][first["loc"][1]])
         place = [f"layer {name}", *place[2:]] if name else [".".join(place[:2]), *place[2:]]

@@ -10,8 +10,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stablequant.errors import PlanError
-from stablequant.grid.frame import ActivationSpec, PerFrame
-from stablequant.grid.weights import PerChannel, PerTensor, WeightSpec
+from stablequant.grid.affine import QuantParams
+from stablequant.grid.block import PerBlock
+from stablequant.grid.frame import ActivationSpec
+from stablequant.grid.weights import PerChannel, PerGroup, PerTensor, WeightSpec
 from stablequant.network.graph import Node
 from stablequant.settings import WeightSettings
 
@@ -21,7 +23,7 @@ class LayerScheme:
     """A layer with integer operands.
 
     Attributes:
-        activations: How each is rounded, on a static grid or with a scale a frame: one, or two for a product of activations.
+        activations: How each is rounded, static grid, or a scale a frame or a block: one, or two for a product of activations.
         weight: How the weight is quantised; ``None`` for a product of activations.
     """
 
@@ -48,7 +50,7 @@ def weight_identity(spec: WeightSpec) -> dict[str, Any]:
 def weight_spec(settings: WeightSettings) -> WeightSpec:
     """The spec that settings ask for."""
     per = PerTensor() if settings.granularity == "tensor" else PerChannel()
-    return WeightSpec(settings.bits, per, settings.range)
+    return WeightSpec(settings.bits, per, settings.range, settings.rounding, settings.correct_bias)
 
 
 def require_layers(scheme: Scheme, names: Iterable[str]) -> None:
@@ -75,11 +77,24 @@ def in_rows(node: Node) -> bool:
     return node.kind == "linear"
 
 
+def misfit(node: Node, layer: LayerScheme) -> tuple[str, str] | None:
+    """What a layer's scheme has that its operation cannot have, and what it can; ``None`` if all is well."""
+    for spec in layer.activations:
+        if isinstance(spec, PerBlock) and node.kind != "linear":
+            return "a scale a block", "a scale a block for linear layers alone"
+        if isinstance(spec, PerBlock) and (layer.weight is None or layer.weight.per != PerGroup(spec.size)):
+            what = f"a scale for every {spec.size} inputs and weights in other groups"
+            return what, "a scale for each block of weights that a block of inputs is multiplied by"
+        if not isinstance(spec, QuantParams) and not in_rows(node):
+            expected = "a static grid for a product of activations and for a padded or grouped convolution"
+            return "a scale a frame", expected
+    return None
+
+
 def require_rows(scheme: Scheme, nodes: Iterable[Node]) -> None:
-    """Raise PlanError if ``scheme`` has a scale a frame for one of ``nodes`` that cannot have one."""
+    """Raise PlanError if ``scheme`` has a scale a frame or a block for one of ``nodes`` that cannot have one."""
     for node in nodes:
         layer = scheme.get(node.name)
-        if layer and any(isinstance(a, PerFrame) for a in layer.activations) and not in_rows(node):
-            what = f"the plan has a scale a frame for {node.name} ({node.kind})"
-            expected = "a static grid for a product of activations and for a padded or grouped convolution"
-            raise PlanError(what, expected=expected, fix="quantize this checkpoint again")
+        if layer and (wrong := misfit(node, layer)):
+            what = f"the plan has {wrong[0]} for {node.name} ({node.kind})"
+            raise PlanError(what, expected=wrong[1], fix="quantize this checkpoint again")

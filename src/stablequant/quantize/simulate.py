@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from stablequant.families.model import SpeechModel
-from stablequant.grid.affine import QuantParams
+from stablequant.grid.affine import QuantParams, code_limits
+from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import SMALLEST_MAXIMUM, ActivationSpec, PerFrame
 from stablequant.grid.weights import WeightSpec
 from stablequant.network.execute import Executor, Operands, TorchBackend
@@ -28,8 +30,10 @@ class Simulator:
 
     Attributes:
         model: What is simulated.
-        weights: Its integer weights; what they stand for is kept too, one float32 tensor a layer and spec.
+        weights: Its integer weights; what they stand for is kept too, one float32 tensor a layer and spec, with the
+            correction of the bias.
         executors: By graph.
+        device: Where values live.
     """
 
     def __init__(self, model: SpeechModel, *, matmuls: bool = False, weights: WeightStore | None = None) -> None:
@@ -41,12 +45,12 @@ class Simulator:
             weights: Integer weights of the model that others use too; default: its own.
         """
         self.model = model
-        self.weights = weights or WeightStore(model.layer_weights())
+        self.weights = weights or WeightStore.of(model)
         self.executors = {g.name: Executor(g if matmuls else fuse_attention(g)) for g in model.graphs}
         self._nodes = [op.node for op in model.ops(matmuls=matmuls)]
         self._names = {node.name for node in self._nodes}
-        self._rounded: dict[tuple[str, WeightSpec], Tensor] = {}
-        self._device = "cpu"
+        self._rounded: dict[tuple[str, WeightSpec], tuple[Tensor, Tensor | None]] = {}
+        self.device = "cpu"
 
     @property
     def multiplications(self) -> int:
@@ -57,7 +61,7 @@ class Simulator:
         """What the executor should compute with under ``scheme``; ``None`` for all in float.
 
         Raises:
-            PlanError: It names a layer that the model does not have, or has a scale a frame for one that cannot have one.
+            PlanError: It names a layer that the model does not have, or has a scale a frame or a block for one that cannot.
         """
         require_layers(scheme, self._names)
         require_rows(scheme, self._nodes)
@@ -80,7 +84,10 @@ class Simulator:
             if layer is None:
                 return inputs, weights
             if layer.weight is not None:
-                weights = {**weights, "weight": self._weight(node.layer, layer.weight)}
+                weight, correction = self._weight(node.layer, layer.weight)
+                weights = {**weights, "weight": weight}
+                if correction is not None and "bias" in weights:
+                    weights["bias"] = weights["bias"] + correction
             if node.activations:
                 grids = layer.activations
                 inputs = (*(rounded(x, a, node) for x, a in zip(inputs, grids, strict=False)), *inputs[len(grids) :])
@@ -90,36 +97,47 @@ class Simulator:
 
     def to(self, device: str) -> None:
         """Compute on ``device`` from now on."""
-        self._device = device
+        self.device = device
         for executor in self.executors.values():
             executor.to(device)
-        self._rounded = {key: weight.to(device) for key, weight in self._rounded.items()}
+        self._rounded = {key: self._moved(*held) for key, held in self._rounded.items()}
 
     def backend(self, scheme: Scheme) -> TorchBackend:
         """The model under ``scheme`` as something that decoding can drive."""
         return TorchBackend(self.executors, self.operands(scheme))
 
-    def _weight(self, layer: str, spec: WeightSpec) -> Tensor:
+    def _weight(self, layer: str, spec: WeightSpec) -> tuple[Tensor, Tensor | None]:
         key = layer, spec
         if key not in self._rounded:
-            self._rounded[key] = self.weights.codes(layer, spec).dequantized().to(self._device)
+            held = self.weights.codes(layer, spec)
+            self._rounded[key] = self._moved(held.dequantized(), held.correction)
         return self._rounded[key]
+
+    def _moved(self, weight: Tensor, correction: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """To the device that is computed on."""
+        return weight.to(self.device), None if correction is None else correction.to(self.device)
 
 
 def fake_quantize(x: Tensor, spec: ActivationSpec, node: Node) -> Tensor:
     """Round ``x`` to its grid and back, ties to even, as ONNX QuantizeLinear.
 
     Static: ``(clip(round(x / s) + z) - z) * s``; with two planes the remainder is rounded to its own grid and added. With a
-    scale a frame see grid/frame.py; of a convolution's input the result is its windows ``[B, T', kernel, C]``, as frames that
-    several windows share are rounded in each by that window's scale.
+    scale a frame see grid/frame.py, with one a block grid/block.py. By frame the result of a convolution's input is its windows
+    ``[B, T', kernel, C]``, as frames that several windows share are rounded in each by that window's scale.
     """
     with torch.inference_mode():
         if isinstance(spec, QuantParams):
             return _static(x, spec)
+        if isinstance(spec, PerBlock):
+            return _by_block(x, spec)
         if node.kind != "conv1d":
             return _by_frame(x, spec, (-1,))
-        windows = x.unfold(1, node.attrs["kernel"], node.attrs["stride"])
-        return _by_frame(windows.transpose(2, 3), spec, (-2, -1))
+        return _by_frame(windows(x, node), spec, (-2, -1))
+
+
+def windows(x: Tensor, node: Node) -> Tensor:
+    """What the kernel of an unpadded convolution sees: ``[B, T, C]`` as ``[B, T', kernel, C]``, without a copy."""
+    return x.unfold(1, node.attrs["kernel"], node.attrs["stride"]).transpose(2, 3)
 
 
 def _static(x: Tensor, params: QuantParams) -> Tensor:
@@ -134,3 +152,12 @@ def _by_frame(x: Tensor, spec: PerFrame, axes: tuple[int, ...]) -> Tensor:
     largest = largest.clamp_(min=SMALLEST_MAXIMUM)
     held = _static(shifted / largest, spec.unit).mul_(largest)
     return held if spec.shift is None else held.sub_(spec.shift)
+
+
+def _by_block(x: Tensor, spec: PerBlock) -> Tensor:
+    channels, limit = x.shape[-1], code_limits(spec.bits)[1]
+    whole = pad(x, (0, -channels % spec.size))
+    blocks = whole.reshape(*whole.shape[:-1], -1, spec.size)
+    largest = blocks.abs().amax(-1, keepdim=True).clamp_(min=SMALLEST_MAXIMUM)
+    held = (blocks * (limit / largest)).round_().mul_(largest / limit)
+    return held.flatten(-2)[..., :channels]

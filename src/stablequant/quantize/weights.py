@@ -2,35 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from stablequant.errors import ModelError
+from stablequant.errors import ModelError, PlanError
+from stablequant.files import digest
+from stablequant.grid.moments import fit_weight
 from stablequant.grid.weights import QuantizedWeight, WeightSpec, quantize_weight
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from stablequant.families.model import SpeechModel
+    from stablequant.observe.moments import StoredMoments
+
 
 class WeightStore:
-    """Integer weights of a model's layers, made when first asked for and kept."""
+    """Integer weights of a model's layers, made when first asked for and kept.
 
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        """Start with no codes; ``weights`` are float32 ``[out, ...]`` by layer."""
-        self._weights = weights
-        self._made: dict[tuple[str, WeightSpec], QuantizedWeight] = {}
+    Attributes:
+        made_from: What their codes depend on beside weights and specs: a hash of the calibration speech's; "" if nothing.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        moments: StoredMoments | None = None,
+        biased: Collection[str] = (),
+        *,
+        kept: Mapping[str, QuantizedWeight] | None = None,
+    ) -> None:
+        """Start with no codes but those that are ``kept``.
+
+        Args:
+            weights: Float32 ``[out, ...]`` by layer.
+            moments: Of the layers' inputs on calibration speech; ``None``: nothing can be rounded for that speech.
+            biased: Layers that have a bias, which can be corrected.
+            kept: Codes by layer that were made for calibration speech before.
+        """
+        self._weights, self._moments, self._biased = weights, moments, frozenset(biased)
+        self._made = {(layer, held.spec): held for layer, held in (kept or {}).items()}
+        self.made_from = "" if moments is None else digest(moments.meta)
+
+    @classmethod
+    def of(cls, model: SpeechModel, moments: StoredMoments | None = None) -> WeightStore:
+        """The store of ``model``."""
+        biased = [op.name for op in model.ops() if "bias" in op.node.weights]
+        return cls(model.layer_weights(), moments, biased)
+
+    def fitted(self, layer: str, spec: WeightSpec) -> WeightSpec:
+        """What of ``spec`` the layer can have: without moments of its input the nearest codes, without a bias no correction.
+
+        Raises:
+            PlanError: It is made for calibration speech, and there is none.
+        """
+        if not spec.from_speech or (layer, spec) in self._made:
+            return spec
+        if self._moments is None:
+            what = f"the weights of {layer} are made for calibration speech, and neither their codes nor the speech are at hand"
+            fix = "run stablequant quantize, and open its folder"
+            raise PlanError(what, expected="codes that a run kept, or rounding=nearest and correct_bias=false", fix=fix)
+        if layer not in self._moments:
+            return replace(spec, rounding="nearest", correct_bias=False)
+        return replace(spec, correct_bias=spec.correct_bias and layer in self._biased)
 
     def codes(self, layer: str, spec: WeightSpec) -> QuantizedWeight:
-        """The weight of ``layer`` as ``spec`` says.
+        """The weight of ``layer`` as ``spec`` says, in so far as it can be (see `fitted`).
 
         Raises:
             ModelError: The weight is not finite; names the layer.
+            PlanError: It is made for calibration speech, and there is none.
         """
-        key = layer, spec
+        key = layer, self.fitted(layer, spec)
         if key not in self._made:
             try:
-                self._made[key] = quantize_weight(self._weights[layer], spec)
+                self._made[key] = self._make(*key)
             except ModelError as error:
                 what = f"{layer}: {error.what}"
                 raise ModelError(what, expected=error.expected, fix=error.fix) from error
         return self._made[key]
+
+    def _make(self, layer: str, spec: WeightSpec) -> QuantizedWeight:
+        if self._moments is None or not spec.from_speech:
+            return quantize_weight(self._weights[layer], spec)
+        return fit_weight(self._weights[layer], spec, self._moments[layer])

@@ -33,6 +33,9 @@ def card(evidence: Evidence, summary: dict[str, Any]) -> str:
             *((METHODS[n], r) for n, r in summary["methods"].items()),
             (METHODS["int8_file"], summary["int8_file"]),
         ],
+        bare=summary["data"]["references"] == "float32",
+        nats=evidence.plan.settings.search.objective == "divergence",
+        agreements=evidence.agreements,
         files=list(file_names(frontend.head.graphs).values()),
         graphs=frontend.head.graphs,
         sampling_rate=frontend.sampling_rate,
@@ -53,9 +56,11 @@ def front_matter(evidence: Evidence, summary: dict[str, Any]) -> str:
         "pipeline_tag": "automatic-speech-recognition",
         "library_name": "onnx",
         "tags": ["stablequant", "onnx", "int8", "w8a8", evidence.model.family],
-        "metrics": ["wer", "cer"],
-        "model-index": [{"name": f"{formats.short_name(name)} int8", "results": [_result(evidence, summary)]}],
     }
+    if summary["data"]["references"] == "text":
+        results = [_result(evidence, summary)]
+        data["metrics"] = ["wer", "cer"]
+        data["model-index"] = [{"name": f"{formats.short_name(name)} int8", "results": results}]
     kept = {key: value for key, value in data.items() if value is not None}
     dumped: str = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=100)
     return dumped

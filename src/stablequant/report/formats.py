@@ -19,6 +19,11 @@ def interval(ends: tuple[float, float] | list[float]) -> str:
     return f"{signed(ends[0])} to {signed(ends[1])}"
 
 
+def span(ends: tuple[float, float] | list[float]) -> str:
+    """The two ends of an interval of what has no sign."""
+    return f"{ends[0]:.2f} to {ends[1]:.2f}"
+
+
 def figure(value: float, digits: int = 3) -> str:
     """``value`` to so many significant digits, with a true minus."""
     return f"{value:.{digits}g}".replace("-", MINUS)
@@ -58,13 +63,35 @@ def verdict(summary: dict[str, Any]) -> str:
     file = summary["int8_file"]
     ops, done = summary["ops"], summary["ops_int8"]
     share = f"all {ops}" if done == ops else f"{done} of {ops}"
-    name = "character" if summary["float"]["metric"] == "CER" else "word"
+    rest = f"in {file['bytes_ratio']:.3f} of the bytes and at {file['speedup']:.2f} times the speed."
+    if summary["data"]["references"] == "float32":
+        return (
+            f"With {share} operations in int8, {file['rate']:.2f} % of {counted(summary)}s differ from float32's transcripts "
+            f"(95 % interval {span(file['rate_interval'])}) and outputs diverge from float32's by {nats(file)}, {rest} "
+            "The speech has no text, so no error rate was measured."
+        )
     return (
-        f"With {share} operations in int8, {name} error rate is {file['rate']:.2f} % where float32 has "
+        f"With {share} operations in int8, {counted(summary)} error rate is {file['rate']:.2f} % where float32 has "
         f"{summary['float']['rate']:.2f} %: a difference of {signed(file['delta'])} points "
-        f"(95 % interval {interval(file['delta_interval'])}), {chance(file['delta_interval'])}, "
-        f"in {file['bytes_ratio']:.3f} of the bytes and at {file['speedup']:.2f} times the speed."
+        f"(95 % interval {interval(file['delta_interval'])}), {chance(file['delta_interval'])}, {rest}"
     )
+
+
+def counted(summary: dict[str, Any]) -> str:
+    """What errors or differences are counted in."""
+    return "character" if summary["float"]["metric"] in ("CER", "character difference") else "word"
+
+
+def distance(row: dict[str, Any]) -> tuple[str, str]:
+    """A divergence and its standard error, which one utterance does not have."""
+    error = row["divergence_error"]
+    return figure(row["divergence"]), "" if error is None else figure(error, 2)
+
+
+def nats(row: dict[str, Any]) -> str:
+    """A divergence with its standard error."""
+    mean, error = distance(row)
+    return f"{mean} nats a step" + (f" (standard error {error})" if error else "")
 
 
 def p_text(summary: dict[str, Any]) -> str:

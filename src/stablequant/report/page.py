@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 from markupsafe import Markup
 
 from stablequant.export.agreement import LEVEL
 from stablequant.jobs.evidence import BASELINES, Evidence
-from stablequant.quantize.plan import ActivationPlan, FramePlan, LayerPlan
+from stablequant.quantize.plan import LayerPlan
+from stablequant.quantize.plan_grids import ActivationPlan
 from stablequant.report import formats, plots
-from stablequant.report.svg import Scale
+from stablequant.report.layers import nats_scale, schemes, sensitivity
 from stablequant.report.template import environment
+from stablequant.search.objective import POINTS_A_NAT
 from stablequant.search.stage2 import Trial, choose
 from stablequant.settings import Settings
 
@@ -30,24 +31,6 @@ METHODS = {
     "stablequant": "stablequant",
     "int8_file": "int8 file",
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """One layer's cost: its name within its group, points, whether it is flagged, and its bar."""
-
-    name: str
-    delta: float
-    flagged: bool
-    bar: Markup
-
-
-@dataclass(frozen=True)
-class Group:
-    """Layers that follow each other in one module."""
-
-    name: str
-    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
@@ -79,6 +62,7 @@ class Curve:
 def page(evidence: Evidence, summary: dict[str, Any]) -> str:
     """The page, from what a run found and its summary."""
     plan = evidence.plan
+    nats = plan.settings.search.objective == "divergence"
     defaults = Settings().flat()
     settings = {name: (value, value == defaults[name]) for name, value in plan.settings.flat().items()}
     return (
@@ -88,23 +72,35 @@ def page(evidence: Evidence, summary: dict[str, Any]) -> str:
             s=summary,
             plan=plan,
             words=formats,
+            bare=summary["data"]["references"] == "float32",
+            nats=nats,
+            graphs=len(evidence.model.graphs),
             title=formats.short_name(summary["model"]["name"]),
             verdict=formats.verdict(summary),
             methods=[(METHODS[name], rates, name in BASELINES) for name, rates in _compared(summary)],
             intervals=_intervals(summary),
             sensitivity=sensitivity(plan.layers, plan.settings.search.gamma),
+            schemes=schemes(plan.layers) if evidence.search.allocation else [],
+            allocation=evidence.search.allocation,
+            axis=nats_scale(plan.layers),
             worst=max(plan.layers, key=lambda layer: layer.sensitivity or 0.0),
             flagged=[
                 (layer, _activations(evidence, layer)) for layer in plan.layers if layer.flagged and layer.activations
             ],
             curves=curves(evidence),
+            judged="estimated points above float32" if nats else f"{summary['float']['metric']} %",
             agreements=evidence.agreements,
-            frames=sum(any(a.kind == "per_frame" for a in layer.activations) for layer in plan.layers),
+            frames=_of_kind(plan.layers, "per_frame"),
+            blocks=_of_kind(plan.layers, "per_block"),
             check_level=f"{100 * LEVEL:g}",
             settings=settings,
             total_seconds=sum(summary["seconds"].values()),
         )
     )
+
+
+def _of_kind(layers: Sequence[LayerPlan], kind: str) -> int:
+    return sum(any(a.kind == kind for a in layer.activations) for layer in layers)
 
 
 def _compared(summary: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -125,45 +121,11 @@ def _intervals(summary: dict[str, Any]) -> dict[str, Any]:
     return {"names": [row.name for row in rows], "plot": plots.intervals(rows)}
 
 
-def sensitivity(layers: Sequence[LayerPlan], gamma: float) -> list[tuple[str, list[Group]]]:
-    """Every layer's cost alone, in network order, by graph and by module."""
-    costs = [layer.sensitivity or 0.0 for layer in layers]
-    # At least four gammas wide, so that a calm model does not look like an alarming one.
-    scale = Scale(min(0.0, *costs), max(4 * gamma, 1.0, *costs), root=True)
-    result = []
-    for graph, members in groupby(layers, key=lambda layer: layer.graph):
-        groups = []
-        for module, rows in groupby(members, key=lambda layer: split_name(layer.name)[0]):
-            groups.append(Group(module, tuple(_row(layer, gamma, scale) for layer in rows)))
-        result.append((graph, groups))
-    return result
-
-
-def _row(layer: LayerPlan, gamma: float, scale: Scale) -> Row:
-    delta = layer.sensitivity or 0.0
-    title = f"{layer.name}: {formats.signed(delta)} points"
-    return Row(split_name(layer.name)[1], delta, layer.flagged, plots.bar(delta, gamma, scale, layer.flagged, title))
-
-
-def split_name(name: str) -> tuple[str, str]:
-    """A layer's name as module and what is left, the module ending in the number of a block where there is one.
-
-    ``a.layers.3.attention.q`` is ``a.layers.3`` and ``attention.q``; ``a.convs.0.conv`` is ``a.convs`` and ``0.conv``,
-    for a block that is one operation is no group.
-    """
-    parts = name.split(".")
-    numbers = [i for i, part in enumerate(parts) if part.isdigit() and len(parts) - i > 2]
-    cut = numbers[0] + 1 if numbers else max(len(parts) - 1, 0)
-    if not numbers and len(parts) > 2 and parts[-2].isdigit():
-        cut -= 1
-    return ".".join(parts[:cut]), ".".join(parts[cut:])
-
-
 def _activations(evidence: Evidence, layer: LayerPlan) -> list[Activation]:
     found = []
     pairs = zip(layer.activations, evidence.histograms[layer.name], strict=True)
     for number, (grid, histogram) in enumerate(pairs, 1):
-        if isinstance(grid, FramePlan):
+        if not isinstance(grid, ActivationPlan):
             continue  # it has no one grid to draw
         bins, ends = histogram.nonempty(), grid.params().range
         reach = max(abs(grid.minimum), abs(grid.maximum)) / max(abs(ends.low), abs(ends.high))
@@ -203,7 +165,11 @@ def _curve(evidence: Evidence, series: Sequence[Trial], name: str | None) -> Cur
         return trial.p[name] if name else next(iter(trial.p.values()))
 
     chosen = value(choose(series))
-    plot = plots.p_curve(
-        [(value(t), t.rate) for t in series], evidence.search.reference.score.rate, chosen, 140 if name else 220
-    )
+    # A divergence is drawn in the points that it stands for.
+    nats = evidence.plan.settings.search.objective == "divergence"
+    points = POINTS_A_NAT if nats else 1.0
+    reference = points * evidence.search.reference.score.rate
+    told = {"name": "estimated cost", "unit": "points"} if nats else {}
+    tried = [(value(t), points * t.rate) for t in series]
+    plot = plots.p_curve(tried, reference, chosen, 140 if name else 220, **told)
     return Curve(name or "one p for all flagged layers", chosen, len(series), plot)

@@ -78,16 +78,50 @@ def bar(delta: float, gamma: float, scale: Scale, flagged: bool, title: str) -> 
     )
 
 
-def p_curve(tried: Sequence[tuple[float, float]], reference: float, chosen: float, height: float = 220) -> Markup:
-    """Error rate on dev over p, float as a line, the chosen p marked.
+class Dot(NamedTuple):
+    """Where one scheme of a layer lies on its axis, what kind it is of, and whether the layer was given it."""
+
+    share: float
+    kind: str
+    chosen: bool
+
+
+def dots(found: Sequence[Dot], title: str) -> Markup:
+    """One layer's schemes as dots on a common axis, the chosen one filled and drawn last."""
+    marks = [
+        tag(
+            "circle",
+            cx=f"{2 + 96 * d.share:.2f}%",
+            cy=7.5,
+            r=5 if d.chosen else 3,
+            class_=f"{d.kind} {'chosen' if d.chosen else ''}",
+        )
+        for d in sorted(found, key=lambda d: d.chosen)
+    ]
+    axis = line("0%", 7.5, "100%", 7.5, "axis")
+    return picture(15, tag("title", title), axis, *marks, label=title, class_="dots")
+
+
+def p_curve(
+    tried: Sequence[tuple[float, float]],
+    reference: float,
+    chosen: float,
+    height: float = 220,
+    *,
+    name: str = "error rate",
+    unit: str = "%",
+) -> Markup:
+    """What a plan costs on dev over p, float as a line, the chosen p marked.
 
     Where a few values dwarf the rest they are drawn as arrows at the upper edge, with their number.
 
     Args:
-        tried: p and error rate, both in per cent.
-        reference: Error rate in float, per cent.
+        tried: p in per cent, and the cost.
+        reference: Cost in float.
         chosen: The p that won.
         height: Of the plot in pixels.
+        name: What the cost is.
+        unit: Of the cost.
     """
     points = sorted(tried)
     rates = [rate for _, rate in points]
@@ -113,7 +147,7 @@ def p_curve(tried: Sequence[tuple[float, float]], reference: float, chosen: floa
     last_label = -1.0
     for p, rate in points:
         x, here = x_scale.share(p), y(rate)
-        title = tag("title", f"p = {p:g} %: error rate {rate:.2f} %")
+        title = tag("title", f"p = {p:g} %: {name} {rate:.2f} {unit}")
         if rate > y_scale.high:
             parts.append(tag("g", title, words(x_scale.percent(p), 9, "\N{BLACK UP-POINTING TRIANGLE}", "beyond")))
             if x - last_label > 0.12:
@@ -132,14 +166,13 @@ def p_curve(tried: Sequence[tuple[float, float]], reference: float, chosen: floa
         words(
             x_scale.percent(chosen),
             below if free else y(won) - 12,
-            f"p = {chosen:g} %: {won:.2f} %",
+            f"p = {chosen:g} %: {won:.2f} {unit}",
             "chosen",
             anchor(x_scale.share(chosen)),
         )
     )
-    label = (
-        f"Error rate on dev over p, from {min(rates):.2f} to {max(rates):.2f} %; chosen p = {chosen:g} %, {won:.2f} %"
-    )
+    found = f"from {min(rates):.2f} to {max(rates):.2f} {unit}; chosen p = {chosen:g} %, {won:.2f} {unit}"
+    label = f"{name.capitalize()} on dev over p, {found}"
     return picture(height + 22, *parts, label=label)
 
 

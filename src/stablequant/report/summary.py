@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from stablequant.jobs.evidence import BASELINES, Evidence
 from stablequant.runtime.processor import machine
+from stablequant.tasks import fidelity
 from stablequant.tasks.bootstrap import paired_bootstrap
 from stablequant.tasks.task import Evaluation
 
@@ -13,11 +15,12 @@ SCHEMA_VERSION = 1
 
 
 def summarise(evidence: Evidence) -> dict[str, Any]:
-    """The summary of a run; error rates in per cent, differences in points, times in seconds, sizes in bytes."""
+    """The summary of a run; rates in per cent, differences in points, times in seconds, sizes in bytes."""
     plan, model = evidence.plan, evidence.model
     reference = evidence.test["float"]
-    file = evidence.test["int8_file"]
     against_simulation, against_plain = evidence.agreements
+    labelled = not evidence.fidelity
+    unit = "wer_" if labelled else ""  # what the float model says is no truth to err from
     return {
         "schema_version": SCHEMA_VERSION,
         "model": {
@@ -28,42 +31,46 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
         },
         "data": {name: identity.model_dump(mode="json") for name, identity in plan.data.items()}
         | {
-            "normalizer": plan.settings.data.normalizer,
+            "references": "text" if labelled else "float32",
+            "normalizer": reference.figures.get("normalizer", plan.settings.data.normalizer),
             "skipped": {name: dict(s.skipped) for name, s in evidence.job.speech.items() if s.skipped},
             "notes": [[*note] for s in evidence.job.speech.values() for note in s.notes],
         },
         "float": dict(reference.figures),
-        "methods": {name: compared(reference, evidence.test[name]) for name in (*BASELINES, "stablequant")},
-        "int8_file": compared(reference, file)
+        "methods": {name: _compared(evidence, name) for name in (*BASELINES, "stablequant")},
+        "int8_file": _compared(evidence, "int8_file")
         | {
             "bytes": evidence.file_bytes,
             "bytes_ratio": round(evidence.file_bytes / model.float_bytes, 4),
             "speedup": round(evidence.speedup, 3),
             "speed_seconds": {k: [round(s, 4) for s in v] for k, v in evidence.speed_seconds.items()},
             "runtime": evidence.runtime,
-            "wer_difference_to_simulation": round(against_simulation.difference, 4),
+            f"{unit}difference_to_simulation": round(against_simulation.difference, 4),
             "transcripts_identical_to_simulation": round(against_simulation.identical, 4),
-            "wer_difference_to_unoptimised": round(against_plain.difference, 4),
+            f"{unit}difference_to_unoptimised": round(against_plain.difference, 4),
             "transcripts_identical_to_unoptimised": round(against_plain.identical, 4),
-            "wer_difference_limit": round(against_simulation.limit, 4),
+            f"{unit}difference_limit": round(against_simulation.limit, 4),
         },
         "warnings": list(evidence.warnings),
         "flagged": list(plan.flagged),
         "p": plan.p if plan.p is not None or not plan.flagged else {x.name: x.p for x in plan.layers if x.flagged},
         "gamma": plan.settings.search.gamma,
-        "dev": {
-            "float_wer": round(evidence.search.reference.score.rate, 4),
-            "words": int(evidence.search.reference.score.total),
+        "dev": ({"float_wer": round(evidence.dev.rate, 4)} if labelled else {})
+        | {
+            "words": int(evidence.dev.total),
+            "utterances": len(evidence.dev.ids),
             "resolution": None if evidence.resolution is None else round(evidence.resolution, 4),
         },
         "search": {
             "mode": plan.settings.search.strategy,
+            "objective": plan.settings.search.objective,
             "evaluations": round(evidence.search.spent.evaluations, 2),
             "stage_1": round(evidence.search.spent.stage_1, 2),
             "stage_2": round(evidence.search.spent.stage_2, 2),
             "naive": evidence.search.spent.naive,
             "seconds": round(evidence.search.spent.seconds, 1),
         },
+        "allocation": _allocation(evidence),
         "ops": len(model.ops(matmuls=plan.settings.activations.attention_matmuls)),
         "ops_int8": len(plan.scheme()),
         "ops_float": [layer.name for layer in plan.layers if not layer.activations],
@@ -72,6 +79,25 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
         "versions": plan.versions,
         "command": evidence.job.command,
     }
+
+
+def _allocation(evidence: Evidence) -> dict[str, Any] | None:
+    """What an allocation chose, in layers and nats; ``None`` where there was none."""
+    found = evidence.search.allocation
+    if found is None:
+        return None
+    return {
+        "schemes": dict(Counter(choice.name for choice in found.choices.values())),
+        "allowance": found.allowance,
+        "divergence": float(f"{found.chosen.score.rate:.4g}"),
+        "divergence_most_accurate": float(f"{found.accurate.score.rate:.4g}"),
+    }
+
+
+def _compared(evidence: Evidence, name: str) -> dict[str, Any]:
+    distance = evidence.fidelity.get(name)
+    found = compared(evidence.test["float"], evidence.test[name])
+    return found if distance is None else found | fidelity.figures(distance)
 
 
 def compared(reference: Evaluation, result: Evaluation) -> dict[str, Any]:

@@ -6,8 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stablequant.jobs.estimate import Estimate
-from stablequant.report.formats import duration
+from stablequant.report.formats import distance, duration, nats, span
 from stablequant.settings import Settings
+
+#: What is told where nobody wrote down what is said.
+NO_TEXT = (
+    "the speech has no text: no error rate was measured; counted is what differs from float32's transcripts, "
+    "and nats a step by which outputs diverge from float32's"
+)
 
 NAMES = {"max": "max", "percentile": "percentile", "mse": "mse", "stablequant": "stablequant"}
 
@@ -28,29 +34,43 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def methods(summary: dict[str, Any]) -> str:
     """The verdict of a run: float, the baselines, stablequant and the int8 file."""
-    file, flagged = summary["int8_file"], summary["flagged"]
+    file = summary["int8_file"]
+    bare = summary["data"]["references"] == "float32"
     mb = summary["model"]["float_bytes"] / 1e6
-    rows = [["float32", f"{summary['float']['rate']:.2f}", "", "", f"{mb:.1f}", "1.00x"]]
+    middle = ["95 % interval", "nats a step", "standard error"] if bare else ["delta", "95 % interval"]
+    rows = [["float32", f"{summary['float']['rate']:.2f}", *[""] * len(middle), f"{mb:.1f}", "1.00x"]]
     for name in (*summary["methods"], "int8 file"):
         r = file if name == "int8 file" else summary["methods"][name]
         low, high = r["delta_interval"]
         size, speed = (f"{file['bytes'] / 1e6:.1f}", f"{file['speedup']:.2f}x") if name == "int8 file" else ("", "")
         label = name if name == "int8 file" else f"{name}, simulated"
-        rows.append([label, f"{r['rate']:.2f}", f"{r['delta']:+.2f}", f"{low:+.2f} to {high:+.2f}", size, speed])
-    head = ["W8A8", f"{summary['float']['metric']} %", "delta", "95 % interval", "MB", "speed"]
-    p = summary["p"] if not isinstance(summary["p"], dict) else "one a layer"
+        numbers = (
+            [span(r["rate_interval"]), *distance(r)] if bare else [f"{r['delta']:+.2f}", f"{low:+.2f} to {high:+.2f}"]
+        )
+        rows.append([label, f"{r['rate']:.2f}", *numbers, size, speed])
+    head = ["W8A8", f"{summary['float']['metric']} %", *middle, "MB", "speed"]
     spent = summary["search"]
     float32, cpu = summary["float"], summary["machine"]["cpu"]
     text = f"""{table(head, rows)}
 
 {summary["ops_int8"]} of {summary["ops"]} operations in int8
 test: {float32["utterances"]} utterances, {float32["words"]} words
-flagged: {", ".join(flagged) or "none"}; p = {p}
+{_scheme(summary)}
 search: {spent["evaluations"]:.1f} evaluations of the dev speech ({spent["mode"]}; {spent["naive"]} without shortcuts)
 int8 file: {file["bytes_ratio"]:.3f} of float32's bytes, speed against float in {file["runtime"]} on {cpu}"""
     skipped = {i: why for rows in summary["data"]["skipped"].values() for i, why in rows.items()}
-    lines = [*speech_remarks(skipped, summary["data"]["notes"]), *(f"warning: {w}" for w in summary["warnings"])]
+    lines = [NO_TEXT] if bare else []
+    lines += [*speech_remarks(skipped, summary["data"]["notes"]), *(f"warning: {w}" for w in summary["warnings"])]
     return "\n".join([text, *lines])
+
+
+def _scheme(summary: dict[str, Any]) -> str:
+    """What the layers have, in one line."""
+    if found := summary["allocation"]:
+        schemes = ", ".join(f"{count} {name}" for name, count in found["schemes"].items())
+        return f"layers: {schemes}; {found['divergence']:.4f} nats a step from float"
+    p = summary["p"] if not isinstance(summary["p"], dict) else "one a layer"
+    return f"flagged: {', '.join(summary['flagged']) or 'none'}; p = {p}"
 
 
 def speech_remarks(skipped: Mapping[str, str], notes: Sequence[Sequence[str]], most: int = 5) -> list[str]:
@@ -64,12 +84,15 @@ def evaluation(result: dict[str, Any]) -> str:
     """One evaluation."""
     low, high = result["rate_interval"]
     other = f"  CER {result['cer']:.2f} %" if result["metric"] == "WER" else ""
+    other = f"; {nats(result)} from float32" if "divergence" in result else other
     text = (
         f"{result['metric']} {result['rate']:.2f} % (95 % interval {low:.2f} to {high:.2f}){other}\n"
         f"{result['substitutions']} substitutions, {result['deletions']} deletions, {result['insertions']} insertions "
         f"in {result['words']} words, {result['utterances']} utterances\n"
         f"{result['runtime']}; split {result['split']}; normaliser {result['normalizer']}"
     )
+    if "divergence" in result:
+        text += f"\n{NO_TEXT}"
     if result["cut_off"]:
         text += f"\nwarning: {result['cut_off']} transcripts were cut off at the length limit (a runaway decoder)"
     return "\n".join([text, *speech_remarks(result["skipped"], result["notes"])])
@@ -170,9 +193,12 @@ def recipes(rows: Sequence[dict[str, Any]]) -> str:
 
 def dry_run(found: Estimate, settings: Settings) -> str:
     """What a run will take."""
-    rows = [
+    stages = [
         ["stage 1", f"{found.layers} layers, each alone"],
         ["stage 2", f"{found.values} values of p, if a layer is flagged"],
+    ]
+    rows = [
+        *(stages if found.layers else []),
         ["evaluations of the dev speech", f"{found.evaluations:.0f} at most, {found.naive} without shortcuts"],
         ["time", f"about {duration(found.seconds)}"],
         ["memory", f"{found.peak_bytes / 1e9:.2f} GB, and {found.worker_bytes / 1e9:.2f} GB for each further worker"],

@@ -6,16 +6,18 @@ exported: weights are quantised when the model is loaded, and the float ones of 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import pad, unfold
 
 from stablequant.errors import SettingsError
 from stablequant.families.model import SpeechModel
-from stablequant.grid.affine import QuantParams
+from stablequant.grid.affine import QuantParams, code_limits
+from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import SMALLEST_MAXIMUM, ActivationSpec, PerFrame
 from stablequant.grid.weights import PerGroup
 from stablequant.network.execute import Executor, TorchBackend
@@ -38,22 +40,25 @@ class TorchInt8Backend(TorchBackend):
         device: "cuda" or "cpu".
     """
 
-    def __init__(self, model: SpeechModel, scheme: Scheme, *, device: str = "") -> None:
+    def __init__(
+        self, model: SpeechModel, scheme: Scheme, *, device: str = "", weights: WeightStore | None = None
+    ) -> None:
         """Quantise the weights.
 
         Args:
             model: The checkpoint that the plan was made for.
             scheme: Of the plan.
             device: Where to compute; default: a GPU if there is one.
+            weights: Integer weights of the model; default: made here.
 
         Raises:
             SettingsError: The plan quantises attention's products, or to other than 8 bits.
-            PlanError: The plan has a scale a frame for a convolution that cannot have one.
+            PlanError: The plan has a scale a frame or a block for a layer that cannot have one.
         """
         _check(model, scheme)
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         kernels = {**KERNELS, **_int8_kernels(scheme, FEWEST_ROWS if self.device.startswith("cuda") else 1)}
-        weights = WeightStore(model.layer_weights())
+        weights = weights or WeightStore.of(model)
         executors = {g.name: Executor(_in_int8(fuse_attention(g), weights, scheme), kernels) for g in model.graphs}
         for executor in executors.values():
             executor.to(self.device)
@@ -74,8 +79,12 @@ def _check(model: SpeechModel, scheme: Scheme) -> None:
         raise SettingsError(what, expected="layers with weights alone", fix=fix)
     require_rows(scheme, (op.node for op in model.ops()))
     for name, layer in scheme.items():
-        if layer.weight is None or layer.weight.bits != 8 or isinstance(layer.weight.per, PerGroup):
-            what = f"the plan has other than 8-bit weights with a scale an output channel or a tensor in {name}"
+        grouped = layer.weight is not None and isinstance(layer.weight.per, PerGroup)
+        by_block = any(isinstance(a, PerBlock) for a in layer.activations)
+        if layer.weight is None or layer.weight.bits != 8 or (grouped and not by_block):
+            what = (
+                f"the plan has other than 8-bit weights with a scale an output channel, a tensor or a block in {name}"
+            )
             raise SettingsError(what, expected="8 bits, the only width that torch multiplies in")
 
 
@@ -90,8 +99,15 @@ def _in_int8(graph: Graph, weights: WeightStore, scheme: Scheme) -> Graph:
             if f"{key}.scales" not in result.weights:
                 held = weights.codes(node.layer, layer.weight)
                 rows = held.codes.reshape(len(held.codes), -1)
-                result.weights[key] = pad(rows, (0, -rows.shape[1] % MULTIPLE))
-                result.weights[f"{key}.scales"] = held.scales.expand(len(rows)).contiguous()
+                per, scales = layer.weight.per, held.scales
+                whole = per.size if isinstance(per, PerGroup) else MULTIPLE
+                result.weights[key] = pad(rows, (0, -rows.shape[1] % whole))
+                result.weights[f"{key}.scales"] = (
+                    scales if scales.dim() > 1 else scales.expand(len(rows))
+                ).contiguous()
+                if held.correction is not None:
+                    bias = node.weights["bias"]  # the model's own tensor stays as it is
+                    result.weights[bias] = result.weights[bias] + held.correction
             attrs = {**node.attrs, "width": graph.weights[key][0].numel()}
             node = replace(node, attrs=attrs, weights={**node.weights, "scales": f"{key}.scales"})
         result.nodes.append(node)
@@ -110,15 +126,30 @@ def _int8_kernels(scheme: Scheme, fewest: int) -> dict[str, Callable[..., tuple[
         (grid,) = scheme[node.name].activations
         a = node.attrs
         x = pad(x, (0, 0, a["padding"], a["padding"]))
-        windows = x.unfold(1, a["kernel"], a["stride"])[:, : (x.shape[1] - a["kernel"]) // a["stride"] + 1 - a["trim"]]
+        steps = (x.shape[1] - a["trim"] - a["kernel"]) // a["stride"] + 1
+        windows = x.unfold(1, a["kernel"], a["stride"])[:, :steps]
         batch, steps, channels, kernel = windows.shape
         # [B, T, groups, channels of one * kernel], as the weight's own rows lie.
         rows = windows.reshape(batch * steps, a["groups"], channels // a["groups"] * kernel)
         return _rounded_product(rows, grid, weights, fewest).reshape(batch, steps, -1)
 
+    def conv2d(node: Node, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        (grid,) = scheme[node.name].activations
+        a = node.attrs
+        batch, _, steps, channels = x.shape
+        found = unfold(x.permute(0, 3, 1, 2), a["kernel"], padding=a["padding"], stride=a["stride"]).transpose(1, 2)
+        rows = found.reshape(-1, a["groups"], channels // a["groups"] * a["kernel"] ** 2)
+        time = (steps + 2 * a["padding"] - a["kernel"]) // a["stride"] + 1
+        return _rounded_product(rows, grid, weights, fewest).reshape(batch, -1, time, len(weights["bias"]))
+
     def embedding(node: Node, ids: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-        codes = weights["weight"][ids][..., : node.attrs["width"]]
-        return codes.float() * weights["scales"][ids][..., None]
+        codes, scales = weights["weight"][ids].float(), weights["scales"][ids]
+        rows = (
+            codes * scales[..., None]
+            if scales.dim() == ids.dim()
+            else _grouped(codes, scales.shape[-1]) * scales[..., None]
+        )
+        return rows.reshape(codes.shape)[..., : node.attrs["width"]]
 
     def choosing(
         kind: str, int8: Callable[[Node, Tensor, Mapping[str, Tensor]], Tensor]
@@ -130,7 +161,7 @@ def _int8_kernels(scheme: Scheme, fewest: int) -> dict[str, Callable[..., tuple[
 
         return call
 
-    kernels = {"linear": linear, "conv1d": conv1d, "embedding": embedding}
+    kernels = {"linear": linear, "conv1d": conv1d, "conv2d": conv2d, "embedding": embedding}
     return {kind: choosing(kind, kernel) for kind, kernel in kernels.items()}
 
 
@@ -138,6 +169,8 @@ def _rounded_product(x: Tensor, grid: ActivationSpec, weights: Mapping[str, Tens
     """``x @ weight.T + bias`` with ``x`` ``[M, groups, K]`` on ``grid``, in as many products as it has codes."""
     if isinstance(grid, PerFrame):
         return _by_row(x, grid, weights, fewest)
+    if isinstance(grid, PerBlock):
+        return _by_block(x, grid, weights, fewest)
     codes = _codes(x, grid)
     y = _product(codes, grid, weights, fewest)
     if grid.planes == 2:
@@ -154,6 +187,26 @@ def _by_row(x: Tensor, grid: PerFrame, weights: Mapping[str, Tensor], fewest: in
     if grid.shift is not None:
         y = y - grid.shift * weights["weight"].sum(1, dtype=torch.int32) * weights["scales"]
     return y + weights["bias"] if "bias" in weights else y
+
+
+def _by_block(x: Tensor, grid: PerBlock, weights: Mapping[str, Tensor], fewest: int) -> Tensor:
+    """The same with a scale a block: a product a block, each worth its own scale of the input and of the weights."""
+    weight, scales = weights["weight"], weights["scales"]
+    limit, count = code_limits(grid.bits)[1], scales.shape[1]
+    blocks = _grouped(pad(x[:, 0], (0, weight.shape[1] - x.shape[2])), count)
+    largest = blocks.abs().amax(2, keepdim=True).clamp_(min=SMALLEST_MAXIMUM)
+    codes, one = (blocks * (limit / largest)).round_().to(torch.int8), QuantParams(1.0)
+    parts = (
+        _product(codes[:, b : b + 1], one, {"weight": part, "scales": scales[:, b]}, fewest) * (largest[:, b] / limit)
+        for b, part in enumerate(weight.chunk(count, 1))
+    )
+    y = functools.reduce(torch.add, parts)
+    return y + weights["bias"] if "bias" in weights else y
+
+
+def _grouped(x: Tensor, count: int) -> Tensor:
+    """``[..., K]`` as ``[..., count, K / count]``."""
+    return x.reshape(*x.shape[:-1], count, -1)
 
 
 def _codes(x: Tensor, grid: QuantParams) -> Tensor:

@@ -113,7 +113,9 @@ class Racing:
         """What the probes changed is fragile."""
         if not self.reference.score.grain:
             what = f"a race by {self.reference.score.metric}"
-            fix = "use the strategy exact: a divergence is cheap, and says enough on a few utterances"
+            fix = (
+                "use --recipe paper, or the strategy exact: a divergence is cheap, and says enough on a few utterances"
+            )
             raise SettingsError(what, expected="an objective that counts whole errors", fix=fix)
         known = np.array(self.reference.score.errors)
         rows = [np.array(probe.score.errors) != known for probe in self.probes]

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from stablequant.observe.collect import Histograms
 from stablequant.quantize.by_frame import base
 from stablequant.quantize.scheme import Scheme
+from stablequant.search.allocate import Allocation, Costs, allocate
 from stablequant.search.exact import Exact
 from stablequant.search.fallback import FloatFallback, float_fallback, prices
 from stablequant.search.racing import Racing, probes
 from stablequant.search.stage1 import Sensitivity
 from stablequant.search.stage2 import PercentileSearch, search_p
 from stablequant.search.strategy import Strategy
-from stablequant.search.trials import Candidate, Outcome, Trials
+from stablequant.search.trials import Candidate, Cost, Outcome, Trials
 from stablequant.settings import Settings
 
 
@@ -42,13 +43,17 @@ class Spent:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found out: float on the dev speech, each layer's cost, the p of the flagged ones, what stays float."""
+    """What a search found out: float on the dev speech, each layer's cost, the p of the flagged ones, what stays float.
+
+    An allocation has no stages; ``stage2`` then holds its scheme alone.
+    """
 
     reference: Outcome
     layers: tuple[Sensitivity, ...]
     stage2: PercentileSearch
     floats: FloatFallback | None
     spent: Spent
+    allocation: Allocation | None = None
 
     @property
     def scheme(self) -> Scheme:
@@ -62,6 +67,7 @@ def search(
     settings: Settings,
     known: Sequence[Sensitivity] | None = None,
     gate: Callable[[Outcome], None] = lambda reference: None,
+    before: Cost | None = None,
 ) -> Found:
     """Run both stages on the speech of ``trials``.
 
@@ -71,6 +77,8 @@ def search(
         settings: How; the setting ``strategy`` says whether everything is evaluated on all speech.
         known: What stage 1 found in an earlier run; default: it is run.
         gate: Given the float model's outcome before anything is searched; it may raise.
+        before: What it took to have the float model answer that speech, where that was done before; one such pass is an
+            evaluation. Default: it is what the float model takes here.
     """
     if settings.search.strategy == "none":
         return _unsearched(trials, histograms, settings, gate)
@@ -80,10 +88,10 @@ def search(
         [plain, *(probes(histograms, settings) if race and not known else ())], "float on dev"
     )
     gate(reference)
-    evaluation = trials.cost.by_candidate[plain.key()]
+    evaluation = before.multiplications if before else trials.cost.by_candidate[plain.key()]
     strategy: Strategy = Racing(trials, reference, probed) if race else Exact(trials, reference)
     layers = tuple(known or strategy.sensitivity(histograms))
-    first = trials.cost.multiplications
+    first = trials.cost.multiplications + (before.multiplications if before else 0)
     worst_first = sorted((s for s in layers if s.flagged), key=lambda s: -s.delta)
     found = search_p(strategy, histograms, [s.name for s in worst_first], settings)
     floats = None
@@ -92,11 +100,35 @@ def search(
         floats = float_fallback(trials, reference, found.scheme, layers, price, settings)
     spent = Spent(
         stage_1=first / evaluation,
-        stage_2=(trials.cost.multiplications - first) / evaluation,
+        stage_2=(trials.cost.multiplications + (before.multiplications if before else 0) - first) / evaluation,
         naive=1 + (0 if known else len(layers)) + len(found.trials),
-        seconds=trials.cost.seconds,
+        seconds=trials.cost.seconds + (before.seconds if before else 0.0),
     )
     return Found(reference, layers, found, floats, spent)
+
+
+def search_allocation(
+    trials: Trials, histograms: Histograms, settings: Settings, costs: Costs, reference: Outcome, before: Cost
+) -> Found:
+    """Choose each layer's scheme by its divergence and its cost in time; see search/allocate.py.
+
+    Args:
+        trials: On the dev speech, by divergence.
+        histograms: Of every activation to quantise, in network order.
+        settings: How.
+        costs: What each layer's schemes take in time.
+        reference: The float model's answers to that speech,
+        before: and what they took; one such pass is an evaluation.
+    """
+    found = allocate(trials, histograms, settings, costs)
+    spent = Spent(
+        stage_1=(trials.cost.multiplications + before.multiplications) / before.multiplications,
+        stage_2=0.0,
+        naive=1 + sum(len(choice.costs) for choice in found.choices.values()),
+        seconds=trials.cost.seconds + before.seconds,
+    )
+    chosen = PercentileSearch({}, found.chosen.candidate.scheme, ())
+    return Found(reference, (), chosen, None, spent, found)
 
 
 def _unsearched(trials: Trials, histograms: Histograms, settings: Settings, gate: Callable[[Outcome], None]) -> Found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Self
@@ -104,6 +104,7 @@ class Trials:
         model = self.simulator.model
         versions = [version(package) for package in PACKAGES]
         self._context = [DECODING, model.fingerprint, model.processor_fingerprint, versions, self.objective.name]
+        self._context += [self.simulator.weights.made_from] if self.simulator.weights.made_from else []
 
     def run(
         self,
@@ -165,13 +166,32 @@ class Trials:
             self.progress(title, done, total)
         return [self.outcome(c, found[c.key()]) for c in candidates]
 
+    def once(self, key: str, label: str, batch: int, compute: Callable[[], tuple[float, int, list[Any]]]) -> list[Any]:
+        """Readings of something other than a candidate on a batch, as JSON holds them: from the journal, or computed and kept.
+
+        Args:
+            key: Says what is read.
+            label: For people.
+            batch: Its number.
+            compute: Gives seconds, multiplications, and a reading an utterance.
+        """
+        row = self._row(key, batch)
+        found = self.journal.find(row)
+        if found is None:
+            found = compute()
+            self.journal.add(row, label, batch, *found)
+        seconds, multiplications, readings = found
+        self.cost.add(row, Piece(key, seconds, multiplications, tuple(readings)))
+        return readings
+
     def _row(self, key: str, batch: int) -> str:
         return digest([self._context, key, self._batch_keys[batch]])
 
-    def on(self, indices: Sequence[int]) -> Self:
-        """Trials on a part of the speech, with the same journal, workers and account."""
+    def on(self, indices: Sequence[int], batch_size: int = 0, batch_seconds: float = 0.0) -> Self:
+        """Trials on a part of the speech, with the same journal, workers and account; by default in batches as large."""
         data = self.settings.data
-        return replace(self, speech=self.speech.part(indices, data.batch_size, data.batch_seconds))
+        part = self.speech.part(indices, batch_size or data.batch_size, batch_seconds or data.batch_seconds)
+        return replace(self, speech=part)
 
     def outcome(self, candidate: Candidate, found: Mapping[int, Any]) -> Outcome:
         """What readings by utterance amount to."""

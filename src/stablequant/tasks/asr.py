@@ -10,14 +10,26 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self, get_args
+from typing import Any, NamedTuple, Self, get_args
 
 from stablequant.errors import DataError
 from stablequant.files import json_value
 from stablequant.tasks.rules import AUTO, Rules, Unit, resolve
 from stablequant.tasks.score import Score
 
-_COUNTS = ("words", "substitutions", "deletions", "insertions", "characters", "character_edits")
+
+class Counts(NamedTuple):
+    """What an alignment of one utterance counts; see `EvaluationResult`."""
+
+    words: int
+    substitutions: int
+    deletions: int
+    insertions: int
+    characters: int
+    character_edits: int
+
+
+_COUNTS = Counts._fields
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -187,12 +199,20 @@ def evaluate(
         DataError: If the lists differ in length, something in them is no text, or no reference has a word.
         SettingsError: If there is no such normaliser or language.
     """
-    import jiwer
-    from rapidfuzz.distance import Levenshtein
-
     for kind, texts in (("reference", references), ("hypothesis", hypotheses)):
         _check_texts(ids, kind, texts)
     rules = normalizer if isinstance(normalizer, Rules) else resolve(normalizer, language, references)
+    rows = align(rules, references, hypotheses)
+    counts: Any = zip(*rows, strict=True) if rows else [()] * len(_COUNTS)
+    result = EvaluationResult(tuple(ids), tuple(references), tuple(hypotheses), rules.normalizer, *counts)
+    return dataclasses.replace(result, unit=rules.unit)
+
+
+def align(rules: Rules, references: Sequence[str], hypotheses: Sequence[str]) -> list[Counts]:
+    """Counts of a minimal Levenshtein alignment of each pair, both normalised."""
+    import jiwer
+    from rapidfuzz.distance import Levenshtein
+
     rows = []
     # Utterance by utterance: totals over a list would hide whose errors they are. A length mismatch is
     # EvaluationResult's to tell, hence not strict.
@@ -200,7 +220,7 @@ def evaluate(
         words = jiwer.process_words(*pair)
         reference, hypothesis = (text.replace(" ", "") for text in pair) if rules.unit == "character" else pair
         rows.append(
-            (
+            Counts(
                 words.hits + words.substitutions + words.deletions,
                 words.substitutions,
                 words.deletions,
@@ -209,9 +229,7 @@ def evaluate(
                 Levenshtein.distance(reference, hypothesis),
             )
         )
-    counts: Any = zip(*rows, strict=True) if rows else [()] * len(_COUNTS)
-    result = EvaluationResult(tuple(ids), tuple(references), tuple(hypotheses), rules.normalizer, *counts)
-    return dataclasses.replace(result, unit=rules.unit)
+    return rows
 
 
 def _check_texts(ids: Sequence[str], kind: str, texts: Sequence[str]) -> None:

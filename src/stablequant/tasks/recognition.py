@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
-from stablequant.data.utterance import Utterance
+from stablequant.data.utterance import Utterance, unlabelled
+from stablequant.errors import DataError
 from stablequant.heads.head import Answer, Head
 from stablequant.settings import DataSettings
 from stablequant.tasks.asr import EvaluationResult
@@ -14,7 +15,7 @@ from stablequant.tasks.asr import evaluate as count
 from stablequant.tasks.bootstrap import bootstrap
 from stablequant.tasks.rules import Rules, resolve
 from stablequant.tasks.score import Score
-from stablequant.tasks.task import task
+from stablequant.tasks.task import Task, task, task_of
 from stablequant.tasks.vocabulary import check_vocabulary
 
 #: Share of transcripts that may be empty or cut off beyond the reference's.
@@ -43,10 +44,12 @@ class Recognition:
         """WER, or CER where words are not set apart."""
         return "CER" if self.rules and self.rules.unit == "character" else "WER"
 
-    def suited(self, examples: Sequence[Utterance]) -> Self:
-        """With rules for all of the references together; see `Task.suited`."""
-        texts = [u.text for u in examples]
-        return replace(self, rules=resolve(self.settings.normalizer, self.settings.written, texts))
+    def suited(self, examples: Sequence[Utterance]) -> Task:
+        """With rules for all of the references together; without any, the task called "likeness". See `Task.suited`."""
+        if unlabelled(examples):
+            return task_of(self.settings.model_copy(update={"task": "likeness"})).suited(examples)
+        references = [u.text for u in examples if u.text is not None]
+        return replace(self, rules=resolve(self.settings.normalizer, self.settings.written, references))
 
     def decided(self) -> dict[str, Any]:
         """The normaliser that the language asks for."""
@@ -64,10 +67,17 @@ class Recognition:
 
     def result(self, examples: Sequence[Utterance], answers: Sequence[Answer]) -> EvaluationResult:
         """Errors utterance by utterance."""
-        ids, references = [u.id for u in examples], [u.text for u in examples]
+        ids, references = [u.id for u in examples], [self._text(u) for u in examples]
         hypotheses = [a.text for a in answers]
         rules = self.rules or self.settings.normalizer
         return count(ids, references, hypotheses, rules, self.settings.written)
+
+    @staticmethod
+    def _text(example: Utterance) -> str:
+        if example.text is None:
+            what = f"{example.name} has no text ({example.source})"
+            raise DataError(what, expected="what is said in it", fix="leave it out, or score speech without text alone")
+        return example.text
 
     def score(self, examples: Sequence[Utterance], answers: Sequence[Answer]) -> Score:
         """Word errors."""
@@ -94,7 +104,7 @@ class Recognition:
     def doubts(self, examples: Sequence[Utterance], answers: Sequence[Answer]) -> list[str]:
         """Most transcripts are empty, or nearly every word is wrong."""
         found = []
-        empty = sum(not a.text.strip() and bool(u.text.strip()) for u, a in zip(examples, answers, strict=True))
+        empty = sum(not a.text.strip() and bool(self._text(u).strip()) for u, a in zip(examples, answers, strict=True))
         if empty > MOST_EMPTY * len(answers):
             found.append(f"{empty} of {len(answers)} transcripts are empty")
         score = self.score(examples, answers)

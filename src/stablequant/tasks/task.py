@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from stablequant.data.utterance import Utterance
 from stablequant.errors import SettingsError
@@ -23,8 +23,11 @@ class Task(Protocol):
     def metric(self) -> str:
         """What the score is called: "WER"."""
 
-    def suited(self, examples: Sequence[Utterance]) -> Self:
-        """The same task with all that it leaves open decided by these examples, all of a run's: rules for their language."""
+    def suited(self, examples: Sequence[Utterance]) -> Task:
+        """The same task with all that it leaves open decided by these examples, all of a run's: rules for their language.
+
+        Or another task, where these examples ask for one: without any text, what needs none.
+        """
 
     def decided(self) -> Mapping[str, Any]:
         """Settings that `suited` decided, by name."""

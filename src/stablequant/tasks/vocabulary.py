@@ -41,13 +41,13 @@ def check_vocabulary(
         return {}
     known = Alphabet.of(alphabet)
     strange = lru_cache(maxsize=100_000)(known.strange)
-    found = {u.id: set().union(*map(strange, _fold(u.text).split())) for u in utterances}
+    found = {u.id: set().union(*map(strange, _fold(u.text).split())) for u in utterances if u.text is not None}
     bad = {key: _sample(letters) for key, letters in found.items() if letters}
     if len(bad) > max_bad_fraction * len(utterances):
         first = next(u for u in utterances if u.id in bad)
         what = (
             f"{len(bad)} of {len(utterances)} transcripts hold letters that the model cannot write "
-            f"({_sample(set().union(*found.values()))}), as {first.id} ({first.source}): {first.text[:60]!r}"
+            f"({_sample(set().union(*found.values()))}), as {first.id} ({first.source}): {(first.text or '')[:60]!r}"
         )
         raise VocabularyError(
             what,

@@ -10,9 +10,10 @@ from collections.abc import Callable
 import numpy as np
 
 from stablequant.errors import ExportError
-from stablequant.export.emitters import attention, products
+from stablequant.export.emitters import activations, attention, blocks, products, relative
 from stablequant.export.emitters.lengths import counted, steps, valid
 from stablequant.export.writer import Writer
+from stablequant.grid.block import PerBlock
 from stablequant.network.graph import Node
 
 Emitter = Callable[[Writer, Node], None]
@@ -29,8 +30,16 @@ def emitter(kind: str) -> Callable[[Emitter], Emitter]:
     return register
 
 
-EMITTERS |= {"linear": products.linear, "conv1d": products.conv1d}
+EMITTERS |= {"linear": products.linear, "conv1d": products.conv1d, "conv2d": products.conv2d}
 EMITTERS |= {"matmul": attention.matmul, "attention_softmax": attention.attention_softmax}
+EMITTERS |= {"activation": activations.activation}
+EMITTERS |= {
+    "relative_bias": relative.relative_bias,
+    "relative_gate": relative.relative_gate,
+    "relative_shift": relative.relative_shift,
+    "relative_sinusoids": relative.relative_sinusoids,
+    "by_distance": relative.by_distance,
+}
 
 
 @emitter("identity")
@@ -45,18 +54,42 @@ def _unsqueeze_last(w: Writer, node: Node) -> None:
 
 @emitter("conv_lengths")
 def _conv_lengths(w: Writer, node: Node) -> None:
-    kernel, stride = w.constant(np.array(node.attrs["kernel"])), w.constant(np.array(node.attrs["stride"]))
+    seen = node.attrs["kernel"] - 2 * node.attrs.get("padding", 0)
+    kernel, stride = w.constant(np.array(seen)), w.constant(np.array(node.attrs["stride"]))
     # (n - k) / s + 1 as (n - k + s) / s: integer division truncates, and this way an utterance shorter than the
     # kernel gives 0 steps, not 1.
     room = w.op("Add", w.op("Sub", node.inputs[0], kernel), stride)
     w.op("Max", w.op("Div", room, stride), w.constant(np.array(0)), out=node.outputs[0])
 
 
+@emitter("average_pool")
+def _average_pool(w: Writer, node: Node) -> None:
+    factor = [node.attrs["factor"]]
+    turned = w.op("Transpose", node.inputs[0], perm=[0, 2, 1])
+    pooled = w.op("AveragePool", turned, kernel_shape=factor, strides=factor)
+    w.op("Transpose", pooled, perm=[0, 2, 1], out=node.outputs[0])
+
+
+@emitter("upsample")
+def _upsample(w: Writer, node: Node) -> None:
+    x, lengths, like = node.inputs
+    y = w.op("Reshape", x, w.constant([0, -1, node.attrs["channels"]]))
+    rest = w.op("Sub", w.op("Shape", like, start=1, end=2), w.op("Shape", y, start=1, end=2))
+    pads = w.op("Concat", w.constant([0, 0, 0, 0]), rest, w.constant([0]), axis=0)
+    whole = w.op("Pad", y, pads, w.constant(0.0))
+    count = w.op("Mul", lengths, w.constant(np.array(node.attrs["factor"])))
+    within = w.op("Cast", w.op("Unsqueeze", valid(w, whole, 1, count), w.constant([2])), to=1)
+    w.op("Mul", whole, within, out=node.outputs[0])
+
+
 @emitter("mask")
 def _mask(w: Writer, node: Node) -> None:
+    """Of ``[B, T, C]``, or with other axes between batch and time, as many as the attribute says."""
     x, lengths = node.inputs
-    within = w.op("Cast", w.op("Unsqueeze", valid(w, x, 1, lengths), w.constant([2])), to=1)
-    w.op("Mul", x, within, out=node.outputs[0])
+    between = list(range(1, 1 + node.attrs.get("between", 0)))
+    within = valid(w, x, 1 + len(between), lengths)
+    column = w.op("Cast", w.op("Unsqueeze", within, w.constant([*between, 2 + len(between)])), to=1)
+    w.op("Mul", x, column, out=node.outputs[0])
 
 
 @emitter("layer_norm")
@@ -105,13 +138,9 @@ def _group_norm(w: Writer, node: Node) -> None:
     w.op("Add", scaled, w.parameter(node, "bias"), out=node.outputs[0])
 
 
-@emitter("activation")
-def _activation(w: Writer, node: Node) -> None:
-    x, out, function = node.inputs[0], node.outputs[0], node.attrs["function"]
-    if function == "silu":
-        w.op("Mul", x, w.op("Sigmoid", x), out=out)
-    else:
-        w.op({"gelu": "Gelu", "relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}[function], x, out=out)
+@emitter("offset")
+def _offset(w: Writer, node: Node) -> None:
+    w.op("Add", node.inputs[0], w.parameter(node, "offset"), out=node.outputs[0])
 
 
 @emitter("add")
@@ -174,10 +203,12 @@ def _embedding(w: Writer, node: Node) -> None:
 
     The head keeps it as ``[C, V]``, so tokens are gathered along the second axis and turned round.
     """
-    ids, out = node.inputs[0], node.outputs[0]
-    if not node.shares:
+    ids, out, layer = node.inputs[0], node.outputs[0], w.layer(node)
+    if node.shares and layer and isinstance(layer.activations[0], PerBlock):
+        blocks.rows(w, node, layer.activations[0])
+    elif not node.shares:
         w.op("Gather", w.parameter(node, "weight"), ids, out=out)
-    elif w.layer(node) is None or w.target.strict:
+    elif layer is None or w.target.strict:
         w.op("Transpose", w.op("Gather", w.weight(node, transposed=True), ids, axis=1), perm=[1, 2, 0], out=out)
     else:
         values, scale, zero, _ = w.int8_weight(node, transposed=True)
@@ -193,20 +224,3 @@ def _embedding(w: Writer, node: Node) -> None:
 @emitter("append_steps")
 def _append_steps(w: Writer, node: Node) -> None:
     w.op("Concat", *node.inputs, axis=2, out=node.outputs[0])
-
-
-@emitter("relative_bias")
-def _relative_bias(w: Writer, node: Node) -> None:
-    reach = w.constant(np.array(node.attrs["reach"]))
-    numbers = counted(w, w.constant(np.array(0)), steps(w, node.inputs[0], 1))
-    distance = w.op("Sub", w.op("Unsqueeze", numbers, w.constant([0])), w.op("Unsqueeze", numbers, w.constant([1])))
-    index = w.op("Add", w.op("Clip", distance, w.op("Neg", reach), reach), reach)
-    w.op("Transpose", w.op("Gather", w.parameter(node, "table"), index), perm=[2, 0, 1], out=node.outputs[0])
-
-
-@emitter("relative_gate")
-def _relative_gate(w: Writer, node: Node) -> None:
-    a, b = f"{node.name}.a", f"{node.name}.b"
-    w.ops("Split", [w.op("Sigmoid", node.inputs[0])], [a, b], axis=-1, num_outputs=2)
-    inner = w.op("Sub", w.op("Mul", b, w.parameter(node, "constant")), w.constant(1.0))
-    w.op("Add", w.op("Mul", a, inner), w.constant(2.0), out=node.outputs[0])

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stablequant.export.emitters import frames
+from stablequant.export.emitters import blocks, frames
 from stablequant.export.emitters.lengths import counted, steps
 from stablequant.export.writer import Writer
 from stablequant.grid.affine import QuantParams
+from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import PerFrame
 from stablequant.network.graph import Node
 
@@ -23,6 +24,10 @@ def linear(w: Writer, node: Node, moved: Callable[[str], str] = _as_it_is) -> No
 
     ``moved`` is done to the input, if it is quantised to its codes of 8 bits, before it is multiplied.
     """
+    grids = w.grids(node)
+    if grids and isinstance(grids[0], PerBlock):
+        blocks.linear(w, node, grids[0])
+        return
     weight = w.weight(node, transposed=True)
 
     def multiply(x: str, out: str | None = None) -> str:
@@ -45,7 +50,7 @@ def conv1d(w: Writer, node: Node) -> None:
         return
     a = node.attrs
     weight = w.weight(node, transposed=False)
-    pads = [a["padding"], a["padding"] - a["trim"]]  # one step less of padding is one step less at the end
+    pads = [a["padding"], a["padding"] - a["trim"]]
     shape = {"kernel_shape": [a["kernel"]], "strides": [a["stride"]], "pads": pads, "group": a["groups"]}
     bias = [w.parameter(node, "bias")] if "bias" in node.weights else []
     x, strict = node.inputs[0], w.target.strict
@@ -59,6 +64,22 @@ def conv1d(w: Writer, node: Node) -> None:
 
     y = _product(w, node, turned(x) if strict else x, multiply, f"{node.name}.product")
     w.op("Transpose", y, perm=[0, 2, 1], out=node.outputs[0])
+
+
+def conv2d(w: Writer, node: Node) -> None:
+    """A convolution over ``[B, F, T, C]``; ONNX wants channels first, so the axes are turned before and after it."""
+    a = node.attrs
+    weight = w.weight(node, transposed=False)
+    shape = {"kernel_shape": [a["kernel"]] * 2, "strides": [a["stride"]] * 2, "pads": [a["padding"]] * 4}
+    bias = [w.parameter(node, "bias")]
+
+    def multiply(x: str, out: str | None = None) -> str:
+        # Of two planes one alone may bring the bias.
+        return w.op("Conv", x, weight, *(bias.pop() for _ in bias[:]), out=out, group=a["groups"], **shape)
+
+    x = w.op("Transpose", node.inputs[0], perm=[0, 3, 1, 2])
+    y = _product(w, node, x, multiply, f"{node.name}.product")
+    w.op("Transpose", y, perm=[0, 2, 3, 1], out=node.outputs[0])
 
 
 def _in_windows(w: Writer, node: Node) -> None:

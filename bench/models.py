@@ -1,0 +1,137 @@
+"""Every class of models: our graph beside transformers' module in float, and its int8 files beside the simulation.
+
+    python bench/models.py
+
+Classes without a real checkpoint in the repository are small ones with random weights, those of tests/families/kin.py. Each is
+quantised with a scale a frame (the recipe "fast"), written for ONNX Runtime and OpenVINO, and run through the gate of an export
+on real speech. Writes bench/results/models.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import inputs  # first: it sets what torch reads when it is imported
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+from result_path import ROOT, save
+from tables import models as table
+
+from stablequant.data import manifest
+from stablequant.data.audio import read
+from stablequant.export import parity
+from stablequant.export.targets import TARGETS
+from stablequant.export.translate import to_onnx
+from stablequant.families.checkpoint import load
+from stablequant.families.model import SpeechModel
+from stablequant.heads.head import Answer
+from stablequant.observe.collect import observe
+from stablequant.quantize.by_frame import by_frame
+from stablequant.quantize.simulate import Simulator
+from stablequant.quantize.weights import WeightStore
+from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
+from stablequant.runtime.openvino import OpenVinoBackend
+from stablequant.settings import Settings
+
+sys.path.insert(0, str(ROOT / "tests" / "families"))
+import kin  # noqa: E402 - the small models of the tests
+
+Waveform = NDArray[np.float32]
+REAL = {"moonshine-tiny": "examples/moonshine-tiny", "wavlm-graft": inputs.GRAFT}
+#: Beside those of the tests, which have forms of these elsewhere.
+MORE = {
+    name: kin.Form(f"{kind}ForCTC", kin.TINY | {"num_conv_pos_embeddings": 16})
+    for name, kind in (("wav2vec2", "Wav2Vec2"), ("hubert", "Hubert"))
+}
+#: Samples of real speech that small models are given.
+PIECE = 12_000
+
+
+def checkpoints(work: Path) -> Iterator[tuple[str, str, Path]]:
+    """Name, "real" or "random", and folder of every model."""
+    for name, folder in REAL.items():
+        yield name, "real", ROOT / folder
+    for name, form in {**MORE, **kin.FORMS}.items():
+        kin.checkpoint(work / name, form)
+        yield name, "random", work / name
+
+
+def theirs(model: SpeechModel, sounds: Sequence[Waveform], answers: Sequence[Answer]) -> list[Waveform]:
+    """Logits of transformers' module, each recording alone."""
+    kind = getattr(transformers, model.frontend.config["architectures"][0])
+    module = kind.from_pretrained(model.path, dtype=torch.float32).eval()
+    found = []
+    for sound, answer in zip(sounds, answers, strict=True):
+        feeds = model.frontend.features([sound]).feeds
+        x = torch.from_numpy(next(value for name, value in feeds.items() if name != "input_lengths"))
+        more: dict[str, Any] = {}
+        if module.config.is_encoder_decoder:
+            start = model.frontend.config["decoder_start_token_id"]
+            more = {"decoder_input_ids": torch.tensor([[start, *answer.tokens]])}
+        elif x.dim() == 3:
+            more = {"attention_mask": torch.ones(x.shape[:2], dtype=torch.bool)}
+        with torch.inference_mode():
+            found.append(module(x, **more).logits[0].numpy())
+    return found
+
+
+def measured(model: SpeechModel, sounds: Sequence[Waveform]) -> dict[str, Any]:
+    """Layers, differences from transformers and from the simulation."""
+    simulator = Simulator(model)
+    plain = simulator.backend({})
+    answers = model.frontend.recognize(plain, sounds)
+    ours = [parity.logits(model.frontend, plain, [s], [a])[0] for s, a in zip(sounds, answers, strict=True)]
+    pairs = list(zip(ours, theirs(model, sounds, answers), strict=True))
+    span = max(float(np.ptp(b)) for _, b in pairs)
+    scheme = by_frame(model, observe(model, [sounds]), Settings.parse({"scales": "frame"}))
+    targets = {}
+    for name, runtime in (("onnxruntime", OnnxRuntimeBackend), ("openvino", OpenVinoBackend)):
+        weights = WeightStore(model.layer_weights())
+        files = {g.name: to_onnx(g, scheme, weights, TARGETS[name]).SerializeToString() for g in model.graphs}
+        written = OnnxRuntimeBackend(files, threads=1, optimise=False)
+        found = parity.compare(
+            model.frontend, simulator.backend(scheme), written, (name, runtime(files, threads=1)), sounds
+        )
+        targets[name] = {
+            "difference": max(p.difference for p in found),
+            "limit": min(p.limit for p in found),
+            "passed": all(p.passed for p in found),
+        }
+    return {
+        "family": model.family,
+        "class": model.frontend.config["architectures"][0],
+        "parameters": model.float_bytes // 4,
+        "ops": len(model.ops()),
+        "ops_int8": sum(op.name in scheme for op in model.ops()),
+        "parity_float": max(float(np.abs(a - b).max()) for a, b in pairs) / span,
+        "parity_file": max(t["difference"] for t in targets.values()),
+        "targets": targets,
+    }
+
+
+def main() -> None:
+    """Measure, write, and show the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
+    torch.set_num_threads(1)
+    recordings = manifest.load([str(ROOT / "examples" / "asterisk")])[:2]
+    models = {}
+    with TemporaryDirectory(prefix="stablequant-") as work:
+        for name, weights, folder in checkpoints(Path(work)):
+            model = load(folder)
+            whole = [read(recording, model.frontend.sampling_rate) for recording in recordings]
+            sounds = whole if weights == "real" else [sound[:PIECE] for sound in whole]
+            models[name] = {"weights": weights, **measured(model, sounds)}
+            print(name, models[name], file=sys.stderr)
+    print(table.table(save("models", {"recordings": [r.id for r in recordings], "models": models})))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""First and second moments of what a layer reads, and weights that are made for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from stablequant.grid.gptq import gptq
+from stablequant.grid.weights import QuantizedWeight, WeightSpec, quantize_weight
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of the rows x ``[K]`` that a layer's weight is multiplied with.
+
+    Attributes:
+        gram: Mean of ``x x^T`` ``[K, K]``, float32.
+        mean: Mean of x ``[K]``, float32.
+        rows: That were counted.
+    """
+
+    gram: torch.Tensor
+    mean: torch.Tensor
+    rows: int
+
+    @property
+    def covariance(self) -> torch.Tensor:
+        """The second moments about the mean ``[K, K]``."""
+        return self.gram - self.mean.outer(self.mean)
+
+
+def fit_weight(w: torch.Tensor, spec: WeightSpec, moments: Moments, *, act_order: bool = True) -> QuantizedWeight:
+    """Return weights ``[out, ...]`` as integers, rounded for rows with these moments and their bias corrected, as ``spec`` says.
+
+    The correction of an output channel is ``(w - q(w)) E[x]`` (Nagel et al. 2019, arXiv 1906.04721, section 4.2). It takes the
+    mean of the error away, so what is left for GPTQ to keep small is the error about it: then it rounds for the covariance.
+
+    Raises:
+        ModelError: The weights are not finite.
+    """
+    if spec.rounding == "gptq":
+        held = gptq(w, moments.covariance if spec.correct_bias else moments.gram, spec, act_order=act_order)
+    else:
+        held = quantize_weight(w, replace(spec, rounding="nearest", correct_bias=False))
+    if not spec.correct_bias:
+        return held
+    lost = (w.detach().float() - held.dequantized()).reshape(len(w), -1)
+    return replace(held, spec=spec, correction=lost @ moments.mean)

@@ -1,0 +1,67 @@
+"""The schemes that a layer can have, on both real models."""
+
+from __future__ import annotations
+
+import pytest
+import support
+
+from stablequant.grid.affine import QuantParams
+from stablequant.grid.frame import PerFrame
+from stablequant.network.graph import LOWER_BOUNDS
+from stablequant.quantize.options import (
+    PER_FRAME,
+    PER_FRAME_SHIFTED,
+    RESIDUAL,
+    STATIC,
+    STATIC_SHIFTED,
+    options,
+)
+from stablequant.settings import Settings
+
+FOUR = [STATIC, STATIC_SHIFTED, PER_FRAME, PER_FRAME_SHIFTED]
+#: Endings of the names of layers that are not plain linear layers.
+NAMES = {
+    "graft": {
+        "conv_layers.0.conv": [RESIDUAL],
+        "pos_conv_embed.conv": [STATIC],
+        "scores": [STATIC],
+        "context": [STATIC],
+        "conv_layers.1.conv": FOUR,
+        "conv_layers.2.conv": FOUR,
+        "output_dense": FOUR,
+    },
+    "moonshine": {
+        "encoder.conv1": [RESIDUAL],
+        "encoder.conv3": FOUR,
+        "scores": [STATIC],
+        "context": [STATIC],
+        **{f"encoder.layers.{i}.mlp.fc2": FOUR for i in range(6)},
+    },
+}
+
+
+@pytest.mark.parametrize("name", support.MODELS)
+def test_each_layer_may_have_what_its_operation_allows(name: str) -> None:
+    model, met = support.MODELS[name](), set()
+    for op in model.ops(matmuls=True):
+        ending = next((e for e in NAMES[name] if op.name.endswith(e)), "")
+        met.add(ending)
+        expected = NAMES[name].get(ending, [STATIC, PER_FRAME])
+        assert list(options(model, op, support.histograms(name), Settings())) == expected, op.name
+    assert met >= NAMES[name].keys()
+
+
+def test_a_shifted_static_grid_begins_at_the_bound_of_the_function_and_keeps_zero() -> None:
+    model = support.graft()
+    op = next(op for op in model.ops() if op.name.endswith("layers.0.feed_forward.output_dense"))
+    found = options(model, op, support.histograms("graft"), Settings())
+    (grid,), (plain,) = found[STATIC_SHIFTED].activations, found[STATIC].activations
+    assert isinstance(grid, QuantParams)
+    assert isinstance(plain, QuantParams)
+    low = LOWER_BOUNDS["gelu"]
+    assert grid.range.low == pytest.approx(low, abs=grid.scale)
+    assert grid.range.low <= 0.0 < grid.range.high
+    # The grid of the calibrator reaches as far to both sides: its step is nearly twice as wide.
+    assert grid.scale < 0.7 * plain.scale
+    (framed,) = found[PER_FRAME_SHIFTED].activations
+    assert framed == PerFrame(8, -low)
