@@ -1,6 +1,7 @@
 """Every class of models: our graph beside transformers' module in float, and its int8 files beside the simulation.
 
     python bench/models.py
+    python bench/models.py --real FOLDER                 # and a checkpoint that is not in the repository
 
 Classes without a real checkpoint in the repository are small ones with random weights, those of tests/families/kin.py. Each is
 quantised with a scale a frame (the recipe "fast"), written for ONNX Runtime and OpenVINO, and run through the gate of an export
@@ -32,6 +33,7 @@ from stablequant.export.translate import to_onnx
 from stablequant.families.checkpoint import load
 from stablequant.families.model import SpeechModel
 from stablequant.heads.head import Answer
+from stablequant.heads.seq2seq import Seq2SeqHead
 from stablequant.observe.collect import observe
 from stablequant.quantize.by_frame import by_frame
 from stablequant.quantize.simulate import Simulator
@@ -54,9 +56,9 @@ MORE = {
 PIECE = 12_000
 
 
-def checkpoints(work: Path) -> Iterator[tuple[str, str, Path]]:
+def checkpoints(work: Path, more: Sequence[str]) -> Iterator[tuple[str, str, Path]]:
     """Name, "real" or "random", and folder of every model."""
-    for name, folder in REAL.items():
+    for name, folder in {**REAL, **{Path(folder).name: folder for folder in more}}.items():
         yield name, "real", ROOT / folder
     for name, form in {**MORE, **kin.FORMS}.items():
         kin.checkpoint(work / name, form)
@@ -71,15 +73,23 @@ def theirs(model: SpeechModel, sounds: Sequence[Waveform], answers: Sequence[Ans
     for sound, answer in zip(sounds, answers, strict=True):
         feeds = model.frontend.features([sound]).feeds
         x = torch.from_numpy(next(value for name, value in feeds.items() if name != "input_lengths"))
+        if model.family == "whisper":  # its own module has time last
+            x = x.transpose(1, 2)
         more: dict[str, Any] = {}
         if module.config.is_encoder_decoder:
-            start = model.frontend.config["decoder_start_token_id"]
-            more = {"decoder_input_ids": torch.tensor([[start, *answer.tokens]])}
+            more = {"decoder_input_ids": torch.tensor([[*prompt(model), *answer.tokens]])}
         elif x.dim() == 3:
             more = {"attention_mask": torch.ones(x.shape[:2], dtype=torch.bool)}
         with torch.inference_mode():
-            found.append(module(x, **more).logits[0].numpy())
+            # What the prompt's own tokens are followed by is known, and no head tells it.
+            found.append(module(x, **more).logits[0, max(0, len(prompt(model)) - 1) :].numpy())
     return found
+
+
+def prompt(model: SpeechModel) -> tuple[int, ...]:
+    """The tokens that a decoder is given first; none without one."""
+    head = model.frontend.head
+    return head.decoder.prompt if isinstance(head, Seq2SeqHead) else ()
 
 
 def measured(model: SpeechModel, sounds: Sequence[Waveform]) -> dict[str, Any]:
@@ -119,12 +129,13 @@ def measured(model: SpeechModel, sounds: Sequence[Waveform]) -> dict[str, Any]:
 def main() -> None:
     """Measure, write, and show the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.parse_args()
+    parser.add_argument("--real", action="append", default=[], help="folder of another checkpoint; may be repeated")
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
     recordings = manifest.load([str(ROOT / "examples" / "asterisk")])[:2]
     models = {}
     with TemporaryDirectory(prefix="stablequant-") as work:
-        for name, weights, folder in checkpoints(Path(work)):
+        for name, weights, folder in checkpoints(Path(work), arguments.real):
             model = load(folder)
             whole = [read(recording, model.frontend.sampling_rate) for recording in recordings]
             sounds = whole if weights == "real" else [sound[:PIECE] for sound in whole]

@@ -32,9 +32,9 @@ RECIPES = {
     for recipe in (
         Recipe(
             DEFAULT,
-            {"strategy": "allocate", "objective": "divergence"},
+            {"strategy": "allocate", "objective": "divergence", "rounding": "gptq"},
             "For each layer the scheme that takes least time within a budget of divergence from float: a calibrated scale, or a "
-            "scale a frame. Minutes, and no labels needed.",
+            "scale a frame. Weights are rounded by GPTQ. Minutes, and no labels needed.",
         ),
         Recipe(
             "paper",

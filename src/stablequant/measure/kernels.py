@@ -9,6 +9,7 @@ import contextlib
 import json
 import statistics
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -61,7 +62,7 @@ def measured(
     ops = {op.name: op for op in model.ops(matmuls=True)}
     found: dict[str, dict[str, float]] = {}
     for number, (layer, schemes) in enumerate(options.items()):
-        op = ops[layer]
+        op, schemes = ops[layer], {name: _plain(scheme) for name, scheme in schemes.items()}
         progress("kernel times", number, len(options))
         if len(schemes) == 1:  # nothing to choose
             found[layer] = dict.fromkeys(schemes, 0.0)
@@ -78,6 +79,13 @@ def measured(
     progress("kernel times", len(options), len(options))
     _write(cache, known)
     return found
+
+
+def _plain(scheme: LayerScheme) -> LayerScheme:
+    """The same with weights that need no speech to be made: a kernel takes as long whatever its codes are."""
+    if scheme.weight is None:
+        return scheme
+    return replace(scheme, weight=replace(scheme.weight, rounding="nearest", correct_bias=False))
 
 
 def cache_file() -> Path:

@@ -53,7 +53,7 @@ class Tapped:
         simulator: Of the model.
         layers: Names of those to keep.
         rows: By layer, its input, and the rows of it that the graph goes on with.
-        logits: ``[B, T, V]`` of the last graph that ran.
+        logits: ``[B, T, V]``, as the head fetched them.
     """
 
     simulator: Simulator
@@ -65,17 +65,16 @@ class Tapped:
         """Outputs of ``graph`` by name."""
         executor = self.simulator.executors[graph]
         values = executor.run(feeds, self._keep, gradients=True)
-        outputs = {name: values[name] for name in executor.graph.outputs}
-        self.logits = outputs.get("logits", self.logits)
-        return outputs
+        return {name: values[name] for name in executor.graph.outputs}
 
     def put(self, array: NDArray[Any]) -> Tensor:
         """As a tensor."""
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.simulator.device)
 
     def get(self, array: Tensor) -> NDArray[Any]:
-        """As an array; logits as the numbers of their steps ``[B, T, 1]``."""
-        if array is self.logits:
+        """As an array; logits, the one fetched output that has a gradient, as the numbers of their steps ``[B, T, 1]``."""
+        if array.requires_grad:
+            self.logits = array
             return np.arange(array.shape[0] * array.shape[1]).reshape(*array.shape[:2], 1)
         result: NDArray[Any] = array.detach().cpu().numpy()
         return result
