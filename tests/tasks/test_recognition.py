@@ -35,6 +35,12 @@ def test_it_is_the_task_that_settings_name_unless_they_name_another() -> None:
     assert TASKS["recognition"] is Recognition
 
 
+def test_translations_are_scored_by_the_rules_of_english_whatever_the_language_of_the_speech() -> None:
+    german, translated = (DataSettings(language="de", translate=t) for t in (False, True))
+    for settings, normalizer in ((german, "basic"), (translated, "english")):
+        assert Recognition(settings).suited(said("Hold on.")).decided() == {"normalizer": normalizer}
+
+
 def test_answers_are_scored_and_described_after_the_normaliser_of_the_settings() -> None:
     examples, answers = said("The colour is red.", "Hold on."), heard("the color is read", "")
     found = evaluate(RECOGNITION, examples, answers)
