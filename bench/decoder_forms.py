@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,6 @@ from inputs import add_data, add_model, arguments_of, sources
 from result_path import save
 from tables.decoder_forms import table
 
-from stablequant.data.speech import Speech
 from stablequant.export.targets import TARGETS
 from stablequant.export.translate import to_onnx
 from stablequant.families.checkpoint import load
@@ -43,14 +42,14 @@ from stablequant.search.objective import Divergence
 from stablequant.settings import Settings
 from stablequant.tasks.bootstrap import paired_bootstrap
 
-ROUNDS, ROUNDS_WHOLE = 31, 9
+ROUNDS, ROUNDS_WHOLE = 31, 5
 #: Utterances that set the calibrated scales of the encoder: those of the convolution on the waveform.
 CALIBRATION = 32
 #: Name -> utterances in a batch, tokens given at once, tokens before them.
 PASSES = {"1 row": (1, 1, 20), "8 rows": (8, 1, 20), "a row of 16 tokens": (1, 16, 0)}
 #: Frames of the encoder that a pass looks at: of four seconds.
 FRAMES = 160
-#: Utterances that are timed end to end one by one.
+#: Utterances of every length that are timed end to end, one by one and in one batch.
 TIMED = 6
 FLOAT = "float32"
 FRAME = "a scale a frame"
@@ -124,12 +123,11 @@ def passes(graph: Graph, written: Files, runtime: str) -> dict[str, Any]:
     return found
 
 
-def whole(model: SpeechModel, written: Files, runtime: str, speech: Speech) -> dict[str, Any]:
-    """Speed end to end: of a few utterances of every length one by one, and of the largest batch that a transcription makes."""
+def whole(model: SpeechModel, written: Files, runtime: str, sounds: Sequence[Any]) -> dict[str, Any]:
+    """Speed end to end, one utterance at a time and in one batch."""
     backends = {name: RUNTIMES[runtime](graphs, threads=1) for name, graphs in written.items()}
     runners = {name: lambda item, b=b: model.frontend.recognize(b, item) for name, b in backends.items()}
-    batch = speech.waveforms_of(max(speech.batches, key=len))
-    cases = {"one by one": [[sound] for sound in speech.sample(TIMED)], f"a batch of {len(batch)}": [batch]}
+    cases = {"one by one": [[sound] for sound in sounds], f"a batch of {len(sounds)}": [sounds]}
     return {n: ratios(interleaved(runners, items, ROUNDS_WHOLE, time.process_time)) for n, items in cases.items()}
 
 
@@ -201,7 +199,7 @@ def main() -> None:
             found = row["runtimes"][runtime] = {"bytes": sizes(written)}
             found["passes"] = passes(of.graph("decoder"), written, runtime)
             if of is model:
-                found["whole"] = whole(model, written, runtime, speech["test"])
+                found["whole"] = whole(model, written, runtime, speech["test"].sample(TIMED))
                 if runtime == "onnxruntime":
                     row["words"] = words(model, written, speech["test"], task)
             save("decoder_forms", result)

@@ -3,7 +3,7 @@
     python bench/models.py
     python bench/models.py --real FOLDER                 # and a checkpoint that is not in the repository
 
-Classes without a real checkpoint in the repository are small ones with random weights, those of tests/families/kin.py. Each is
+Classes without a real checkpoint in the repository are two layers with random weights, in the widths of published models. Each is
 quantised with a scale a frame (the recipe "fast"), written for ONNX Runtime and OpenVINO, and run through the gate of an export
 on real speech. Writes bench/results/models.json.
 """
@@ -43,24 +43,44 @@ from stablequant.runtime.openvino import OpenVinoBackend
 from stablequant.settings import Settings
 
 sys.path.insert(0, str(ROOT / "tests" / "families"))
-import kin  # noqa: E402 - the small models of the tests
+import kin  # noqa: E402 - what makes the checkpoints of the tests
 
 Waveform = NDArray[np.float32]
 REAL = {"moonshine-tiny": "examples/moonshine-tiny", "wavlm-graft": inputs.GRAFT}
-#: Beside those of the tests, which have forms of these elsewhere.
-MORE = {
-    name: kin.Form(f"{kind}ForCTC", kin.TINY | {"num_conv_pos_embeddings": 16})
-    for name, kind in (("wav2vec2", "Wav2Vec2"), ("hubert", "Hubert"))
+_TWO = {"vocab_size": 13, "num_hidden_layers": 2}
+_LARGE = _TWO | {"hidden_size": 1024, "num_attention_heads": 16, "intermediate_size": 4096, "conv_bias": True}
+_LARGE |= {"feat_extract_norm": "layer"}
+_STABLE = {"do_stable_layer_norm": True}
+#: Two layers of published models, in their widths.
+RANDOM = {
+    "wav2vec2-base": kin.Form("Wav2Vec2ForCTC", _TWO),
+    "wav2vec2-large": kin.Form("Wav2Vec2ForCTC", _LARGE | _STABLE),
+    "mms-1b": kin.Form(
+        "Wav2Vec2ForCTC", _LARGE | _STABLE | {"hidden_size": 1280, "intermediate_size": 5120, "adapter_attn_dim": 16}
+    ),
+    "hubert-large": kin.Form("HubertForCTC", _LARGE | _STABLE),
+    "unispeech-large": kin.Form("UniSpeechForCTC", _LARGE | _STABLE),
+    "unispeech-sat-base": kin.Form("UniSpeechSatForCTC", _TWO),
+    "data2vec-audio-base": kin.Form("Data2VecAudioForCTC", _TWO),
+    "sew-tiny": kin.Form("SEWForCTC", _TWO | {"hidden_size": 512, "num_attention_heads": 8, "intermediate_size": 2048}),
+    "wav2vec2-conformer-rel-pos-large": kin.Form("Wav2Vec2ConformerForCTC", _LARGE | {"hidden_act": "swish"}),
+    "wav2vec2-conformer-rope-large": kin.Form(
+        "Wav2Vec2ConformerForCTC", _LARGE | {"hidden_act": "swish", "position_embeddings_type": "rotary"}
+    ),
+    "w2v-bert-2.0": kin.Form("Wav2Vec2BertForCTC", _TWO | {"add_adapter": True}),
+    "parakeet-ctc-1.1b": kin.Form(
+        "ParakeetForCTC", {"vocab_size": 13, "pad_token_id": 12, "encoder_config": {"num_hidden_layers": 2}}
+    ),
 }
-#: Samples of real speech that small models are given.
-PIECE = 12_000
+#: Samples of real speech that models with random weights are given.
+PIECE = 24_000
 
 
 def checkpoints(work: Path, more: Sequence[str]) -> Iterator[tuple[str, str, Path]]:
     """Name, "real" or "random", and folder of every model."""
     for name, folder in {**REAL, **{Path(folder).name: folder for folder in more}}.items():
         yield name, "real", ROOT / folder
-    for name, form in {**MORE, **kin.FORMS}.items():
+    for name, form in RANDOM.items():
         kin.checkpoint(work / name, form)
         yield name, "random", work / name
 

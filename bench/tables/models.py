@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from result_path import load_result
 
-from tables.markdown import made_by, markdown
+from tables.markdown import cpu, made_by, markdown
 
 
 def table(name: str) -> str:
@@ -27,6 +27,6 @@ def table(name: str) -> str:
     note = (
         "Layers: linear layers and convolutions. Float: largest difference of a logit from transformers', as a share of their "
         "span. File: root mean square of the difference between file and simulation, or between a runtime and the file as "
-        f"written. {len(r['recordings'])} recordings."
+        f"written. {len(r['recordings'])} recordings; {cpu(r)}."
     )
     return markdown(head, rows, note, made_by(r))

@@ -127,7 +127,7 @@ FORMS: dict[str, Form] = {
 }
 
 
-def model_of(form: Form) -> nn.Module:
+def model_of(form: Form) -> Any:
     """transformers' model with every parameter random, and the statistics of batch norms too."""
     torch.manual_seed(0)
     kind = getattr(transformers, form.name)
@@ -151,9 +151,11 @@ def checkpoint(folder: Path, form: Form) -> Any:
     model.save_pretrained(folder)
     extractor: dict[str, Any] = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": True}
     if form.name == "Wav2Vec2BertForCTC":
-        extractor = {"feature_extractor_type": "SeamlessM4TFeatureExtractor", "feature_size": 8, "num_mel_bins": 8}
+        bands = model.config.feature_projection_input_dim // 2
+        extractor = {"feature_extractor_type": "SeamlessM4TFeatureExtractor"}
+        extractor |= {"feature_size": bands, "num_mel_bins": bands}
     if form.name == "ParakeetForCTC":
-        bands = form.settings["encoder_config"]["num_mel_bins"]
+        bands = model.config.encoder_config.num_mel_bins
         extractor = {"feature_extractor_type": "ParakeetFeatureExtractor", "feature_size": bands}
         write_parakeet_tokenizer(folder)
     write_processor(folder, extractor)

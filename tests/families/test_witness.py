@@ -48,8 +48,12 @@ SEQ2SEQ: dict[str, Any] = {
     "encoder_num_attention_heads": 4,
     "decoder_num_attention_heads": 4,
 }
-#: Another size has no other operations.
-DISTINCT = {name: form for name, form in KIN.items() if not name.endswith("-larger")}
+#: Another size has no other products, nor have positions that another class has too.
+DISTINCT = {
+    name: form
+    for name, form in KIN.items()
+    if not name.endswith("-larger") and name not in ("bert-relative", "bert-rotary")
+}
 WINDOW: dict[str, Any] = {
     "d_model": 48,
     "encoder_layers": 1,

@@ -9,11 +9,13 @@ from stablequant.grid.affine import QuantParams
 from stablequant.grid.frame import PerFrame
 from stablequant.network.graph import LOWER_BOUNDS
 from stablequant.quantize.options import (
+    PER_BLOCK,
     PER_FRAME,
     PER_FRAME_SHIFTED,
     RESIDUAL,
     STATIC,
     STATIC_SHIFTED,
+    by_block,
     options,
 )
 from stablequant.settings import Settings
@@ -65,3 +67,14 @@ def test_a_shifted_static_grid_begins_at_the_bound_of_the_function_and_keeps_zer
     assert grid.scale < 0.7 * plain.scale
     (framed,) = found[PER_FRAME_SHIFTED].activations
     assert framed == PerFrame(8, -low)
+
+
+def test_a_decoder_s_linear_layers_may_have_a_scale_a_block_where_the_setting_says_so() -> None:
+    model, histograms = support.moonshine(), support.histograms("moonshine")
+    settings = Settings.parse({"decoder": "block"})
+    for op in model.ops(matmuls=True):
+        found, usual = (options(model, op, histograms, s) for s in (settings, Settings()))
+        may = op.graph == "decoder" and op.node.kind == "linear"
+        assert list(found) == [*usual, *([PER_BLOCK] if may else [])], op.name
+        if may:
+            assert found[PER_BLOCK] == by_block(model, op, settings)

@@ -147,7 +147,7 @@ def test_another_schema_is_refused(tmp_path: Path, version: Any) -> None:
         (("layers", 1, "activations", 0), {"kind": None}, r"layer conv3, activations\.0 "),
         (("layers", 1, "activations", 0), {"kind": "per_frame"}, r"layer conv3, activations\.0\.shift"),
         (("layers", 1), {"activations": ["static"]}, r"layer conv3, activations\.0 "),
-        (("layers", 1, "activations", 0), {**BLOCK, "size": 0}, r"layer conv3, activations\.0 .*blocks of 0 channels"),
+        (("layers", 1, "activations"), [{**BLOCK, "size": 0}], r"layer conv3, activations\.0 .*blocks of 0 channels"),
         (("layers", 1, "activations"), [BLOCK], r"layer conv3 .*conv3 has a scale a block.*a linear layer.* same 32"),
         (("layers", 1), {"kind": "linear", "activations": [BLOCK]}, r"layer conv3 .*weights in groups of the same 32"),
         (("layers", 2, "activations"), [BLOCK, BLOCK], r"layer scores .*scores is a product .* static grids alone"),

@@ -23,7 +23,7 @@ def test_a_decoder_s_layers_with_a_scale_a_block_are_named_with_their_reason(tmp
     settings = Settings.parse({"scales": "frame", "strategy": "none", "decoder": "block"})
     scheme = base(model, histograms, settings)
     found = Found(None, (), PercentileSearch({}, scheme, ()), None, Spent(1.0, 0.0, 1, 0.0))  # type: ignore[arg-type]
-    plan = compose(model, "moonshine", {}, settings, histograms, found)
+    plan = compose(model, "moonshine", {}, settings, histograms, found, support.integer_weights("moonshine"))
     assert plan.scheme() == {op.name: scheme[op.name] for op in model.ops()}
     for layer in plan.layers:
         by_block = isinstance(layer.activations[0], BlockPlan)
