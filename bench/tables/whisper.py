@@ -12,6 +12,8 @@ HEAD = ["", "WER %", "against float", "95 % interval", "speed", "rounds", "MB", 
 def table(name: str) -> str:
     """Of bench/whisper.py."""
     r = load_result(name)
+    best = next(x["speedup_rounds"] for x in r["rows"] if x["speedup_vs_best_float"] == 1.0)
+    rounds = [[a / b for a, b in zip(x["speedup_rounds"], best, strict=True)] for x in r["rows"]]
     rows = [
         [
             f"**{x['name']}**" if x["ours"] else x["name"],
@@ -19,7 +21,7 @@ def table(name: str) -> str:
             f"{x['delta']:+.2f}" if number else "",
             interval(x["delta_interval"]) if number else "",
             f"{x['speedup_vs_best_float']:.2f}",
-            "{:.2f} to {:.2f}".format(min(x["speedup_rounds"]), max(x["speedup_rounds"])),
+            f"{min(rounds[number]):.2f} to {max(rounds[number]):.2f}",
             f"{x['bytes'] / 1e6:.0f}",
             known(x["peak_rss_bytes"] and x["peak_rss_bytes"] / 1e6, "{:.0f}"),
         ]
@@ -28,7 +30,7 @@ def table(name: str) -> str:
     note = (
         f"{r['model']}, {r['utterances']} recordings, {r['words']} words; calibrated on {r['calibration']} others. "
         f"Speed end to end, best float32 = 1: {r['timed']} recordings of all lengths one at a time, one thread, "
-        f"medians of {r['rounds']} rounds in turns; {cpu(r)}."
+        f"medians of {r['rounds']} rounds in turns, and the ratio to the same baseline round by round; {cpu(r)}."
     )
     if r["left_out"]:
         note += " Left out: " + "; ".join(f"{n} ({why})" for n, why in r["left_out"].items()) + "."
