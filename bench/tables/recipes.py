@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from result_path import load_result
 
-from tables.markdown import cpu, interval, made_by, markdown
+from tables.markdown import cpu, interval, markdown
 
 
 def table(name: str) -> str:
     """Of bench/recipes.py."""
     s = load_result(name)
-    rows, notes = [], []
+    rows, notes, commands, machines = [], [], [], []
     for model, found in s["models"].items():
         for recipe, r in found["recipes"].items():
             rows.append(
@@ -24,9 +24,12 @@ def table(name: str) -> str:
                     f"{r['evaluations']:.0f}",
                     f"{r['seconds'] / 60:.1f}",
                     f"{r['speedup']:.2f}",
+                    f"{r['machine']['cores']}",
                     f"{r['single_code_ops']} of {r['ops']}",
                 ]
             )
+            commands.append(f"`{r['command']}`")
+            machines.append(cpu(r).rpartition(",")[0])
         r = next(iter(found["recipes"].values()))
         notes.append(f"{model}: {r['words']} test words of {', '.join(found['sources'])}, float {r['float']:.2f} %")
     head = [
@@ -39,7 +42,11 @@ def table(name: str) -> str:
         "evaluations",
         "minutes",
         "speed",
+        "cores",
         "one code",
     ]
-    note = f"{'; '.join(notes)}. Minutes are of the whole run, with its tests and timing, on a machine with other work; {cpu(s)}."
-    return markdown(head, rows, note, made_by(s))
+    note = (
+        f"{'; '.join(notes)}. Minutes are of the whole run, with its tests and timing; speed is against float32 in ONNX Runtime, one recording "
+        f"at a time, with as many threads as cores; {'; '.join(dict.fromkeys(machines))}."
+    )
+    return markdown(head, rows, note, "; ".join(dict.fromkeys(commands)))

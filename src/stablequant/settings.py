@@ -120,7 +120,7 @@ class SearchSettings(_Group):
     """What a trial is judged by: the task's error rate, or the divergence from the float model, which needs no labels."""
     divergence_utterances: Annotated[int, Field(ge=1)] = 64
     """At most this many dev utterances, drawn with the seed, where trials are judged by divergence."""
-    allowance: Annotated[float, Field(ge=0)] = 0.1
+    allowance: Annotated[float, Field(ge=0)] = 0.03
     """Points of error rate, estimated from the divergence, that an allocation may spend on schemes that take less time."""
     cost: Literal["measured", "model"] = "measured"
     """What an allocation knows of time: that of each layer's kernel, measured on this machine, or multiplications."""
