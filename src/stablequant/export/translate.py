@@ -42,7 +42,8 @@ def to_onnx(graph: Graph, scheme: Scheme, weights: WeightStore, target: Target =
         if layer.weight and isinstance(layer.weight.per, PerGroup) and not by_block:
             what = f"{name} has a scale for every {layer.weight.per.size} weights"
             raise ExportError(
-                what, expected="one scale an output channel or one a tensor, or a scale a block of the input too"
+                what,
+                expected="one scale an output channel or one a tensor, as int8 kernels have, or a scale a block of the input too",
             )
     for node in graph.nodes:
         if node.name in scheme:
