@@ -47,6 +47,9 @@ from stablequant.tasks.score import Score
 from stablequant.tasks.task import Evaluation
 from stablequant.tasks.task import evaluate as evaluate_answers
 
+#: Of the inputs of layers, beside the trials.
+MOMENTS = "moments.safetensors"
+
 
 def quantize(
     model: str,
@@ -119,6 +122,8 @@ def run(job: Job) -> Evidence:
         if job.report:
             job.report(evidence, folder.aside)
         folder.publish()
+        # Large, and of use to a run that goes on alone.
+        (folder.path / MOMENTS).unlink(missing_ok=True)
     return evidence
 
 
@@ -136,7 +141,7 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
             histograms = observe_once(job.model, speech, matmuls, kept, job.progress)
             moments = None
             if weight_spec(settings.weights).from_speech:
-                moments = moments_once(job.model, speech, folder.path / "moments.safetensors", job.progress)
+                moments = moments_once(job.model, speech, folder.path / MOMENTS, job.progress)
         with clock.stage("weights"):
             weights = _weights(job, moments)
             simulated = simulator(job.model, settings, weights)
