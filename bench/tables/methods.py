@@ -18,12 +18,11 @@ def table(name: str) -> str:
     rows += [_row(f"{k}, simulated", r, "", "") for k, r in s["methods"].items()]
     rows.append(_row("**the int8 file**", file, f"{file['bytes'] / 1e6:.1f}", f"{file['speedup']:.2f}"))
     head = ["W8A8, every operation", "WER %", "against float", "95 % interval", "CER %", "MB", "speed"]
-    p = s["p"] if not isinstance(s["p"], dict) else "one a layer"
     test, dev = s["data"]["test"]["details"], s["data"]["dev"]["details"]
     residual = ", inputs of the flagged ones in two planes" if "planes=2" in s["command"] else ""
     note = (
-        f"Test: {test['utterances']} utterances, {f['words']} words; search on {dev['utterances']} dev utterances, "
-        f"{s['dev']['words']} words. Flagged by stage 1: {_flagged(s)}. p = {p}. "
+        f"Test: {test['utterances']} utterances, {f['words']} words; search on {s['dev'].get('utterances', dev['utterances'])} "
+        f"dev utterances, {s['dev']['words']} words{_found(s)}. "
         f"{s['ops_int8']} of {s['ops']} operations in int8{residual}; {file['bytes_ratio']:.3f} of float32's bytes. "
         f"The file's WER differs from the simulation's by {file['wer_difference_to_simulation']:+.2f} points. "
         f"Speed: one utterance at a time, both files in {file['runtime']}, {cpu(s)}."
@@ -41,6 +40,15 @@ def _row(label: str, r: dict[str, Any], mb: str, speed: str) -> list[str]:
         mb,
         speed,
     ]
+
+
+def _found(s: dict[str, Any]) -> str:
+    """What the search came to."""
+    if found := s.get("allocation"):
+        schemes = ", ".join(f"{count} {name}" for name, count in found["schemes"].items())
+        return f", in {s['search']['seconds']:.0f} seconds of computation. Layers: {schemes}"
+    p = s["p"] if not isinstance(s["p"], dict) else "one a layer"
+    return f". Flagged by stage 1: {_flagged(s)}. p = {p}"
 
 
 def _flagged(s: dict[str, Any]) -> str:
