@@ -12,7 +12,7 @@ from stablequant.errors import SettingsError
 from stablequant.jobs.evaluate import evaluate
 from stablequant.jobs.evidence import Evidence
 from stablequant.jobs.quantize import quantize
-from stablequant.recipes import RECIPES, recipe
+from stablequant.recipes import RECIPES, recipe, recipe_for
 from stablequant.report.write import read_summary, write_reports
 from stablequant.settings import Settings
 
@@ -99,6 +99,27 @@ def test_a_setting_that_a_choice_of_schemes_would_ignore_is_refused(tmp_path: Pa
     with pytest.raises(SettingsError, match=told):
         quantize(str(support.GRAFT), ["x.jsonl"], tmp_path / "out", chosen)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({}, "default"),
+        ({"rounding": "nearest", "seed": 3}, "default"),
+        ({"p_step": 0.25}, "paper"),
+        ({"search.gamma": 0.25}, "paper"),  # named, be it with the value that it has
+        ({"search": {"p_max": 0.1}}, "paper"),
+        ({"planes": 2}, "paper"),
+        ({"search": "racing"}, "paper"),
+        ({"strategy": "exact"}, "paper"),
+        ({"strategy": "none"}, "default"),
+        ({"objective": "divergence"}, "default"),
+        ({"search": {"allowance": 0.3}, "weights": {"range": "mse"}}, "default"),
+    ],
+)
+def test_settings_that_one_recipe_alone_reads_ask_for_it(given: dict[str, Any], name: str) -> None:
+    assert recipe_for(given).name == name
+    assert recipe_for(given, "fast").name == "fast"
 
 
 def test_a_scale_a_frame_and_a_search_do_not_go_together(tmp_path: Path) -> None:

@@ -49,8 +49,13 @@ def quantize(
         typer.Option("--dry-run", help="Say what the run will take in passes, time, memory and disk; write nothing."),
     ] = False,
     recipe: Annotated[
-        str, typer.Option(help="A bundle of settings; `stablequant recipes` lists them.", metavar="default|paper|fast")
-    ] = "default",
+        str | None,
+        typer.Option(
+            help="A bundle of settings; `stablequant recipes` lists them. Default: paper if settings of its stages are given.",
+            metavar="default|paper|fast",
+            show_default=False,
+        ),
+    ] = None,
     gamma: Annotated[
         float | None, typer.Option(help="Stage 1 flags a layer that costs more, in points.", show_default=False)
     ] = None,
@@ -111,7 +116,7 @@ def quantize(
     Of speech without text, reported are words unlike the float model's; --recipe paper needs --objective divergence there.
     """
     from stablequant.jobs.quantize import quantize as run
-    from stablequant.recipes import recipe as recipe_of
+    from stablequant.recipes import recipe_for
     from stablequant.report.tables import methods
     from stablequant.report.write import read_summary, write_reports
     from stablequant.runtime.registry import advice
@@ -123,7 +128,8 @@ def quantize(
         for name, value in {**options, "strategy": search, "objective": objective, "cost": cost}.items()
         if value is not None
     }
-    chosen = Settings.parse({**recipe_of(recipe).settings, **given, **spoken(language, task), **pairs(settings)})
+    given = {**given, **spoken(language, task), **pairs(settings)}
+    chosen = Settings.parse({**recipe_for(given, recipe).settings, **given})
     if dry_run:
         from stablequant.jobs.estimate import estimate
         from stablequant.report.tables import dry_run as told

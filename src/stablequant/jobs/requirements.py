@@ -8,21 +8,8 @@ from stablequant.data.utterance import Utterance
 from stablequant.errors import SettingsError
 from stablequant.export.translate import BITS
 from stablequant.grid.calibrators import require_calibrator
+from stablequant.recipes import STAGED
 from stablequant.settings import Settings
-
-#: Settings of the two stages.
-STAGED = (
-    "activations.planes",
-    "search.gamma",
-    "search.beyond_chance",
-    "search.stage1_calibrator",
-    "search.p_max",
-    "search.p_step",
-    "search.p_spacing",
-    "search.p_per_layer",
-    "search.max_drop",
-    "search.max_drop_by",
-)
 
 
 def require_possible(settings: Settings) -> None:

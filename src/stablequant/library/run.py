@@ -25,8 +25,7 @@ from stablequant.jobs.requirements import require_labels, require_possible
 from stablequant.library.speech import SpeechSplits, read_speech
 from stablequant.progress import Progress, silent
 from stablequant.quantize.plan import Plan
-from stablequant.recipes import DEFAULT
-from stablequant.recipes import recipe as recipe_of
+from stablequant.recipes import recipe_for
 from stablequant.report.write import read_summary, write_reports
 from stablequant.runtime.transcribe import transcribe
 from stablequant.search.pools import LocalPool
@@ -57,7 +56,7 @@ def quantize(
     speech: SpeechSplits | Sequence[str],
     out: str | Path,
     *,
-    recipe: str = DEFAULT,
+    recipe: str | None = None,
     workers: int = 1,
     progress: Progress = silent,
     **settings: Any,
@@ -68,7 +67,8 @@ def quantize(
         model: From `load`, or its folder or hub id.
         speech: From `read_speech`, or sources for it.
         out: Folder to write; a run that was stopped there goes on.
-        recipe: A bundle of settings, "default", "paper" or "fast" (docs/recipes.md).
+        recipe: A bundle of settings, "default", "paper" or "fast" (docs/recipes.md); where none is named "paper" if settings of
+            its stages are given, else "default".
         workers: Processes that share the trials.
         progress: Told what is running.
         settings: Any of docs/settings.md, which win over the recipe's; those that the speech was read with stay as they are.
@@ -78,7 +78,8 @@ def quantize(
     """
     language = Settings().updated(**settings).data.language
     loaded = load(model, language) if isinstance(model, str) else model
-    settings = {**recipe_of(recipe).settings, **settings}
+    known = speech.settings.model_dump(exclude_defaults=True) if isinstance(speech, SpeechSplits) else {}
+    settings = {**recipe_for({**known, **settings}, recipe).settings, **settings}
     if not isinstance(speech, SpeechSplits):
         speech = read_speech(speech, loaded, **settings)
     chosen = speech.settings.updated(**settings)
