@@ -46,7 +46,8 @@ def table(name: str) -> str:
         "one code",
     ]
     note = (
-        f"{'; '.join(notes)}. Minutes are of the whole run, with its tests and timing, at times with other work beside it; speed is against float32 in ONNX Runtime, "
+        f"{'; '.join(notes)}. Minutes are of the whole run, with its tests and timing, at times with other work "
+        "beside it; speed is against float32 in ONNX Runtime, "
         f"one recording at a time, with as many threads as cores; {'; '.join(dict.fromkeys(machines))}."
     )
     return markdown(head, rows, note, "; ".join(dict.fromkeys(commands)))
