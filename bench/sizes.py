@@ -4,11 +4,12 @@
     python bench/sizes.py [--threads 1 2]
     python bench/sizes.py --models wav2vec2-base --no-peers --seconds 30 --name sizes-30s
 
-wav2vec2-base and HuBERT-large as their configurations have them. Random weights transcribe nothing, so there is no error rate,
-and grids come from one pass over noise instead of a search; neither changes a time. The baseline is the fastest float32 of ONNX
-Runtime and OpenVINO on the graph without a plan, transformers' own model in PyTorch, and the same compiled; where the processor
-computes in bfloat16 there are rows for that. All take turns. Memory and load time come from a process of their own each. A
-backend or peer that fails is listed with its reason. Writes bench/results/NAME.json.
+wav2vec2-base and HuBERT-large as their configurations have them, with one calibrated scale an input and with a scale a frame
+wherever a layer can have one; what the default recipe chooses lies between. Random weights transcribe nothing, so there is no
+error rate, and grids come from one pass over noise instead of a search; neither changes a time. The baseline is the fastest float32
+of ONNX Runtime and OpenVINO on the graph without a plan, transformers' own model in PyTorch, and the same compiled; where the
+processor computes in bfloat16 there are rows for that. All take turns. Memory and load time come from a process of their own each.
+A backend or peer that fails is listed with its reason. Writes bench/results/NAME.json.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from stablequant.measure import footprint
 from stablequant.measure.latency import interleaved
 from stablequant.observe.collect import observe
 from stablequant.quantize import calibrated
+from stablequant.quantize.by_frame import by_frame
 from stablequant.quantize.weights import WeightStore
 from stablequant.runtime.processor import has_bfloat16
 from stablequant.runtime.registry import RUNTIMES, installed, target_of
@@ -61,12 +63,14 @@ def noise(seconds: float) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def write(model: SpeechModel, folder: Path) -> dict[tuple[str, str], Path]:
-    """Files by kind and target: the graph in float, and all of it in int8, each input in one plane."""
-    scheme = calibrated.uniform(observe(model, [[noise(2.0)]]), "max", Settings())
+    """Files by kind and target: the graph in float, and all of it in int8, with calibrated scales and with a scale a frame."""
+    histograms = observe(model, [[noise(2.0)]])
+    scheme = calibrated.uniform(histograms, "max", Settings())
+    frames = by_frame(model, histograms, Settings.parse({"scales": "frame"}))
     weights = WeightStore(model.layer_weights())
     files = {}
     for target in installed():
-        for kind, chosen in (("float", {}), ("int8", scheme)):
+        for kind, chosen in (("float", {}), ("int8", scheme), ("int8 by frame", frames)):
             files[kind, target] = folder / f"{kind}.{target}.onnx"
             proto = to_onnx(model.graphs[0], chosen, weights, TARGETS[target])
             files[kind, target].write_bytes(proto.SerializeToString())
@@ -148,7 +152,7 @@ def measure(name: str, seconds: float, batch: int, threads: int, *, beside: bool
         for (kind, target), file in files.items():
             for runtime in (r for r in installed(bfloat16=True) if target_of(r) == target):
                 half = runtime != target
-                label = f"{'bfloat16' if half else 'float32'}, {target}" if kind == "float" else f"int8, {runtime}"
+                label = f"{'bfloat16' if half else 'float32'}, {target}" if kind == "float" else f"{kind}, {runtime}"
                 cost = footprint.measure({"model": file}, runtime, model.frontend, threads=threads)
                 systems[label] = {
                     "bytes": file.stat().st_size,
