@@ -6,10 +6,10 @@
 
 wav2vec2-base and HuBERT-large as their configurations have them, with one calibrated scale an input and with a scale a frame
 wherever a layer can have one; what the default recipe chooses lies between. Random weights transcribe nothing, so there is no
-error rate, and grids come from one pass over noise instead of a search; neither changes a time. The baseline is the fastest float32
-of ONNX Runtime and OpenVINO on the graph without a plan, transformers' own model in PyTorch, and the same compiled; where the
-processor computes in bfloat16 there are rows for that. All take turns. Memory and load time come from a process of their own each.
-A backend or peer that fails is listed with its reason. Writes bench/results/NAME.json.
+error rate, and grids come from one pass over noise instead of a search; neither changes a time. The baseline is the fastest
+float32 of ONNX Runtime and OpenVINO on the graph without a plan, transformers' own model in PyTorch, and the same compiled; where
+the processor computes in bfloat16 there are rows for that. All take turns. Memory and load time come from a process of their own
+each. A backend or peer that fails is listed with its reason. Writes bench/results/NAME.json.
 """
 
 from __future__ import annotations
