@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -28,9 +29,9 @@ class _Grid(Frozen):
         usable(self.params)
         return self
 
+    @abstractmethod
     def params(self) -> ActivationSpec:
         """The grid as the quantiser wants it."""
-        raise NotImplementedError
 
 
 class ActivationPlan(_Grid):
