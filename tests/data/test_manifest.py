@@ -102,6 +102,39 @@ def test_a_common_voice_tsv(tmp_path):
     assert (two.audio, two.source) == (tmp_path / "cv_2.mp3", f"{path}:4")
 
 
+def test_a_common_voice_folder_has_its_text_and_its_splits(tmp_path):
+    folder = tmp_path / "cv-corpus" / "tr"
+    lists = {"train": "abc", "dev": "d", "test": "ef", "validated": "abcdefg", "invalidated": "h", "other": "i"}
+    (folder / "clips").mkdir(parents=True)
+    for name, clips in lists.items():
+        (folder / f"{name}.tsv").write_text("path\tsentence\n" + "".join(f"{c}.mp3\tSays {c}.\n" for c in clips))
+        for clip in clips:
+            (folder / "clips" / f"{clip}.mp3").touch()
+    found = load([str(folder)])
+    assert [(u.id, u.split) for u in found] == [
+        *((clip, "calibration") for clip in "abc"),
+        ("d", "dev"),
+        *((clip, "test") for clip in "ef"),
+    ]
+    assert all(u.text == f"Says {u.id}." and u.audio == folder / "clips" / f"{u.id}.mp3" for u in found)
+    with pytest.raises(DataError, match=rf"further below. Expected the folder of one language. Fix: give {folder}\."):
+        load([str(tmp_path)])
+    for name in ("train", "dev", "test"):
+        (folder / f"{name}.tsv").unlink()
+    # All that the splits are taken from, to be split here; what no one validated has no text to rely on.
+    assert {(u.id, u.split) for u in load([str(folder)])} == {(clip, None) for clip in "abcdefg"}
+    (folder / "validated.tsv").unlink()
+    told = rf"only invalidated.tsv, other.tsv. Expected train.tsv or .*Fix: give the list itself, as in {folder}/invalidated.tsv"
+    with pytest.raises(DataError, match=told):
+        load([str(folder)])
+    assert [u.text for u in load([str(folder / "other.tsv")])] == ["Says i."]
+    # As where clips lie on another disk.
+    (folder / "clips").rename(tmp_path / "elsewhere")
+    (folder / "clips").symlink_to(tmp_path / "elsewhere")
+    (folder / "other.tsv").rename(folder / "test.tsv")
+    assert [(u.text, u.audio.is_file()) for u in load([str(folder)])] == [("Says i.", True)]
+
+
 def test_colliding_ids_are_told_apart_whatever_the_order_of_the_sources(tmp_path):
     one = write_jsonl(tmp_path / "one.jsonl", {"audio": "a.wav", "text": "x"}, {"audio": "b.wav", "text": "y"})
     two = write_jsonl(tmp_path / "two" / "manifest.jsonl", {"audio": "a.wav", "text": "z"})

@@ -14,10 +14,12 @@ from safetensors.torch import save_file
 
 from stablequant.families.language_adapters import PARTS
 from stablequant.jobs.evaluate import evaluate
+from stablequant.jobs.inspect import inspect
 from stablequant.jobs.open import open_model, open_plan
 from stablequant.jobs.quantize import quantize
 from stablequant.quantize.plan import Plan
 from stablequant.recipes import recipe
+from stablequant.report.tables import inspection
 from stablequant.settings import Settings
 
 
@@ -37,6 +39,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer | {"target_lang": "eng"}))
     return folder
+
+
+def test_inspect_tells_what_is_quantised_with_a_language_s_adapters(model: Path) -> None:
+    own, french = inspect(str(model)), inspect(str(model), "fra")
+    heads = [found["ops"][-1]["shape"][0] for found in (own, french)]
+    assert (own["language"], french["language"], *heads) == (None, "fra", 32, 33)
+    assert french["parameters"] > own["parameters"] and french["fingerprint"] != own["fingerprint"]
+    assert ", adapters of fra), " in inspection(french) and "adapters of" not in inspection(own)
 
 
 def test_the_plan_keeps_the_language_and_every_command_finds_it(model: Path, tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ from typing import Any, NoReturn
 
 from stablequant.errors import Interrupted, ResourceError, StablequantError, memory_ran_out
 
+#: What a shell reports of a program that SIGPIPE ended, as it ends cat or grep: 128 and the signal's number.
+READER_GONE = 128 + 13
+
 
 class ProgressLine:
     """One line on stderr: what is running, how far, and how long it will still take.
@@ -62,13 +65,17 @@ def show(text: str) -> None:
     """Write a command's result to stdout.
 
     Raises:
-        ResourceError: It cannot be written: the disk behind it is full, its reader has gone, or it is closed.
+        ResourceError: It cannot be written: the disk behind it is full, or it is closed.
+        SystemExit: Its reader has gone, as ``head`` does: nothing went wrong, and nobody is left to tell.
     """
     try:
         # Flushed here: what fails at the interpreter's end fails without a word of ours.
         print(text, flush=True)
         if sys.stdout is None:
             raise OSError(errno.EBADF, "it is closed")
+    except BrokenPipeError as error:
+        _drop_stdout()
+        raise SystemExit(READER_GONE) from error
     except (OSError, ValueError) as error:
         _drop_stdout()
         what = f"the result cannot be written to stdout ({getattr(error, 'strerror', None) or error})"

@@ -29,12 +29,12 @@ from stablequant.cli.options import (
 
 @app.command()
 @plain_errors()
-def inspect(model: Model, json: Json = False) -> None:
+def inspect(model: Model, language: Language = "", json: Json = False) -> None:
     """Show a model's family, operations and bytes, and what would be quantised, what not, and why."""
     from stablequant.jobs.inspect import inspect as look
     from stablequant.report.tables import inspection
 
-    found = look(model)
+    found = look(model, language or None)
     print_json(found) if json else show(inspection(found))
 
 

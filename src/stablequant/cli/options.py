@@ -13,7 +13,8 @@ Data = Annotated[
     list[str],
     typer.Option(
         "--data",
-        help="Speech: LibriSpeech folder, JSONL or TSV manifest, folder of recordings (no text), or hf:name[:config]:split. "
+        help="Speech: LibriSpeech or Common Voice folder, JSONL or TSV manifest, folder of recordings (no text), or "
+        "hf:name[:config]:split. "
         "May be repeated.",
         show_default=False,
     ),

@@ -1,7 +1,7 @@
 """From what a user names on the command line to utterances.
 
-Understood: a LibriSpeech folder, a JSONL or TSV manifest, a folder that holds ``manifest.jsonl``, a folder of recordings
-without text, and ``hf:name[:config]:split`` for a Hugging Face dataset. Audio is not opened here.
+Understood: a LibriSpeech or Common Voice folder, a JSONL or TSV manifest, a folder that holds ``manifest.jsonl``, a folder of
+recordings without text, and ``hf:name[:config]:split`` for a Hugging Face dataset. Audio is not opened here.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from stablequant.data.utterance import Utterance
 from stablequant.errors import DataError, SettingsError
 
 _FORMS = (
-    "a LibriSpeech folder (*.trans.txt), a .jsonl or .tsv manifest, a folder holding manifest.jsonl, a folder of "
-    "recordings without text, or hf:name[:config]:split"
+    "a LibriSpeech folder (*.trans.txt), a Common Voice folder (*.tsv and clips), a .jsonl or .tsv manifest, a folder holding "
+    "manifest.jsonl, a folder of recordings without text, or hf:name[:config]:split"
 )
 _READERS: dict[str, Callable[[Path], list[Utterance]]] = {
     ".jsonl": read_jsonl,

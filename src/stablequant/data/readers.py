@@ -14,13 +14,17 @@ from stablequant.errors import DataError
 
 #: Bytes. A line holds one transcript; ten hours of speech, or each of its words with its time, are far below.
 LONGEST_LINE = 2**24
+#: Common Voice's lists of clips, the first that are there: its splits, or all clips that they are taken from.
+_CLIP_LISTS = (("train.tsv", "dev.tsv", "test.tsv"), ("validated.tsv",))
 
 
 def read_folder(folder: Path) -> list[Utterance]:
-    """Read a folder without a manifest: LibriSpeech where there is a ``*.trans.txt`` below it, else recordings without text.
+    """Read a folder without a manifest: LibriSpeech, Common Voice, or else recordings without text.
+
+    LibriSpeech has a ``*.trans.txt`` somewhere below, Common Voice a ``*.tsv`` beside a folder ``clips``.
 
     Raises:
-        DataError: If there is neither, a folder or a file cannot be read, or a text holds what is none.
+        DataError: If there is none of them, a folder or a file cannot be read, or a text holds what is none.
     """
     below = tree(folder)
     if below.unreadable:
@@ -29,11 +33,31 @@ def read_folder(folder: Path) -> list[Utterance]:
         raise DataError(what, expected="folders that may be read", fix="check the path and its permissions")
     if listings := [path for path in below.files if path.name.endswith(".trans.txt")]:
         return _librispeech(folder, listings)
-    if recordings := [path for path in below.files if path.suffix.lower() in AUDIO_ENDINGS]:
+    recordings = [path for path in below.files if path.suffix.lower() in AUDIO_ENDINGS]
+    beside = {*(path.parent for path in recordings), *below.files}  # a link to a folder stands among the files
+    if lists := [path for path in below.files if path.suffix == ".tsv" and path.parent / "clips" in beside]:
+        return _common_voice(folder, lists)
+    if recordings:
         # With their endings: a.wav and a.flac may lie side by side.
         return [Utterance(shown(p.relative_to(folder).as_posix()), None, p, source=shown(folder)) for p in recordings]
     what = f"{shown(folder)} holds neither manifest.jsonl nor any *.trans.txt, nor a recording"
-    raise DataError(what, expected="a LibriSpeech folder, one with a manifest.jsonl, or one with recordings")
+    raise DataError(
+        what, expected="a LibriSpeech or Common Voice folder, one with a manifest.jsonl, or one with recordings"
+    )
+
+
+def _common_voice(folder: Path, lists: Sequence[Path]) -> list[Utterance]:
+    """Read the clips of one language that have a text which was validated; the split comes from the list's name."""
+    if folder not in {path.parent for path in lists}:
+        what = f"{shown(folder)} has Common Voice's lists of clips further below"
+        raise DataError(what, expected="the folder of one language", fix=f"give {shown(lists[0].parent)}")
+    there = {path.name: path for path in lists if path.parent == folder}
+    for names in _CLIP_LISTS:
+        if found := [there[name] for name in names if name in there]:
+            return [utterance for path in found for utterance in read_tsv(path)]
+    what = f"{shown(folder)} has clips, and of their lists only {shown(', '.join(there))}"
+    expected = " or ".join(name for names in _CLIP_LISTS for name in names)
+    raise DataError(what, expected=expected, fix=f"give the list itself, as in {shown(next(iter(there.values())))}")
 
 
 def _librispeech(folder: Path, listings: Sequence[Path]) -> list[Utterance]:

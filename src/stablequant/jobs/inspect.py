@@ -20,14 +20,18 @@ REASONS = {
 }
 
 
-def inspect(name: str) -> dict[str, Any]:
+def inspect(name: str, language: str | None = None) -> dict[str, Any]:
     """Family, operations, parameters and bytes of the model called ``name``.
+
+    Args:
+        name: A folder in Hugging Face form, or a hub id.
+        language: Of a model with one set of adapters a language: whose to look at; others only must know it.
 
     Returns:
         ``ops``: one row a quantisable operation, in the order of execution; ``float``: counts and reasons for the rest;
         ``parameters``, ``float_bytes`` and ``int8_bytes`` (weights alone) of the whole.
     """
-    model = load(name)
+    model = load(name, language).asked(language)
     rows, quantised = [], {}
     for op in model.ops():
         weight = model.weight(op)
@@ -50,6 +54,7 @@ def inspect(name: str) -> dict[str, Any]:
         "model": name,
         "family": model.family,
         "class": model.frontend.config["architectures"][0],
+        "language": model.language,
         "fingerprint": model.fingerprint,
         "parameters": parameters,
         "parameters_int8": inside,

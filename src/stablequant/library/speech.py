@@ -42,8 +42,8 @@ def read_speech(sources: Sequence[str], model: SpeechModel, **settings: Any) -> 
     Speech without any text is compared with what the float model says, and searched by `Divergence` alone.
 
     Args:
-        sources: LibriSpeech folders, JSONL or TSV manifests, folders with a ``manifest.jsonl``, folders of
-            recordings without text, or ``hf:name:config:split``.
+        sources: LibriSpeech or Common Voice folders, JSONL or TSV manifests, folders with a ``manifest.jsonl``,
+            folders of recordings without text, or ``hf:name:config:split``.
         model: What it is for.
         settings: Any of docs/settings.md, such as ``seed=1`` or ``batch_size=8``.
 

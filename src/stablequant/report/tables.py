@@ -166,9 +166,10 @@ def inspection(found: dict[str, Any]) -> str:
     share = found["int8_bytes"] / found["float_bytes"]
     notes = "".join(f"\nnote: {note}" for note in found["notes"])
     left = "\n".join(f"  {f['count']:4} {f['kind']}: {f['reason']}" for f in found["float"])
+    adapters = f", adapters of {found['language']}" if found["language"] else ""
     return f"""{table(["operation", "kind", "weight", "parameters", "would be"], rows)}
 
-{found["class"]} ({found["family"]}), {found["parameters"]:,} parameters, {len(rows)} operations to quantise
+{found["class"]} ({found["family"]}{adapters}), {found["parameters"]:,} parameters, {len(rows)} operations to quantise
 {found["parameters_int8"]:,} parameters in int8
 {found["float_bytes"]:,} -> {found["int8_bytes"]:,} bytes ({share:.3f}x)
 stays in float:
