@@ -1,16 +1,24 @@
-"""What several rooms' tests share: one real run of the whole job, small, done once a session."""
+"""What several rooms' tests share: one real run of the whole job, small, done once a session, and the command line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from commands import Ran
+from filelock import FileLock
 from skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 (hooks)
 from support import small_manifest
 
+from stablequant.cli.main import main
 from stablequant.jobs.evidence import Evidence
 from stablequant.jobs.quantize import quantize
+from stablequant.report.write import write_reports
 from stablequant.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -26,10 +34,47 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    """Run a command line in this process; what C libraries write is captured as well."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def run(*args: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["stablequant", *map(str, args)])
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        return Ran(int(left.value.code or 0), *capfd.readouterr())
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
-    """What a run on the small CTC model and 15 short recordings found out. Shared: leave it as it is."""
-    folder = tmp_path_factory.mktemp("run")
-    manifest = small_manifest(folder / "small <set>.jsonl")
-    settings = Settings(p_step=0.25, calibration_utterances=5)
-    return quantize(str(MODEL), [str(manifest)], folder / "out", settings, command=COMMAND)
+    """What a run on the small CTC model and 15 short recordings found out. Shared: leave it as it is.
+
+    Of pytest-xdist's workers the first that needs it makes it, and the others read it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "evidence"
+    folder.mkdir(exist_ok=True)
+    kept = folder / "evidence.pickle"
+    with FileLock(folder / "lock"):
+        if not kept.exists():
+            manifest = small_manifest(folder / "small <set>.jsonl")
+            settings = Settings(p_step=0.25, calibration_utterances=5)
+            found = quantize(
+                str(MODEL), [str(manifest)], folder / "out", settings, command=COMMAND, report=write_reports
+            )
+            kept.write_bytes(pickle.dumps(found))
+        loaded: Evidence = pickle.loads(kept.read_bytes())
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def finished(evidence: Evidence) -> Path:
+    """The folder that it wrote."""
+    return evidence.job.out

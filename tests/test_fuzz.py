@@ -7,32 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
-from copy import deepcopy
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from commands import Ran
+from damage import damaged, fuzz
+from hypothesis import event
 from hypothesis import strategies as st
 from support import GRAFT, SPEECH
 
-from stablequant.cli.main import main
 from stablequant.settings import NAMES
 
-NESTED = "[" * 100_000
-DEEP: Any = []
-for _ in range(200):
-    DEEP = [DEEP]
-#: Values that some code takes for what they are not.
-VALUES: list[Any] = [None, True, 0, 1, -1, 2, 17, 10**30, -(10**30), 0.0, 0.5, -1.5, 1e300, float("nan"), float("inf")]
-VALUES += ["", "0", "max", ".", "/", "\0", "x" * 10_000, "\ud800", "\x1b[31m", DEEP, [], [1, 2], ["a"], {}, {"a": 1}]
-#: What one character of a file is replaced with.
-SCRAPS = ["", "}", NESTED, "9" * 5000, "\ufeff", "\0", '"a":1,', "-", "1e999", "\ud800"]
 #: What a setting or a number among the options is given.
 TEXTS = [
     "",
@@ -54,34 +42,7 @@ TEXTS = [
 TEXTS += ["null", "[]", "{}", "\ud800", "\x1b[2J", "x" * 10_000, "1,2", "=", " 1", "1.0", "0.5", "٣"]
 
 
-class Ran(NamedTuple):
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
 Cli = Callable[..., Ran]
-
-
-@pytest.fixture
-def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
-    """Run a command line in this process; any other end than an exit is a traceback, and fails the test."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-
-    def run(*args: object) -> Ran:
-        sys.argv = ["stablequant", *map(str, args)]
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        return Ran(int(left.value.code or 0), *capfd.readouterr())
-
-    monkeypatch.setattr(sys, "argv", sys.argv)
-    return run
 
 
 class Origin(NamedTuple):
@@ -99,14 +60,6 @@ def origin(evidence: Any, cli: Cli) -> Origin:
     return Origin(folder, audio, json.loads(ran.out)["transcripts"][0]["text"])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def counts() -> Iterator[Counter[str]]:
-    """How many examples of each input were refused and how many worked, told at the end (pytest -s)."""
-    found: Counter[str] = Counter()
-    yield found
-    sys.__stderr__.write("".join(f"\n{name}: {count}" for name, count in sorted(found.items())) + "\n")
-
-
 def told(ran: Ran, *names: str) -> bool:
     """Whether an input was refused, and rightly: one message, which names what is wrong, and nothing on stdout."""
     if ran.code == 0:
@@ -120,42 +73,6 @@ def told(ran: Ran, *names: str) -> bool:
     assert len(message) < 4000, message
     assert not names or any(name in message for name in names), message
     return True
-
-
-def holders(value: Any) -> Iterator[Any]:
-    """Every object and list in a JSON value."""
-    if isinstance(value, dict | list):
-        yield value
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from holders(item)
-
-
-@st.composite
-def damage(draw: st.DrawFn, text: str) -> str:
-    """The text of a JSON file with values changed or gone; or one character replaced anywhere."""
-    if draw(st.integers(0, 3)) == 0:
-        at = draw(st.integers(0, len(text)))
-        return text[:at] + draw(st.sampled_from(SCRAPS)) + text[at + 1 :]
-    value = json.loads(text)
-    # An index, not the holder itself: what hypothesis draws must print shortly.
-    found = [holder for holder in holders(value) if holder]
-    holder = found[draw(st.integers(0, len(found) - 1))]
-    keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
-    key = keys[draw(st.integers(0, len(keys) - 1))]
-    if draw(st.integers(0, 5)) == 0:
-        del holder[key]
-    else:
-        holder[key] = deepcopy(draw(st.sampled_from(VALUES)))
-    return json.dumps(value)
-
-
-def fuzz(examples: int, check: Callable[[st.DataObject], None]) -> None:
-    """Run ``check`` on the same ``examples`` every time."""
-    every = list(HealthCheck)
-    chosen = settings(
-        max_examples=examples, derandomize=True, deadline=None, database=None, suppress_health_check=every
-    )
-    chosen(given(st.data())(check))()
 
 
 def write(path: Path, text: str) -> None:
@@ -183,77 +100,77 @@ def sign(folder: Path) -> None:
     write(path, json.dumps(content))
 
 
-def test_manifests_of_speech(cli: Cli, counts: Counter[str], origin: Origin) -> None:
+def test_manifests_of_speech(cli: Cli, origin: Origin) -> None:
     """A manifest's line is used or refused; the reading of speech has examples of its own (data/test_manifest_fuzz.py)."""
     line = {"id": "a", "audio": str(origin.audio), "text": "billion", "speaker": "s", "split": "test", "duration": 1.0}
 
     def check(data: st.DataObject) -> None:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "speech.jsonl"
-            write(path, data.draw(damage(json.dumps(line))) + "\n")
+            write(path, data.draw(damaged(json.dumps(line))) + "\n")
             ran = cli("evaluate", origin.folder, "--data", path, "--split", "all", "--json")
             refused = told(ran, str(path), "recordings cannot be used", "reference", "no utterance")
-            counts["manifest refused" if refused else "manifest used"] += 1
+            event("manifest refused" if refused else "manifest used")
             if not refused:
                 assert json.loads(ran.out)["transcripts"][0]["hypothesis"] == origin.text
 
     fuzz(60, check)
 
 
-def test_config_json(cli: Cli, counts: Counter[str]) -> None:
+def test_config_json(cli: Cli) -> None:
     text = (GRAFT / "config.json").read_text()
 
     def check(data: st.DataObject) -> None:
         with TemporaryDirectory() as folder:
             model = copied(GRAFT, folder)
-            write(model / "config.json", data.draw(damage(text)))
+            write(model / "config.json", data.draw(damaged(text)))
             ran = cli("inspect", model, "--json")
             refused = told(ran, str(model))
-            counts["config.json refused" if refused else "config.json used"] += 1
+            event("config.json refused" if refused else "config.json used")
             assert refused or isinstance(json.loads(ran.out), dict)
 
     fuzz(60, check)
 
 
 @pytest.mark.parametrize("name", ["plan.json", "manifest.json"])
-def test_files_of_a_run(cli: Cli, counts: Counter[str], origin: Origin, name: str) -> None:
+def test_files_of_a_run(cli: Cli, origin: Origin, name: str) -> None:
     """A run's small files: what is no longer what the run wrote is refused by its name."""
     text = (origin.folder / name).read_text()
 
     def check(data: st.DataObject) -> None:
         with TemporaryDirectory() as folder:
             copy = copied(origin.folder, folder)
-            changed = data.draw(damage(text))
+            changed = data.draw(damaged(text))
             write(copy / name, changed)
             ran = cli("transcribe", copy, origin.audio, "--json")
             refused = told(ran, str(copy))
-            counts[f"{name} refused" if refused else f"{name} used"] += 1
+            event(f"{name} refused" if refused else f"{name} used")
             assert refused or json.loads(ran.out)["transcripts"][0]["text"] == origin.text
 
     fuzz(50, check)
 
 
-def test_a_plan_that_its_manifest_lists(cli: Cli, counts: Counter[str], origin: Origin) -> None:
+def test_a_plan_that_its_manifest_lists(cli: Cli, origin: Origin) -> None:
     """The plan itself is what is read: in simulation each grid counts."""
     text = (origin.folder / "plan.json").read_text()
 
     def check(data: st.DataObject) -> None:
         with TemporaryDirectory() as folder:
             copy = copied(origin.folder, folder)
-            write(copy / "plan.json", data.draw(damage(text)))
+            write(copy / "plan.json", data.draw(damaged(text)))
             sign(copy)
             line = json.dumps({"audio": str(origin.audio), "text": "billion"})
             write(Path(folder) / "speech.jsonl", line)
             given_data = ("--data", Path(folder) / "speech.jsonl", "--split", "all")
             ran = cli("evaluate", copy, *given_data, "--simulate", "--checkpoint", GRAFT, "--json")
             refused = told(ran, str(copy), "the plan")
-            counts["plan.json, listed, refused" if refused else "plan.json, listed, used"] += 1
+            event("plan.json, listed, refused" if refused else "plan.json, listed, used")
             assert refused or isinstance(json.loads(ran.out)["rate"], float)
 
     fuzz(50, check)
 
 
-def test_onnx_files(cli: Cli, counts: Counter[str], origin: Origin) -> None:
+def test_onnx_files(cli: Cli, origin: Origin) -> None:
     """An int8 file with bits flipped, cut short or of something else is refused before it is run."""
     original = (origin.folder / "model.onnx").read_bytes()
 
@@ -272,7 +189,7 @@ def test_onnx_files(cli: Cli, counts: Counter[str], origin: Origin) -> None:
             (copy / "model.onnx").unlink()
             (copy / "model.onnx").write_bytes(changed)
             assert told(cli("transcribe", copy, origin.audio, "--json"), str(copy / "model.onnx"))
-            counts["ONNX file refused"] += 1
+            event("ONNX file refused")
 
     fuzz(25, check)
 
@@ -300,7 +217,7 @@ def test_an_onnx_file_that_its_manifest_lists(cli: Cli, origin: Origin, tmp_path
     assert told(cli("transcribe", copy, origin.audio, "--json"), str(copy / "model.onnx"))
 
 
-def test_settings(cli: Cli, counts: Counter[str], origin: Origin) -> None:
+def test_settings(cli: Cli, origin: Origin) -> None:
     """Any value of any setting is used, or refused by the setting's name."""
 
     def check(data: st.DataObject) -> None:
@@ -309,7 +226,7 @@ def test_settings(cli: Cli, counts: Counter[str], origin: Origin) -> None:
         ran = cli("transcribe", origin.folder, origin.audio, "--json", "--set", f"{name}={value}")
         # A group, and settings that are wrong together, name settings inside.
         refused = told(ran, name.split(".")[-1] if name != "\ud800" else "ud800", "p_step")
-        counts["setting refused" if refused else "setting used"] += 1
+        event("setting refused" if refused else "setting used")
         assert refused or json.loads(ran.out)["transcripts"][0]["text"] == origin.text
 
     fuzz(120, check)

@@ -67,15 +67,14 @@ def test_importing_the_package_alone_imports_nothing_else() -> None:
     assert [name for name in loaded if name.startswith("stablequant")] == ["stablequant"]
 
 
-@pytest.mark.parametrize("name", ["observe", "export", "quantize"])
 @pytest.mark.parametrize("first", ["function", "subpackage"])
-def test_a_function_that_is_called_as_a_subpackage_stays_a_function(name: str, first: str) -> None:
-    function = f"import stablequant as sq; assert callable(sq.{name}), sq.{name}"
-    subpackage = f"import stablequant.{name}; from stablequant.{name} import __path__"
-    order = [function, subpackage] if first == "function" else [subpackage, function]
-    ran = apart(
-        "; ".join([*order, function, f"assert sq.{name}.__module__.startswith('stablequant.library.'), sq.{name}"])
-    )
+def test_a_function_that_is_called_as_a_subpackage_stays_a_function(first: str) -> None:
+    names = ("observe", "export", "quantize")
+    functions = ["import stablequant as sq", *(f"assert callable(sq.{name}), sq.{name}" for name in names)]
+    subpackages = [f"import stablequant.{name}; from stablequant.{name} import __path__" for name in names]
+    order = functions + subpackages if first == "function" else subpackages + functions
+    own = [f"assert sq.{name}.__module__.startswith('stablequant.library.'), sq.{name}" for name in names]
+    ran = apart("; ".join([*order, *functions, *own]))
     assert ran.returncode == 0, ran.stderr
 
 

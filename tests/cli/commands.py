@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "tests" / "assets" / "wavlm-graft"
 SPEECH = ROOT / "examples" / "asterisk"
+#: The command, in a process of its own.
+STABLEQUANT = [sys.executable, "-m", "stablequant.cli.main"]
 
 
 class Ran(NamedTuple):
@@ -23,18 +26,6 @@ class Ran(NamedTuple):
     code: int
     out: str
     err: str
-
-
-class Interrupted(NamedTuple):
-    """A run that was stopped, and the same command once more."""
-
-    out: Path
-    command: list[str]
-    stopped: Ran
-    finished: Ran
-    before: dict[str, float]
-    """Key -> seconds of each trial in the journal when the run had stopped."""
-    after: dict[str, float]
 
 
 def rows(split: str = "", count: int = 1000) -> list[dict[str, Any]]:
@@ -61,6 +52,12 @@ def trials(journal: Path) -> dict[str, float]:
         return {}
     finally:
         connection.close()
+
+
+def wait_for(process: subprocess.Popen[str], out: Path, count: int) -> None:
+    """Wait until the run in the folder ``out`` has finished ``count`` trials, or ends."""
+    while process.poll() is None and len(trials(out / "trials.sqlite")) < count:
+        time.sleep(0.02)
 
 
 def environment() -> dict[str, str]:

@@ -177,9 +177,9 @@ def test_a_model_that_is_nowhere_is_told(cli, name):
 
 
 @pytest.fixture
-def exported(interrupted, tmp_path):
+def exported(finished, tmp_path):
     """A copy of the folder that quantize wrote, to be damaged."""
-    return shutil.copytree(interrupted.out, tmp_path / "exported")
+    return shutil.copytree(finished, tmp_path / "exported")
 
 
 @pytest.mark.parametrize(
@@ -202,9 +202,9 @@ def test_a_damaged_plan_is_named(cli, exported, manifest, damage, message):
     assert "Fix: run stablequant quantize again: finished trials are not repeated." in told
 
 
-def test_a_plan_of_another_model_is_refused(cli, interrupted, changed_model, manifest):
+def test_a_plan_of_another_model_is_refused(cli, finished, changed_model, manifest):
     other = changed_model(layer_norm_eps=1e-6)
-    message = failure(cli("evaluate", interrupted.out, "--data", manifest, "--simulate", "--checkpoint", other))
+    message = failure(cli("evaluate", finished, "--data", manifest, "--simulate", "--checkpoint", other))
     assert f"the plan was made for {MODEL} (" in message
     assert "Fix: quantize this checkpoint, or give the one the plan was made from." in message
 

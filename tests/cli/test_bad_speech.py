@@ -52,11 +52,11 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_recording_is_named_with_the_reason_and_the_fix(cli, interrupted, tmp_path, case):
+def test_a_bad_recording_is_named_with_the_reason_and_the_fix(cli, finished, tmp_path, case):
     make, name, reason = BAD[case]
     path = tmp_path / name
     make(path)
-    ran = cli("transcribe", interrupted.out, good_file(), path, "--json")
+    ran = cli("transcribe", finished, good_file(), path, "--json")
     assert ran.code == 2
     assert ran.out == ""
     assert "Traceback" not in ran.err
@@ -65,30 +65,30 @@ def test_a_bad_recording_is_named_with_the_reason_and_the_fix(cli, interrupted, 
     assert "Fix: fix or remove them, or let more be skipped with --set max_bad_fraction=0.5." in ran.err
 
 
-def test_one_missing_file_alone_is_told_without_a_share(cli, interrupted, tmp_path):
-    ran = cli("transcribe", interrupted.out, tmp_path / "gone.wav")
+def test_one_missing_file_alone_is_told_without_a_share(cli, finished, tmp_path):
+    ran = cli("transcribe", finished, tmp_path / "gone.wav")
     assert ran.code == 2
     assert "There is no audio file" in ran.err
     assert "Expected at least one that can." in ran.err
 
 
-def test_bad_recordings_are_skipped_as_far_as_the_setting_allows(cli, interrupted, tmp_path):
+def test_bad_recordings_are_skipped_as_far_as_the_setting_allows(cli, finished, tmp_path):
     gone = tmp_path / "gone.wav"
     allowed = ("--set", "max_bad_fraction=0.5")
-    ran = cli("transcribe", interrupted.out, good_file(), gone, *allowed)
+    ran = cli("transcribe", finished, good_file(), gone, *allowed)
     assert ran.code == 0
     assert len(ran.out.splitlines()) == 1
     assert f"1 recordings skipped: There is no audio file {gone}" in ran.err
-    ran = cli("transcribe", interrupted.out, good_file(), gone, "--json", *allowed)
+    ran = cli("transcribe", finished, good_file(), gone, "--json", *allowed)
     assert json.loads(ran.out)["skipped"] == {str(gone): f"There is no audio file {gone}"}
     assert [row["file"] for row in json.loads(ran.out)["transcripts"]] == [good_file()]
 
 
-def test_the_shortest_recording_there_can_be_gives_a_transcript(cli, interrupted, tmp_path):
+def test_the_shortest_recording_there_can_be_gives_a_transcript(cli, finished, tmp_path):
     """One sample less has no frame, whose mean would be NaN (the case "too short" above)."""
     path = tmp_path / "click.wav"
     soundfile.write(path, np.full(SHORTEST, 0.1), RATE)
-    for model in (interrupted.out, MODEL):
+    for model in (finished, MODEL):
         ran = cli("transcribe", model, path, "--json")
         assert ran.code == 0, ran.err
         assert isinstance(json.loads(ran.out)["transcripts"][0]["text"], str)
@@ -102,18 +102,18 @@ def hundred(tmp_path, bad):
     return write_manifest(tmp_path / "hundred.jsonl", lines)
 
 
-def test_one_bad_file_in_a_hundred_is_skipped_with_a_count_and_a_list(cli, interrupted, tmp_path):
+def test_one_bad_file_in_a_hundred_is_skipped_with_a_count_and_a_list(cli, finished, tmp_path):
     data = hundred(tmp_path, bad=1)
     reason = f"There is no audio file {tmp_path / 'gone-0.flac'}"
-    ran = cli("evaluate", interrupted.out, "--data", data, "--split", "all", "--json")
+    ran = cli("evaluate", finished, "--data", data, "--split", "all", "--json")
     assert ran.code == 0, ran.err
     result = json.loads(ran.out)
     assert list(result["skipped"].values()) == [reason]
     assert result["utterances"] == len(result["transcripts"]) == 99
 
 
-def test_more_than_one_bad_file_in_a_hundred_is_fatal(cli, interrupted, tmp_path):
-    ran = cli("evaluate", interrupted.out, "--data", hundred(tmp_path, bad=2), "--split", "all")
+def test_more_than_one_bad_file_in_a_hundred_is_fatal(cli, finished, tmp_path):
+    ran = cli("evaluate", finished, "--data", hundred(tmp_path, bad=2), "--split", "all")
     assert ran.code == 2
     assert "error: 2 of 100 recordings cannot be used: " in ran.err
     assert "Expected at most 1.00% bad." in ran.err
@@ -135,20 +135,20 @@ def test_the_share_of_bad_files_counts_over_all_splits_together(tmp_path):
         decode(frontend, task, {"test": parts["test"]}, settings)
 
 
-def test_an_empty_transcript_is_told_with_its_line(cli, interrupted, tmp_path):
+def test_an_empty_transcript_is_told_with_its_line(cli, finished, tmp_path):
     lines = rows("test", 3)
     lines[1]["text"] = "  "
     data = write_manifest(tmp_path / "m.jsonl", lines)
-    ran = cli("evaluate", interrupted.out, "--data", data, "--split", "all")
+    ran = cli("evaluate", finished, "--data", data, "--split", "all")
     assert ran.code == 2
     assert f"1 of 3 recordings cannot be used: {lines[1]['audio']} has an empty transcript ({data}:2)" in ran.err
 
 
-def test_letters_outside_the_vocabulary_are_told_before_anything_is_computed(cli, interrupted, tmp_path):
+def test_letters_outside_the_vocabulary_are_told_before_anything_is_computed(cli, finished, tmp_path):
     lines = rows("test", 3)
     lines[2]["text"] = "слышу"
     data = write_manifest(tmp_path / "m.jsonl", lines)
-    ran = cli("evaluate", interrupted.out, "--data", data, "--split", "all")
+    ran = cli("evaluate", finished, "--data", data, "--split", "all")
     assert ran.code == 2
     assert "error: 1 of 3 transcripts hold letters that the model cannot write (лсушы), as " in ran.err
     assert lines[2]["id"] in ran.err
@@ -156,11 +156,11 @@ def test_letters_outside_the_vocabulary_are_told_before_anything_is_computed(cli
     assert "Fix: use speech in the model's language, or spell the transcripts in its alphabet." in ran.err
 
 
-def test_a_few_transcripts_with_strange_letters_are_skipped_like_bad_files(cli, interrupted, tmp_path):
+def test_a_few_transcripts_with_strange_letters_are_skipped_like_bad_files(cli, finished, tmp_path):
     lines = rows("test", 3)
     lines[2]["text"] = "æther"
     data = write_manifest(tmp_path / "m.jsonl", lines)
-    ran = cli("evaluate", interrupted.out, "--data", data, "--split", "all", "--set", "max_bad_fraction=0.4")
+    ran = cli("evaluate", finished, "--data", data, "--split", "all", "--set", "max_bad_fraction=0.4")
     assert ran.code == 0, ran.err
     reason = f"{lines[2]['audio']} has letters in its transcript that the model cannot write (æ)"
     assert f"1 recordings skipped: {reason}" in ran.out

@@ -14,11 +14,11 @@ QUICK = ("--seconds", "1.5,real", "--batch", "2", "--threads", "1", "--rounds", 
 
 
 @pytest.fixture(scope="module")
-def folder(interrupted, tmp_path_factory):
+def folder(finished, tmp_path_factory):
     """What quantize wrote, with files for OpenVINO as well."""
     from stablequant.jobs.export import export
 
-    copy = Path(shutil.copytree(interrupted.out, tmp_path_factory.mktemp("benchmark") / "out"))
+    copy = Path(shutil.copytree(finished, tmp_path_factory.mktemp("benchmark") / "out"))
     export(copy, "openvino")
     return copy
 

@@ -25,9 +25,9 @@ CTC, SEQ2SEQ = ("model",), ("encoder", "decoder")
 
 
 @pytest.fixture(scope="module")
-def folder(interrupted, tmp_path_factory):
+def folder(finished, tmp_path_factory):
     """A copy of what quantize wrote, so that other tests' files stay as they are."""
-    return Path(shutil.copytree(interrupted.out, tmp_path_factory.mktemp("exported") / "out"))
+    return Path(shutil.copytree(finished, tmp_path_factory.mktemp("exported") / "out"))
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +93,11 @@ def test_evaluate_takes_a_runtime(cli, with_openvino, manifest):
 
 
 def test_openvino_is_picked_where_its_kernels_are_right_its_files_there_and_it_is_installed(
-    with_openvino, interrupted, monkeypatch, tmp_path
+    with_openvino, finished, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(registry, "int8_overflows", lambda: False)
     assert registry.choose(with_openvino, CTC) == "openvino"
-    assert registry.choose(interrupted.out, CTC) == "onnxruntime"
+    assert registry.choose(finished, CTC) == "onnxruntime"
     for name in ("encoder", "decoder"):
         (tmp_path / f"{name}.openvino.onnx").touch()
     assert registry.choose(tmp_path, SEQ2SEQ) == "onnxruntime"  # a decoder's small steps are faster there
@@ -108,13 +108,13 @@ def test_openvino_is_picked_where_its_kernels_are_right_its_files_there_and_it_i
     assert registry.choose(with_openvino, CTC) == "onnxruntime"
 
 
-def test_a_faster_runtime_is_advised_where_its_files_are_missing(with_openvino, interrupted, monkeypatch):
+def test_a_faster_runtime_is_advised_where_its_files_are_missing(with_openvino, finished, monkeypatch):
     monkeypatch.setattr(registry, "int8_overflows", lambda: False)
-    assert f"stablequant export {interrupted.out} --target openvino" in registry.advice(interrupted.out, CTC)
+    assert f"stablequant export {finished} --target openvino" in registry.advice(finished, CTC)
     assert registry.advice(with_openvino, CTC) == ""
-    assert registry.advice(interrupted.out, SEQ2SEQ) == ""
+    assert registry.advice(finished, SEQ2SEQ) == ""
     monkeypatch.setattr(registry, "int8_overflows", lambda: True)
-    assert registry.advice(interrupted.out, CTC) == ""
+    assert registry.advice(finished, CTC) == ""
 
 
 @pytest.mark.parametrize(
@@ -144,12 +144,12 @@ def test_speech_that_is_gone_is_told_with_the_fix(cli, folder, tmp_path):
     assert ran.err.endswith("Fix: give other speech with --data.\n")
 
 
-def test_a_runtime_without_files_or_of_another_kind_is_told(cli, interrupted):
-    ran = cli("transcribe", interrupted.out, AUDIO, "--runtime", "openvino")
+def test_a_runtime_without_files_or_of_another_kind_is_told(cli, finished):
+    ran = cli("transcribe", finished, AUDIO, "--runtime", "openvino")
     assert ran.code == 2
-    assert f"{interrupted.out / 'model.openvino.onnx'} is missing." in ran.err
-    assert f"Fix: write it with stablequant export {interrupted.out} --target openvino." in ran.err
-    ran = cli("transcribe", interrupted.out, AUDIO, "--runtime", "tvm")
+    assert f"{finished / 'model.openvino.onnx'} is missing." in ran.err
+    assert f"Fix: write it with stablequant export {finished} --target openvino." in ran.err
+    ran = cli("transcribe", finished, AUDIO, "--runtime", "tvm")
     assert (ran.code, ran.err) == (
         2,
         "error: --runtime tvm. Expected one of onnxruntime, openvino, openvino-bf16, torch.\n",

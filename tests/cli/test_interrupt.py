@@ -1,12 +1,48 @@
 """A stopped run says so, keeps what it finished, and the same command goes on from there."""
 
+from __future__ import annotations
+
 import json
 import signal
 import sys
-import time
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from commands import MODEL, all_gone, children, finish, start, trials
+from commands import MODEL, STABLEQUANT, Ran, all_gone, children, finish, start, trials, wait_for
+
+from stablequant.cli import main
+
+#: What a batch system and a closed terminal send.
+ENDINGS = (signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(NamedTuple):
+    """A run that was stopped, and the same command once more."""
+
+    out: Path
+    stopped: Ran
+    finished: Ran
+    before: dict[str, float]
+    """Key -> seconds of each trial in the journal when the run had stopped."""
+    after: dict[str, float]
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory, manifest: Path) -> Interrupted:
+    """``stablequant quantize --json``, stopped by Ctrl-C in the middle of its search, and run again."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    arguments = ["quantize", str(MODEL), "--data", str(manifest), "--out", str(out), "--json", "--set", "batch_size=1"]
+    arguments += ["--recipe", "paper", "--gamma", "0", "--p-step", "0.25"]
+    command = [*STABLEQUANT, *arguments]
+
+    first = start(command)
+    wait_for(first, out, 20)
+    first.send_signal(signal.SIGINT)
+    stopped = finish(first)
+    before = trials(out / "trials.sqlite")
+    finished = finish(start(command))
+    return Interrupted(out, stopped, finished, before, trials(out / "trials.sqlite"))
 
 
 def test_ctrl_c_is_one_message_and_exit_code_2(interrupted):
@@ -34,37 +70,48 @@ def test_the_finished_run_prints_one_json_object_and_leaves_a_whole_folder(inter
 
 
 @pytest.mark.parametrize("search", ["exact", "racing", "allocate"])
-def test_a_run_that_is_killed_again_and_again_ends_in_the_same_plan_to_the_byte(manifest, tmp_path, search):
+def test_a_run_that_is_killed_again_and_again_ends_in_the_same_plan_to_the_byte(cli, manifest, tmp_path, search):
     def command(out):
         options = ["--data", str(manifest), "--out", str(out)]
         if search != "allocate":
             options += ["--recipe", "paper", "--gamma", "0", "--p-step", "0.25", "--search", search]
-        return [sys.executable, "-m", "stablequant.cli.main", "quantize", str(MODEL), *options]
+        return ["quantize", str(MODEL), *options]
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert finish(start(command(whole))).code == 0
+    assert cli(*command(whole)).code == 0
     for count in (1, 3 if search == "allocate" else 30):
-        process = start(command(killed))
-        while process.poll() is None and len(trials(killed / "trials.sqlite")) < count:
-            time.sleep(0.01)
+        process = start([*STABLEQUANT, *command(killed)])
+        wait_for(process, killed, count)
         process.send_signal(signal.SIGKILL)
         assert finish(process).code == -signal.SIGKILL
         assert not (killed / "plan.json").exists()
     before = trials(killed / "trials.sqlite")
-    assert finish(start(command(killed))).code == 0
+    assert cli(*command(killed)).code == 0
     # Nothing finished was done again: a trial that was would have taken another time.
     assert before.items() <= trials(killed / "trials.sqlite").items()
     assert trials(killed / "trials.sqlite").keys() == trials(whole / "trials.sqlite").keys()
     assert (killed / "plan.json").read_bytes() == (whole / "plan.json").read_bytes()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+def test_what_ends_a_run_from_outside_does_what_ctrl_c_does(cli, monkeypatch):
+    """Held here for each signal; what Ctrl-C does, and one of the others, by processes of their own."""
+    seen = {}
+    monkeypatch.setattr(main, "app", lambda: seen.update({n: signal.getsignal(n) for n in ENDINGS}) or sys.exit(0))
+    for before in (signal.SIG_DFL, signal.SIG_IGN):  # as from a terminal, and as under nohup
+        own = {number: signal.signal(number, before) for number in ENDINGS}
+        assert cli("inspect").code == 0
+        for number, handler in own.items():
+            signal.signal(number, handler)
+        expected = signal.default_int_handler if before == signal.SIG_DFL else signal.SIG_IGN
+        assert seen == dict.fromkeys(ENDINGS, expected)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_workers_end_with_the_run_however_it_ends(manifest, tmp_path, number):
     options = ["--data", str(manifest), "--out", str(tmp_path / "out"), "--gamma", "0", "--workers", "2"]
     options += ["--set", "batch_size=1", "--p-step", "0.05", "--recipe", "paper"]
-    process = start([sys.executable, "-m", "stablequant.cli.main", "quantize", str(MODEL), *options])
-    while process.poll() is None and len(trials(tmp_path / "out" / "trials.sqlite")) < 10:
-        time.sleep(0.02)
+    process = start([*STABLEQUANT, "quantize", str(MODEL), *options])
+    wait_for(process, tmp_path / "out", 10)
     workers = children(process.pid)
     assert len(workers) == 2
     process.send_signal(number)
@@ -81,12 +128,12 @@ def test_workers_end_with_the_run_however_it_ends(manifest, tmp_path, number):
 
 
 def test_a_closed_terminal_does_not_end_a_run_under_nohup(manifest, tmp_path):
-    options = ["--data", str(manifest), "--out", str(tmp_path / "out"), "--gamma", "0", "--p-step", "0.25"]
-    options += ["--recipe", "paper"]
-    command = ["nohup", sys.executable, "-m", "stablequant.cli.main", "quantize", str(MODEL), *options, "--json"]
-    process = start(command)
-    while process.poll() is None and len(trials(tmp_path / "out" / "trials.sqlite")) < 10:
-        time.sleep(0.02)
+    options = ["--data", str(manifest), "--out", str(tmp_path / "out"), "--gamma", "0", "--p-step", "0.05"]
+    options += ["--recipe", "paper", "--set", "batch_size=1"]
+    process = start(["nohup", *STABLEQUANT, "quantize", str(MODEL), *options])
+    wait_for(process, tmp_path / "out", 10)
     process.send_signal(signal.SIGHUP)
-    ran = finish(process, seconds=240)
-    assert ran.code == 0, ran.err
+    wait_for(process, tmp_path / "out", 30)
+    assert process.poll() is None
+    process.kill()
+    assert finish(process).code == -signal.SIGKILL

@@ -103,13 +103,13 @@ def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(small_disk):
     assert "observing" not in finished
 
 
-def test_memory_that_runs_out_is_told_by_simulation_and_file_alike(interrupted, tmp_path):
+def test_memory_that_runs_out_is_told_by_simulation_and_file_alike(finished, tmp_path):
     path = tmp_path / "long.wav"
     soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 16000 * 150), 16000)
     # Recordings to transcribe are cut into pieces; those with a text cannot be.
     data = write_manifest(tmp_path / "m.jsonl", [{"audio": str(path), "text": "noise"}])
     options = ["--data", str(data), "--split", "all", "--json"]
-    commands = [["evaluate", str(model), *options] for model in (MODEL, interrupted.out)]
+    commands = [["evaluate", str(model), *options] for model in (MODEL, finished)]
     ran = finish(start([sys.executable, "-c", IN_LITTLE_MEMORY, "900_000_000", json.dumps(commands)]))
     assert ran.code == 0, ran.err
     assert ran.out == ""
@@ -203,15 +203,16 @@ def test_a_second_run_on_a_folder_in_use_is_refused_at_once(cli, manifest, tmp_p
         assert len(journal) == 0
 
 
-def test_a_folder_that_a_run_holds_is_refused_at_once(cli, manifest, interrupted, tmp_path):
+def test_a_folder_that_a_run_holds_is_refused_at_once(cli, manifest, finished, tmp_path):
     with RunFolder(tmp_path).held():
         ran = cli("quantize", MODEL, "--data", manifest, "--out", tmp_path)
     assert ran.code == 2
     assert f"error: {tmp_path} is held by another run. Fix: wait for it (--wait), or choose another" in ran.err
-    with RunFolder(interrupted.out).held():
-        ran = cli("export", interrupted.out, "--target", "tensorrt")
+    own = shutil.copytree(finished, tmp_path / "own")
+    with RunFolder(own).held():
+        ran = cli("export", own, "--target", "tensorrt")
     assert ran.code == 2
-    assert f"error: {interrupted.out} is held by another run. Fix: wait for it (--wait)" in ran.err
+    assert f"error: {own} is held by another run. Fix: wait for it (--wait)" in ran.err
 
 
 def test_a_second_run_that_is_told_to_wait_has_its_turn(tmp_path):

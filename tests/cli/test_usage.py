@@ -120,14 +120,14 @@ def test_a_task_is_asked_for_by_every_command_that_runs_a_model(cli, command):
     assert "error: the task translate, but the model only transcribes." in ran.err
 
 
-def test_json_is_one_object_on_stdout_for_every_command(cli, interrupted, manifest):
+def test_json_is_one_object_on_stdout_for_every_command(cli, finished, manifest):
     """For quantize the fixture's own process shows it: tests/cli/test_interrupt.py."""
     audio = rows("test", 1)[0]["audio"]
     commands = [
         ("inspect", MODEL),
         ("evaluate", MODEL, "--data", manifest),
-        ("evaluate", interrupted.out, "--data", manifest),
-        ("transcribe", interrupted.out, audio),
+        ("evaluate", finished, "--data", manifest),
+        ("transcribe", finished, audio),
     ]
     for command in commands:
         ran = cli(*command, "--json")
@@ -151,6 +151,6 @@ def test_after_an_error_stdout_is_empty(cli, command):
     assert ran.err.startswith("error: /no/where is not a folder.")
 
 
-def test_without_json_people_get_tables(cli, interrupted, manifest):
+def test_without_json_people_get_tables(cli, finished, manifest):
     assert "48 operations to quantise" in cli("inspect", MODEL).out
-    assert "WER " in cli("evaluate", interrupted.out, "--data", manifest).out
+    assert "WER " in cli("evaluate", finished, "--data", manifest).out

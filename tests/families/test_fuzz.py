@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import pytest
 import transformers
 import whispers
-from hypothesis import HealthCheck, event, given, settings
+from damage import damaged, fuzz
+from hypothesis import event
 from hypothesis import strategies as st
 from support import GRAFT, MOONSHINE
 from test_moonshine import OTHER
@@ -35,19 +34,7 @@ DECODER_FILES = (
 PROMPTED_FILES = ("config.json", "generation_config.json", "preprocessor_config.json")
 #: A decoder's tokenizer takes longer to load.
 EXAMPLES = {"ctc": 150, "decoder": 100, "prompted": 60}
-EVERY = list(HealthCheck)
 SOUND = np.random.default_rng(0).normal(0, 0.1, 6000).astype(np.float32)
-
-NESTED: Any = []
-for _ in range(200):
-    NESTED = [NESTED]
-
-#: Values that some code takes for what they are not.
-VALUES: list[Any] = [None, True, False, 0, 1, -1, 2, 3, 7, 31, 32, 10**9, 10**30, -(10**30), 0.0, 0.5, -1.5, 1e300]
-VALUES += ["", "0", "false", "gelu", "<pad>", "|", "\0", "x" * 10_000, "\ud800", float("nan"), float("inf"), NESTED]
-VALUES += [[], [0], [1, 2], [None], ["a"], {}, {"a": 1}, {"content": "x"}, {"": {}}, [[1]], {"0": {"content": "E"}}]
-#: What one character of a file is replaced with.
-SCRAPS = ["", "}", "[" * 2000, "9" * 5000, "\ufeff", "\0", '"a":1,', "-"]
 
 
 @pytest.fixture(scope="module")
@@ -80,34 +67,6 @@ def shorten(path: Path, size: int) -> None:
     path.write_text(json.dumps(whole))
 
 
-def holders(value: Any) -> Iterator[Any]:
-    """Every object and list in a JSON value."""
-    if isinstance(value, dict | list):
-        yield value
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from holders(item)
-
-
-@st.composite
-def damage(draw: st.DrawFn, text: str) -> str:
-    """The text of a JSON file with values changed, added or gone; or cut or flipped anywhere."""
-    if draw(st.integers(0, 4)) == 0:
-        at = draw(st.integers(0, len(text)))
-        return text[:at] + draw(st.sampled_from(SCRAPS)) + text[at + 1 :]
-    value = json.loads(text)
-    for _ in range(draw(st.integers(1, 2))):
-        # An index, not the holder itself: what hypothesis draws must print shortly.
-        found = [holder for holder in holders(value) if holder]
-        holder = found[draw(st.integers(0, min(len(found), 60) - 1))]
-        keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
-        key = keys[draw(st.integers(0, len(keys) - 1))]
-        if draw(st.integers(0, 5)) == 0:
-            del holder[key]
-        else:
-            holder[key] = deepcopy(draw(st.sampled_from(VALUES)))
-    return json.dumps(value)
-
-
 @pytest.mark.parametrize(
     ("kind", "files"), [("ctc", CTC_FILES), ("decoder", DECODER_FILES), ("prompted", PROMPTED_FILES)]
 )
@@ -116,13 +75,11 @@ def test_what_loads_transcribes_and_what_does_not_is_told(
 ) -> None:
     original = {name: (models[kind] / name).read_text() for name in files}
 
-    @settings(max_examples=EXAMPLES[kind], derandomize=True, deadline=None, database=None, suppress_health_check=EVERY)
-    @given(st.data())
     def check(data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(files))
         with TemporaryDirectory() as folder:
             path = Path(shutil.copytree(models[kind], Path(folder) / "model"))
-            (path / name).write_text(data.draw(damage(original[name])), encoding="utf-8", errors="surrogatepass")
+            (path / name).write_text(data.draw(damaged(original[name])), encoding="utf-8", errors="surrogatepass")
             try:
                 model = load(path)
             except StablequantError as error:
@@ -134,4 +91,4 @@ def test_what_loads_transcribes_and_what_does_not_is_told(
             backend = TorchBackend({g.name: Executor(g) for g in model.graphs})
             assert isinstance(model.frontend.recognize(backend, [SOUND])[0].text, str)
 
-    check()
+    fuzz(EXAMPLES[kind], check)

@@ -14,12 +14,6 @@ import yaml
 from stablequant.jobs.evidence import Evidence
 from stablequant.report.card import card, code, fence, licence, text
 from stablequant.report.formats import interval, signed
-from stablequant.report.summary import summarise
-
-
-@pytest.fixture(scope="module")
-def summary(evidence: Evidence) -> dict[str, Any]:
-    return summarise(evidence)
 
 
 @pytest.fixture(scope="module")

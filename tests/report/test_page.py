@@ -55,11 +55,6 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def summary(evidence: Evidence) -> dict[str, Any]:
-    return summarise(evidence)
-
-
-@pytest.fixture(scope="module")
 def rendered(evidence: Evidence, summary: dict[str, Any]) -> str:
     return page(evidence, summary)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stablequant.jobs.estimate import Estimate
 from stablequant.report.formats import distance, duration, nats, span
-from stablequant.settings import Settings
+
+if TYPE_CHECKING:  # with them would come PyTorch, of which a table needs nothing
+    from stablequant.jobs.estimate import Estimate
+    from stablequant.settings import Settings
 
 #: What is told where nobody wrote down what is said.
 NO_TEXT = (
