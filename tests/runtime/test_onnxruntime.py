@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
+import onnx.parser
 import onnxruntime
 import pytest
 import support
 
 from stablequant.runtime import onnxruntime as backend
 from stablequant.runtime.onnxruntime import DISABLED, EXACT
+from stablequant.runtime.openvino import OpenVinoBackend
 
 
 @pytest.mark.parametrize("name", support.MODELS)
@@ -45,3 +47,20 @@ def test_products_of_uint8_and_int8_are_left_as_they_are_where_they_cannot_overf
     assert backend.configuration() == {}
     monkeypatch.setattr(backend, "int8_overflows", lambda: True)
     assert backend.configuration() == EXACT
+
+
+@pytest.mark.parametrize(
+    ("asked", "threads", "given"),
+    [("1", None, 1), (" 2,1", None, 2), ("2", 1, 1), ("", None, 0), ("0", None, 0), ("all", None, 0)],
+)
+def test_both_runtimes_take_as_many_threads_as_the_environment_asks_for(
+    monkeypatch: pytest.MonkeyPatch, asked: str, threads: int | None, given: int
+) -> None:
+    """0 is their own choice; what is given to them goes first."""
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    model = '<ir_version: 8, opset_import: ["": 17]> case (float[t] x) => (float[t] y) { y = Relu(x) }'
+    files: dict[str, Path | bytes] = {"case": onnx.parser.parse_model(model).SerializeToString()}
+    (session,) = backend.OnnxRuntimeBackend(files, threads=threads).sessions.values()
+    assert session.get_session_options().intra_op_num_threads == given
+    (request,) = OpenVinoBackend(files, threads=threads).requests.values()
+    assert request.get_compiled_model().get_property("INFERENCE_NUM_THREADS") == given or not given

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import support
 import torch
+from pool_work import dying, dying_once, exponentials, failing, squares, sums
 
 from stablequant.errors import DataError, ResourceError
 from stablequant.grid.affine import QuantParams
@@ -30,19 +30,17 @@ def spread(
     return [(tasks[index], piece) for index, piece in LocalPool(workers).run(work, shared, tasks)]
 
 
-def squares(shared: None, task: int) -> Iterator[tuple[int, int]]:
-    for piece in range(3):
-        yield task * 10 + piece, os.getpid()
-
-
-@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("workers", [1, 5])
 def test_every_piece_of_every_task_comes_from_a_worker_where_there_are_several(workers: int) -> None:
     found = spread(squares, [4, 2, 7], workers)
     assert sorted((task, piece) for task, (piece, _) in found) == [(t, t * 10 + p) for t in (2, 4, 7) for p in range(3)]
+    processes = {process for _, (_, process) in found}
     if workers == 1:
-        assert {process for _, (_, process) in found} == {os.getpid()}
+        assert processes == {os.getpid()}
     else:
-        assert os.getpid() not in {process for _, (_, process) in found}
+        assert os.getpid() not in processes
+        # They end with the pool.
+        assert not any(Path(f"/proc/{process}").exists() for process in processes)
 
 
 def test_workers_stay_for_later_tasks_until_they_are_let_go() -> None:
@@ -54,21 +52,13 @@ def test_workers_stay_for_later_tasks_until_they_are_let_go() -> None:
     first = workers(range(6))
     assert len(first) == 2
     assert workers(range(6)) == first
+    # What goes wrong in a worker is raised here.
+    with pytest.raises(DataError, match=r"no such thing. Fix: fix it\."):
+        list(pool.run(failing, None, [1, 2, 3]))
     pool.close()
     assert not any(Path(f"/proc/{process}").exists() for process in first)
-    others = workers(range(6))
-    assert not others & first
+    assert not workers([1]) & first
     pool.close()
-
-
-def test_workers_end_with_the_pool() -> None:
-    found = spread(squares, [1, 2], 2)
-    assert not any(Path(f"/proc/{process}").exists() for _, (_, process) in found)
-
-
-def sums(shared: dict[str, torch.Tensor], task: str) -> Iterator[tuple[float, int]]:
-    yield float(shared[task].sum()), torch.get_num_threads()
-    shared[task].zero_()  # seen by this worker alone
 
 
 def test_what_is_shared_is_that_of_the_run_and_stays_as_it_is_here() -> None:
@@ -81,50 +71,16 @@ def test_what_is_shared_is_that_of_the_run_and_stays_as_it_is_here() -> None:
     pool.close()
 
 
-def dying_once(folder: Path, task: int) -> Iterator[int]:
-    yield task
-    with (folder / f"tries-{task}").open("a") as file:
-        file.write("x")
-    if task == 2 and (folder / "tries-2").read_text() == "x":
-        os.kill(os.getpid(), signal.SIGKILL)
-    yield -task
-
-
 def test_a_task_whose_worker_is_killed_is_done_again(tmp_path: Path) -> None:
     found = spread(dying_once, [1, 2, 3], 2, tmp_path)
     assert {piece for _, piece in found} == {1, -1, 2, -2, 3, -3}
     assert {task: (tmp_path / f"tries-{task}").read_text() for task in (1, 2, 3)} == {1: "x", 2: "xx", 3: "x"}
 
 
-def dying(folder: Path, task: int) -> Iterator[int]:
-    with (folder / "tries").open("a") as file:
-        file.write(str(task))
-    if task == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    yield task
-
-
 def test_workers_that_keep_dying_at_one_task_end_the_run(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match=r"died 3 times at the same work \(exit code -9\).*--workers 1"):
-        spread(dying, [1, 2, 3], 2, tmp_path)
-    assert (tmp_path / "tries").read_text().count("2") == TRIES
-
-
-def failing(shared: None, task: int) -> Iterator[int]:
-    if task == 3:
-        what = "no such thing"
-        raise DataError(what, fix="fix it")
-    yield task
-
-
-def test_what_goes_wrong_in_a_worker_is_raised_here() -> None:
-    with pytest.raises(DataError, match=r"no such thing. Fix: fix it\."):
-        spread(failing, [1, 2, 3], 2)
-
-
-def exponentials(shared: torch.Tensor, task: float) -> Iterator[float]:
-    torch.set_num_threads(2)
-    yield float((task * shared).exp().sum())
+        spread(dying, [2], 2, tmp_path)
+    assert (tmp_path / "tries").read_text() == "2" * TRIES
 
 
 def test_threads_of_this_process_hold_no_worker_up() -> None:
@@ -140,9 +96,9 @@ def test_threads_of_this_process_hold_no_worker_up() -> None:
     assert sorted(found) == [(1.0, 1 << 20), (2.0, 1 << 20)]
 
 
-@pytest.mark.parametrize("name", support.MODELS)
-def test_trials_come_out_alike_with_any_number_of_workers(name: str) -> None:
-    model = support.MODELS[name]()
+def test_trials_come_out_alike_with_any_number_of_workers() -> None:
+    """Of a model of two graphs; those of one are compared on a cluster (test_ray_pool.py)."""
+    model = support.moonshine()
     layers = [op.name for op in model.ops()]
     chosen = [*layers[:2], layers[-1]]
     settings = Settings()

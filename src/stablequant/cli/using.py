@@ -69,7 +69,9 @@ def transcribe(
         str, typer.Argument(help="A folder that quantize wrote, or a float checkpoint.", show_default=False)
     ],
     files: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.", show_default=False)],
-    threads: Annotated[int, typer.Option(min=0, max=MOST_THREADS, help="Of the runtime; 0: its own choice.")] = 0,
+    threads: Annotated[
+        int, typer.Option(min=0, max=MOST_THREADS, help="Of the runtime; 0: OMP_NUM_THREADS, or all.")
+    ] = 0,
     runtime: Runtime = "",
     checkpoint: Checkpoint = "",
     language: Language = "",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from stablequant.errors import ExportError, memory_ran_out
 from stablequant.runtime.outputs import Outputs
 from stablequant.runtime.processor import int8_overflows
+from stablequant.runtime.threads import asked_threads
 
 #: ONNX Runtime folds MatMul + Add into Gemm, which its int8 fusions do not know: a quantised layer then runs in float.
 DISABLED = ("MatMulAddFusion",)
@@ -32,7 +33,7 @@ class OnnxRuntimeBackend:
 
         Args:
             files: What to run.
-            threads: Of one operation; default: ONNX Runtime's own choice.
+            threads: Of one operation; default: as many as OMP_NUM_THREADS asks for, or ONNX Runtime's own choice.
             optimise: False runs every node as written, the reference that an optimised graph is compared with.
 
         Raises:
@@ -44,7 +45,7 @@ class OnnxRuntimeBackend:
         options.log_severity_level = 4  # what it logs as an error it raises as well
         for key, value in configuration().items():
             options.add_session_config_entry(key, value)
-        if threads is not None:
+        if threads := threads or asked_threads():
             options.intra_op_num_threads = threads
         level = onnxruntime.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from stablequant.errors import ExportError, MissingRuntimeError, memory_ran_out
 from stablequant.runtime.outputs import Outputs
 from stablequant.runtime.processor import int8_overflows
+from stablequant.runtime.threads import asked_threads
 
 #: Inputs of layers that the plan leaves in float are not rounded.
 CONFIGURATION = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
@@ -31,7 +32,7 @@ class OpenVinoBackend:
 
         Args:
             files: What to run.
-            threads: Of one inference; default: OpenVINO's own choice.
+            threads: Of one inference; default: as many as OMP_NUM_THREADS asks for, or OpenVINO's own choice.
 
         Raises:
             MissingRuntimeError: OpenVINO is not installed.
@@ -43,7 +44,7 @@ class OpenVinoBackend:
             | {"INFERENCE_PRECISION_HINT": self.precision}
             | (WITHOUT_INT8_KERNELS if int8_overflows() else {})
         )
-        if threads is not None:
+        if threads := threads or asked_threads():
             settings = settings | {"INFERENCE_NUM_THREADS": str(threads)}
         self.requests: dict[str, Any] = {}
         self._outputs: dict[str, list[str]] = {}
