@@ -14,7 +14,7 @@ demo: $(READY)
 	$(BIN)/stablequant quantize examples/moonshine-tiny --data examples/asterisk --workers 2 --out demo-out
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff check .

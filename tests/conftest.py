@@ -26,6 +26,21 @@ MODEL = ROOT / "tests" / "assets" / "wavlm-graft"
 COMMAND = "stablequant quantize tests/assets/wavlm-graft --data 'small <set>.jsonl' --out out"
 
 
+#: Files that take longest. They begin first, so that at the end no worker waits for another's last file.
+LONGEST = (
+    "cli/test_interrupt.py",
+    "search/test_pools.py",
+    "test_fuzz.py",
+    "search/test_ray_pool.py",
+    "search/test_racing.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order files, not the tests in them."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Kernel times are measured for the tests, and the user's own are left alone."""

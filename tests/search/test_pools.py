@@ -57,7 +57,7 @@ def test_workers_stay_for_later_tasks_until_they_are_let_go() -> None:
         list(pool.run(failing, None, [1, 2, 3]))
     pool.close()
     assert not any(Path(f"/proc/{process}").exists() for process in first)
-    assert not workers([1]) & first
+    assert not workers(range(2)) & first
     pool.close()
 
 
@@ -79,8 +79,8 @@ def test_a_task_whose_worker_is_killed_is_done_again(tmp_path: Path) -> None:
 
 def test_workers_that_keep_dying_at_one_task_end_the_run(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match=r"died 3 times at the same work \(exit code -9\).*--workers 1"):
-        spread(dying, [2], 2, tmp_path)
-    assert (tmp_path / "tries").read_text() == "2" * TRIES
+        spread(dying, [2, 1], 2, tmp_path)
+    assert (tmp_path / "tries").read_text().count("2") == TRIES
 
 
 def test_threads_of_this_process_hold_no_worker_up() -> None:
