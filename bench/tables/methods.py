@@ -6,6 +6,7 @@ from typing import Any
 
 from result_path import load_result
 
+from stablequant.report.formats import method, paper_note
 from tables.markdown import cpu, interval, made_by, markdown
 
 
@@ -15,7 +16,7 @@ def table(name: str) -> str:
     f, file = s["float"], s["int8_file"]
     mb = s["model"]["float_bytes"] / 1e6
     rows = [["float32", f"{f['wer']:.2f}", "", "", f"{f['cer']:.2f}", f"{mb:.1f}", "1"]]
-    rows += [_row(f"{k}, simulated", r, "", "") for k, r in s["methods"].items()]
+    rows += [_row(f"{method(k, r)}, simulated", r, "", "") for k, r in s["methods"].items()]
     rows.append(_row("**the int8 file**", file, f"{file['bytes'] / 1e6:.1f}", f"{file['speedup']:.2f}"))
     head = ["W8A8, every operation", "WER %", "against float", "95 % interval", "CER %", "MB", "speed"]
     test, dev = s["data"]["test"]["details"], s["data"]["dev"]["details"]
@@ -27,7 +28,7 @@ def table(name: str) -> str:
         f"The file's WER differs from the simulation's by {file['wer_difference_to_simulation']:+.2f} points. "
         f"Speed: one utterance at a time, both files in {file['runtime']}, {cpu(s)}."
     )
-    return markdown(head, rows, note, made_by(s))
+    return markdown(head, rows, note, *filter(None, [paper_note(s)]), made_by(s))
 
 
 def _row(label: str, r: dict[str, Any], mb: str, speed: str) -> list[str]:

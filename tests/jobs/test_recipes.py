@@ -13,6 +13,7 @@ from stablequant.jobs.evaluate import evaluate
 from stablequant.jobs.evidence import Evidence
 from stablequant.jobs.quantize import quantize
 from stablequant.recipes import RECIPES, recipe, recipe_for
+from stablequant.report import tables
 from stablequant.report.write import read_summary, write_reports
 from stablequant.settings import Settings
 
@@ -61,6 +62,11 @@ def test_the_default_recipe_chooses_a_scheme_a_layer_without_labels_and_tells_wh
     assert summary["ops_int8"] == summary["ops"] == 48
     assert sum(summary["allocation"]["schemes"].values()) == 48
     assert summary["allocation"]["divergence"] == pytest.approx(divergence(evidence), rel=1e-3)
+    row = summary["methods"]["paper"]
+    assert list(summary["methods"]) == ["max", "percentile", "mse", "paper", "stablequant"]
+    assert row["flagged"] and 0 <= row["p"] <= 0.5 and row["utterances_searched"] > 0 < row["evaluations"]
+    texts = [tables.methods(summary), *((tmp_path / "out" / n).read_text() for n in ("README.md", "report.html"))]
+    assert all(f"p {row['p']:g} by divergence" in text.replace("&#39;", "'") for text in texts)
     # A pass for the answers, two and a backward one for the estimate, and two whole models: no trial a layer.
     assert summary["search"]["evaluations"] < 12
     for layer in plan.layers:

@@ -21,6 +21,8 @@ from stablequant.tasks.task import Evaluation, Task
 
 #: Whole-model methods that stablequant is compared with: the same calibrator for every layer.
 BASELINES = ("max", "percentile", "mse")
+#: The paper's scheme, where another was chosen (search/paper_scheme.py).
+PAPER = "paper"
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Evidence:
         search: What was found on the dev speech.
         dev: What the float model makes of that speech, as the task scores it.
         resolution: Points that the dev speech tells from chance; ``None`` where that was not measured.
-        test: By method, on test: float, max, percentile, mse, stablequant (simulated), int8_file.
+        test: By method, on test: float, max, percentile, mse, paper (beside an allocation), stablequant (simulated), int8_file.
         agreements: The file compared with the simulation, and with itself without optimisation.
         warnings: What a user should be told although the file is right: it does what the plan says, and the plan costs this.
         runtime: That ran the file.

@@ -18,7 +18,7 @@ from stablequant.export.run_folder import RunFolder, require_ours
 from stablequant.families.checkpoint import load
 from stablequant.jobs import check
 from stablequant.jobs.evaluate import against_float
-from stablequant.jobs.evidence import BASELINES, Evidence, Job
+from stablequant.jobs.evidence import BASELINES, PAPER, Evidence, Job
 from stablequant.jobs.find_scheme import find_scheme, with_text
 from stablequant.jobs.open import simulator
 from stablequant.jobs.requirements import require_labels, require_possible
@@ -236,9 +236,10 @@ def _too_costly(found: Found, settings: Settings) -> list[str]:
 
 
 def _candidates(job: Job, histograms: Histograms, found: Found) -> list[Candidate]:
-    """The baselines and stablequant."""
+    """The baselines, the paper's scheme where it is not the one that was searched, and stablequant."""
     baselines = [Candidate(name, calibrated.uniform(histograms, name, job.settings)) for name in BASELINES]
-    return [*baselines, Candidate("stablequant", found.scheme)]
+    paper = [Candidate(PAPER, found.paper.scheme)] if found.paper else []
+    return [*baselines, *paper, Candidate("stablequant", found.scheme)]
 
 
 def _test(job: Job, trials: Trials, candidates: Sequence[Candidate]) -> dict[str, Evaluation]:

@@ -8,7 +8,6 @@ from typing import Any
 
 from stablequant.jobs.evidence import Evidence
 from stablequant.report import formats
-from stablequant.report.page import METHODS
 from stablequant.report.template import environment
 from stablequant.runtime.registry import file_names
 
@@ -30,8 +29,7 @@ def card(evidence: Evidence, summary: dict[str, Any]) -> str:
         title=formats.short_name(evidence.plan.model.name),
         verdict=formats.verdict(summary),
         methods=[
-            *((METHODS[n], r) for n, r in summary["methods"].items()),
-            (METHODS["int8_file"], summary["int8_file"]),
+            (formats.method(n, r), r) for n, r in (*summary["methods"].items(), ("int8_file", summary["int8_file"]))
         ],
         bare=summary["data"]["references"] == "float32",
         nats=evidence.plan.settings.search.objective == "divergence",

@@ -8,6 +8,36 @@ from typing import Any
 MINUS = "\N{MINUS SIGN}"
 
 
+#: What the methods of a summary are called where that differs from their name there.
+METHODS = {"int8_file": "int8 file", "paper": "the paper's scheme"}
+
+
+def method(name: str, row: dict[str, Any]) -> str:
+    """What a method is called; the paper's scheme with its p and how that was found."""
+    called = METHODS.get(name, name)
+    if "p" not in row:
+        return called
+    return f"{called}, p {row['p']:g} by {row['objective']}" if row["flagged"] else f"{called}, no layer flagged"
+
+
+def paper_note(summary: dict[str, Any]) -> str:
+    """How the paper's scheme was found, where it stands beside another; empty where it does not."""
+    row = summary["methods"].get("paper")
+    if row is None:
+        return ""
+    flagged = row["flagged"]
+    told = (
+        "The paper's scheme: one calibrated scale a layer; flagged are the layers whose naive scale alone costs more than "
+        f"gamma {summary['gamma']:g} points by the estimate from one backward pass ({len(flagged)} of {summary['ops']}"
+    )
+    if not flagged:
+        return f"{told}), so nothing is clipped."
+    return (
+        f"{told}: {', '.join(flagged)}), and clipped at the p of {row['tried']} values that diverges least from float32 on "
+        f"{row['utterances_searched']} dev utterances. Its own search, by error rate on all dev speech, is --recipe paper."
+    )
+
+
 def signed(value: float, digits: int = 2) -> str:
     """``value`` with its sign, a true minus, and no sign on what rounds to zero."""
     text = f"{value:+.{digits}f}"

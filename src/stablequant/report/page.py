@@ -13,7 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from stablequant.export.agreement import LEVEL
-from stablequant.jobs.evidence import BASELINES, Evidence
+from stablequant.jobs.evidence import Evidence
 from stablequant.quantize.plan import LayerPlan
 from stablequant.quantize.plan_grids import ActivationPlan
 from stablequant.report import formats, plots
@@ -23,14 +23,8 @@ from stablequant.search.objective import POINTS_A_NAT
 from stablequant.search.stage2 import Trial, choose
 from stablequant.settings import Settings
 
-#: What the methods are called on the page.
-METHODS = {
-    "max": "max",
-    "percentile": "percentile",
-    "mse": "mse",
-    "stablequant": "stablequant",
-    "int8_file": "int8 file",
-}
+#: Methods that stand out.
+OURS = ("stablequant", "int8_file")
 
 
 @dataclass(frozen=True)
@@ -77,7 +71,7 @@ def page(evidence: Evidence, summary: dict[str, Any]) -> str:
             graphs=len(evidence.model.graphs),
             title=formats.short_name(summary["model"]["name"]),
             verdict=formats.verdict(summary),
-            methods=[(METHODS[name], rates, name in BASELINES) for name, rates in _compared(summary)],
+            methods=[(formats.method(name, rates), rates, name not in OURS) for name, rates in _compared(summary)],
             intervals=_intervals(summary),
             sensitivity=sensitivity(plan.layers, plan.settings.search.gamma),
             schemes=schemes(plan.layers) if evidence.search.allocation else [],
@@ -110,11 +104,11 @@ def _compared(summary: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 def _intervals(summary: dict[str, Any]) -> dict[str, Any]:
     rows = [
         plots.Estimate(
-            METHODS[name],
+            formats.method(name, rates),
             rates["delta"],
             rates["delta_interval"][0],
             rates["delta_interval"][1],
-            strong=name not in BASELINES,
+            strong=name in OURS,
         )
         for name, rates in _compared(summary)
     ]

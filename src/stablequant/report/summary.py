@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from stablequant.jobs.evidence import BASELINES, Evidence
+from stablequant.jobs.evidence import PAPER, Evidence
 from stablequant.runtime.processor import machine
 from stablequant.tasks import fidelity
 from stablequant.tasks.bootstrap import paired_bootstrap
 from stablequant.tasks.task import Evaluation
 
 SCHEMA_VERSION = 1
+#: What is evaluated beside the methods that are simulated.
+NO_METHODS = ("float", "int8_file")
 
 
 def summarise(evidence: Evidence) -> dict[str, Any]:
@@ -37,7 +39,9 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
             "notes": [[*note] for s in evidence.job.speech.values() for note in s.notes],
         },
         "float": dict(reference.figures),
-        "methods": {name: _compared(evidence, name) for name in (*BASELINES, "stablequant")},
+        "methods": {
+            name: _compared(evidence, name) | _how(evidence, name) for name in evidence.test if name not in NO_METHODS
+        },
         "int8_file": _compared(evidence, "int8_file")
         | {
             "bytes": evidence.file_bytes,
@@ -91,6 +95,22 @@ def _allocation(evidence: Evidence) -> dict[str, Any] | None:
         "allowance": found.allowance,
         "divergence": float(f"{found.chosen.score.rate:.4g}"),
         "divergence_most_accurate": float(f"{found.accurate.score.rate:.4g}"),
+    }
+
+
+def _how(evidence: Evidence, name: str) -> dict[str, Any]:
+    """How the paper's scheme was found; nothing of other methods."""
+    found = evidence.search.paper
+    if name != PAPER or found is None:
+        return {}
+    return {
+        "p": found.p,
+        "flagged": list(found.flagged),
+        "objective": "divergence",
+        "tried": found.tried,
+        "utterances_searched": found.utterances,
+        "evaluations": round(found.evaluations, 2),
+        "seconds": round(found.seconds, 1),
     }
 
 

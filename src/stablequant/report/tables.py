@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stablequant.report.formats import distance, duration, nats, span
+from stablequant.report.formats import distance, duration, method, nats, paper_note, span
 
 if TYPE_CHECKING:  # with them would come PyTorch, of which a table needs nothing
     from stablequant.jobs.estimate import Estimate
@@ -16,8 +16,6 @@ NO_TEXT = (
     "the speech has no text: no error rate was measured; counted is what differs from float32's transcripts, "
     "and nats a step by which outputs diverge from float32's"
 )
-
-NAMES = {"max": "max", "percentile": "percentile", "mse": "mse", "stablequant": "stablequant"}
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -45,7 +43,7 @@ def methods(summary: dict[str, Any]) -> str:
         r = file if name == "int8 file" else summary["methods"][name]
         low, high = r["delta_interval"]
         size, speed = (f"{file['bytes'] / 1e6:.1f}", f"{file['speedup']:.2f}x") if name == "int8 file" else ("", "")
-        label = name if name == "int8 file" else f"{name}, simulated"
+        label = name if name == "int8 file" else f"{method(name, r)}, simulated"
         numbers = (
             [span(r["rate_interval"]), *distance(r)] if bare else [f"{r['delta']:+.2f}", f"{low:+.2f} to {high:+.2f}"]
         )
@@ -61,7 +59,7 @@ test: {float32["utterances"]} utterances, {float32["words"]} words
 search: {spent["evaluations"]:.1f} evaluations of the dev speech ({spent["mode"]}; {spent["naive"]} without shortcuts)
 int8 file: {file["bytes_ratio"]:.3f} of float32's bytes, speed against float in {file["runtime"]} on {cpu}"""
     skipped = {i: why for rows in summary["data"]["skipped"].values() for i, why in rows.items()}
-    lines = [NO_TEXT] if bare else []
+    lines = [*filter(None, [paper_note(summary)]), *([NO_TEXT] if bare else [])]
     lines += [*speech_remarks(skipped, summary["data"]["notes"]), *(f"warning: {w}" for w in summary["warnings"])]
     return "\n".join([text, *lines])
 

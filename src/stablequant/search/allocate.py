@@ -31,6 +31,8 @@ from stablequant.tasks.bootstrap import paired_bootstrap
 SHORT_BATCH = 20.0
 #: How often the allowance is halved before the most accurate schemes are taken.
 ROUNDS = 3
+#: The scale of stage 1, beside a layer's schemes: its cost decides what the paper flags (search/paper_scheme.py).
+NAIVE = "naive"
 #: Layer -> scheme's name -> what the layer takes in time: seconds an utterance, or multiplications.
 Costs = Mapping[str, Mapping[str, float]]
 
@@ -59,12 +61,14 @@ class Allocation:
         allowance: Points that cheaper schemes were allowed to cost in the end; 0: none was taken.
         chosen: The choice as it was measured on the dev speech.
         accurate: The most accurate schemes, likewise.
+        naive: By layer, what its rounding is estimated to cost with the naive scale of stage 1, which is not chosen.
     """
 
     choices: Mapping[str, Choice]
     allowance: float
     chosen: Outcome
     accurate: Outcome
+    naive: Mapping[str, float]
 
 
 def allocate(trials: Trials, histograms: Histograms, settings: Settings, costs: Costs) -> Allocation:
@@ -87,6 +91,7 @@ def allocate(trials: Trials, histograms: Histograms, settings: Settings, costs: 
     seconds = min(SHORT_BATCH, data.batch_seconds)
     short = trials.on(trials.speech.draw(search.estimate_utterances, data.seed), data.batch_size, seconds)
     errors = estimate(short, _shown(found, histograms, settings))
+    naive = {layer: nats.pop(NAIVE) for layer, nats in errors.items()}
     accurate = {layer: _best(layer, errors, o) for layer, o in found.items()}
     for halvings in range(ROUNDS + 1):
         allowance = search.allowance / 2**halvings if halvings < ROUNDS else 0.0
@@ -96,17 +101,22 @@ def allocate(trials: Trials, histograms: Histograms, settings: Settings, costs: 
         if excess.low <= allowance / POINTS_A_NAT:
             break
     choices = {layer: _choice(layer, names[layer], errors, costs[layer]) for layer in found}
-    return Allocation(choices, allowance, chosen, reference)
+    return Allocation(choices, allowance, chosen, reference, naive)
 
 
 def _shown(found: Options, histograms: Histograms, settings: Settings) -> dict[str, dict[str, LayerScheme]]:
-    """The schemes of each layer, and a residual code, which is not chosen but shows what one code costs.
+    """The schemes of each layer, and two that are not chosen: a residual code shows what one code costs, and the naive scale.
 
     Products of activations are left out: their two inputs err together.
     """
     layers = {layer: schemes for layer, schemes in found.items() if len(histograms[layer]) == 1}
+    naive = settings.search.stage1_calibrator
     return {
-        layer: {RESIDUAL: calibrated.with_residual(histograms[layer][0], settings), **schemes}
+        layer: {
+            RESIDUAL: calibrated.with_residual(histograms[layer][0], settings),
+            NAIVE: calibrated.layer(histograms, layer, naive, settings),
+            **schemes,
+        }
         for layer, schemes in layers.items()
     }
 

@@ -11,6 +11,7 @@ from stablequant.quantize.scheme import Scheme
 from stablequant.search.allocate import Allocation, Costs, allocate
 from stablequant.search.exact import Exact
 from stablequant.search.fallback import FloatFallback, float_fallback, prices
+from stablequant.search.paper_scheme import PaperScheme, paper_scheme
 from stablequant.search.racing import Racing, probes
 from stablequant.search.stage1 import Sensitivity
 from stablequant.search.stage2 import PercentileSearch, search_p
@@ -45,7 +46,7 @@ class Spent:
 class Found:
     """What a search found out: float on the dev speech, each layer's cost, the p of the flagged ones, what stays float.
 
-    An allocation has no stages; ``stage2`` then holds its scheme alone.
+    An allocation has no stages; ``stage2`` then holds its scheme alone, and ``paper`` the paper's, to compare it with.
     """
 
     reference: Outcome
@@ -54,6 +55,7 @@ class Found:
     floats: FloatFallback | None
     spent: Spent
     allocation: Allocation | None = None
+    paper: PaperScheme | None = None
 
     @property
     def scheme(self) -> Scheme:
@@ -112,6 +114,8 @@ def search_allocation(
 ) -> Found:
     """Choose each layer's scheme by its divergence and its cost in time; see search/allocate.py.
 
+    What the paper's scheme takes to be found is not part of the cost.
+
     Args:
         trials: On the dev speech, by divergence.
         histograms: Of every activation to quantise, in network order.
@@ -128,7 +132,8 @@ def search_allocation(
         seconds=trials.cost.seconds + before.seconds,
     )
     chosen = PercentileSearch({}, found.chosen.candidate.scheme, ())
-    return Found(reference, (), chosen, None, spent, found)
+    paper = paper_scheme(trials, histograms, found.naive, settings, before.multiplications)
+    return Found(reference, (), chosen, None, spent, found, paper)
 
 
 def _unsearched(trials: Trials, histograms: Histograms, settings: Settings, gate: Callable[[Outcome], None]) -> Found:
