@@ -1,20 +1,22 @@
 """Ours beside other ways to int8: the same model, the same speech, one run.
 
     pip install '.[peers]'
-    python -m venv optimum && optimum/bin/pip install 'optimum-onnx[onnxruntime]'
-    OPTIMUM_CLI=optimum/bin/optimum-cli python bench/compare_peers.py demo-out --data examples/asterisk
+    python bench/compare_peers.py demo-out --data examples/asterisk
 
-Each peer gets the same cleaned float graph (torchao: the model as transformers has it), calibration speech from --data (ours
-had that of its own run), and where it runs in ONNX Runtime our session settings, without which its linear layers would run in
-float. OpenVINO runs NNCF's model as it comes. A decoder that generates up to its limit is slow for that alone. A peer that is
-not installed, or fails, is listed with its reason. One thread, one recording at a time. Writes bench/results/peers.json.
+Each peer gets the same cleaned float graph (torchao and CTranslate2 the model as transformers has it), calibration speech from
+--data (ours had that of its own run), and where it runs in ONNX Runtime our session settings, without which its linear layers
+would run in float. OpenVINO runs NNCF's model as it comes. A decoder that generates up to its limit is slow for that alone.
+Optimum and Olive want other packages than we do: each gets an environment of its own in build/bench/environments. A peer that
+cannot be installed, or fails, has a row with its own reason. One thread, one recording at a time. Writes
+bench/results/peers.json, after each peer what is known by then.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +25,7 @@ import numpy as np
 from inputs import add_data, add_run, arguments_of, sources
 from peers.quantisers import QUANTISERS
 from peers.row import Feeds, Material, Peer, in_onnxruntime, in_openvino
-from result_path import save
+from result_path import ROOT, save
 from tables import peers
 
 from stablequant.data.speech import Speech
@@ -41,13 +43,13 @@ from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 from stablequant.runtime.registry import graph_files
 from stablequant.settings import Settings
 from stablequant.tasks.bootstrap import bootstrap
+from stablequant.tasks.score import Score
 
-#: Peers without a row, and why.
-NOT_RUN = {
-    "PT2E": "it is exported for one length, and a decoder has none; see bench/sizes.py",
-    "CTranslate2": "it has no converter for Moonshine",
-}
-CALIBRATION, CALIBRATION_SECONDS, DEV, TIMED, ROUNDS = 24, 4, 32, 8, 3
+CALIBRATION, CALIBRATION_SECONDS, DEV, TIMED, ROUNDS = 24, 4, 32, 8, 5
+#: Characters of a reason that are kept.
+REASON = 300
+#: A peer, and how the test speech was scored that it transcribed.
+Scored = tuple[Peer, Score]
 
 
 def calibration_feeds(frontend: Frontend, backend: Backend, speech: Speech) -> Feeds:
@@ -77,29 +79,59 @@ def calibration_feeds(frontend: Frontend, backend: Backend, speech: Speech) -> F
 
 
 def systems(
-    model: SpeechModel, run: Path, speech: Mapping[str, Speech], work: Path, left_out: dict[str, str]
-) -> Iterator[Peer]:
-    """Float in both runtimes, ours in both, and the peers that can be had."""
+    model: SpeechModel, run: Path, speech: Mapping[str, Speech], work: Path
+) -> Iterator[tuple[str, Callable[[], Peer]]]:
+    """Name, and what makes a row: float in both runtimes, ours in both, and the peers."""
     graphs = model.frontend.head.graphs
     in_float = {t: package.write_graphs(model, None, work, TARGETS[t]) for t in ("onnxruntime", "openvino")}
-    yield in_onnxruntime("float32", model, in_float["onnxruntime"], int8=False)
-    yield in_openvino("float32", model, in_float["openvino"], int8=False)
     summary = json.loads((run / "summary.json").read_text())
     # A run that took over another's stage 1 does not know what the whole costs.
     took = None if "--stage-1" in summary["command"] else sum(summary["seconds"].values())
     ours: dict[str, Any] = {"ours": True, "quantise_seconds": took}
-    yield in_onnxruntime("stablequant", model, graph_files(run, graphs), **ours)
-    yield in_openvino("stablequant", model, graph_files(run, graphs, "openvino"), **ours)
+    for target, row in (("onnxruntime", in_onnxruntime), ("openvino", in_openvino)):
+        yield "float32", partial(row, "float32", model, in_float[target], int8=False)
+        yield "stablequant", partial(row, "stablequant", model, graph_files(run, graphs, target), **ours)
     backend = OnnxRuntimeBackend(in_float["onnxruntime"], threads=1)
     feeds = calibration_feeds(model.frontend, backend, speech["calibration"])
     every = max(1, len(speech["dev"].waveforms) // DEV)
     dev = speech["dev"].part(range(0, len(speech["dev"].waveforms), every), 1, 30.0)
     material = Material(model, in_float["onnxruntime"], feeds, dev, work)
     for name, make in QUANTISERS.items():
-        try:
-            yield make(material)
-        except Exception as error:  # whatever a peer fails with is its result
-            left_out[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        yield name, partial(make, material)
+
+
+def why(error: BaseException, work: str) -> str:
+    """What a tool says of its failure, as a line without our folder: of errors that led to one another the first."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = " ".join(str(error).replace(f"{work}/", "").replace(f"{ROOT}/", "").split())
+    return f"{type(error).__name__}: {text[:REASON]}{'...' if len(text) > REASON else ''}"
+
+
+def rows(found: Sequence[Scored], seconds: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
+    """What is known of each; speeds where they have been measured, with the least and the most of the rounds."""
+    medians = {name: statistics.median(s) for name, s in seconds.items()}
+    best = min((p.name for p, _ in found if p.name in medians and not p.int8), key=medians.__getitem__, default="")
+    result = []
+    for peer, score in found:
+        interval = bootstrap(score)
+        row = {
+            "name": peer.name,
+            "ours": peer.ours,
+            "int8": peer.int8,
+            "wer": round(score.rate, 4),
+            "wer_interval": [round(interval.low, 4), round(interval.high, 4)],
+            "bytes": peer.bytes,
+            "peak_rss_bytes": peer.peak_rss_bytes,
+            "quantise_seconds": None if peer.quantise_seconds is None else round(peer.quantise_seconds, 2),
+            "float_ops": peer.float_ops,
+        }
+        if peer.name in medians:
+            ratios = [a / b for a, b in zip(seconds[best], seconds[peer.name], strict=True)]
+            row["speedup_vs_best_float"] = round(medians[best] / medians[peer.name], 4)
+            row["speedup_range"] = [round(min(ratios), 4), round(max(ratios), 4)]
+        result.append(row)
+    return result
 
 
 def main() -> None:
@@ -108,6 +140,7 @@ def main() -> None:
     add_run(parser)
     add_data(parser)
     parser.add_argument("--count", type=int, default=0, help="test recordings; default: all")
+    parser.add_argument("--peers", help="some of these, with commas; default: all")
     arguments = parser.parse_args()
     _, model = open_plan(arguments.run, arguments.checkpoint)
     data, settings = sources(arguments), Settings(batch_size=1)
@@ -115,41 +148,34 @@ def main() -> None:
     test = speech["test"]
     if arguments.count:
         test = test.part(range(min(arguments.count, len(test.utterances))), 1, settings.data.batch_seconds)
-    left_out: dict[str, str] = dict(NOT_RUN)
+    found: list[Scored] = []
+    failed: dict[str, str] = {}
+
+    def keep(seconds: Mapping[str, Sequence[float]]) -> str:
+        about = {"model": arguments.run.name, "data": data, "utterances": len(test.utterances), "rounds": ROUNDS}
+        words = int(found[0][1].total)
+        return save("peers", {**about, "words": words, "failed": failed, "rows": rows(found, seconds)}, timed=True)
+
+    wanted = arguments.peers.split(",") if arguments.peers else list(QUANTISERS)
     with TemporaryDirectory(prefix="stablequant-") as work:
-        found = list(systems(model, arguments.run, speech, Path(work), left_out))
-        runners = {p.name: lambda w, p=p: p.recognize([w]) for p in found}
+        for name, make in systems(model, arguments.run, speech, Path(work)):
+            if name in QUANTISERS and name not in wanted:
+                continue
+            try:
+                peer = make()
+                score = task.score(test.utterances, [peer.recognize([w])[0] for w in test.waveforms])
+            except Exception as error:  # whatever a peer fails with is its result
+                if name not in QUANTISERS:
+                    raise
+                failed[name] = why(error, work)
+                print(f"{name}: {failed[name]}", flush=True)
+                continue
+            found.append((peer, score))
+            print(f"{peer.name}: {score.rate:.2f} %", flush=True)
+            keep({})
+        runners = {p.name: lambda w, p=p: p.recognize([w]) for p, _ in found}
         seconds = interleaved(runners, test.sample(TIMED), ROUNDS)
-        scores = [task.score(test.utterances, [p.recognize([w])[0] for w in test.waveforms]) for p in found]
-    medians = {name: statistics.median(s) for name, s in seconds.items()}
-    best = min(medians[p.name] for p in found if not p.int8)
-    rows = []
-    for peer, score in zip(found, scores, strict=True):
-        interval = bootstrap(score)
-        rows.append(
-            {
-                "name": peer.name,
-                "ours": peer.ours,
-                "int8": peer.int8,
-                "speedup_vs_best_float": round(best / medians[peer.name], 4),
-                "wer": round(score.rate, 4),
-                "wer_interval": [round(interval.low, 4), round(interval.high, 4)],
-                "bytes": peer.bytes,
-                "peak_rss_bytes": peer.peak_rss_bytes,
-                "quantise_seconds": None if peer.quantise_seconds is None else round(peer.quantise_seconds, 2),
-                "float_ops": peer.float_ops,
-            }
-        )
-    result = {
-        "model": arguments.run.name,
-        "data": data,
-        "words": int(scores[0].total),
-        "utterances": len(test.utterances),
-        "rounds": ROUNDS,
-        "left_out": left_out,
-        "rows": rows,
-    }
-    print(peers.table(save("peers", result, timed=True)))
+    print(peers.table(keep(seconds)))
 
 
 if __name__ == "__main__":

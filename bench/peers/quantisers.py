@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from peers.row import Material, Peer, PlainOpenVino, in_onnxruntime, size
+from peers import ctranslate, exporters, olive_static
+from peers.environment import python_of, run
+from peers.row import Material, Peer, PlainOpenVino, in_onnxruntime, in_plain_openvino, size
 from stablequant.heads.head import Answer
-from stablequant.measure import footprint
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 from stablequant.runtime.processor import int8_overflows
 from stablequant.settings import Settings
@@ -48,21 +47,32 @@ def ort_dynamic(m: Material) -> Peer:
 
 def optimum(m: Material) -> Peer:
     """Optimum's command line, from an environment of its own: it wants another transformers than we do."""
-    program = os.environ.get("OPTIMUM_CLI") or shutil.which("optimum-cli")
-    if not program:
-        what = "there is no optimum-cli; say where it is with OPTIMUM_CLI"
-        raise FileNotFoundError(what)
+    program = python_of("optimum", "optimum-onnx[onnxruntime]").with_name("optimum-cli")
     given, into = m.work / "optimum", m.work / "optimum-int8"
     given.mkdir()
     for graph, path in m.files.items():
         shutil.copy(path, given / f"{graph}.onnx")
     began = time.perf_counter()
     processor = "--avx2" if int8_overflows() else "--avx512_vnni"
-    command = [program, "onnxruntime", "quantize", "--onnx_model", given, "--per_channel", processor, "-o", into]
-    subprocess.run(command, check=True, capture_output=True)
+    run([program, "onnxruntime", "quantize", "--onnx_model", given, "--per_channel", processor, "-o", into])
     seconds = time.perf_counter() - began
     made = {graph: into / f"{graph}_quantized.onnx" for graph in m.files}
     return in_onnxruntime(f"Optimum {processor}, dynamic", m.model, made, quantise_seconds=seconds)
+
+
+def ctranslate2(m: Material) -> Peer:
+    """CTranslate2's own int8, which faster-whisper runs."""
+    folder = m.work / "ctranslate2"
+    seconds = ctranslate.convert(m.model.path, folder, "int8")
+    whole = ctranslate.FasterWhisper(folder, "int8")
+    return Peer(
+        "CTranslate2 int8",
+        lambda sounds: [Answer(whole.text(sound), ()) for sound in sounds],
+        size({"model": folder / "model.bin"}),
+        None,
+        quantise_seconds=seconds,
+        peak_rss_bytes=ctranslate.peak_rss_bytes(folder, "int8"),
+    )
 
 
 def ort_static(method: str) -> Callable[[Material], Peer]:
@@ -113,7 +123,7 @@ def nncf_ptq(m: Material) -> Peer:
             model_type=nncf.ModelType.TRANSFORMER,
             subset_size=len(m.feeds[graph]),
         )
-    return _in_plain_openvino("NNCF, post-training", m, made, time.perf_counter() - began)
+    return in_plain_openvino("NNCF, post-training", m, made, time.perf_counter() - began)
 
 
 def nncf_accuracy(m: Material) -> Peer:
@@ -147,25 +157,7 @@ def nncf_accuracy(m: Material) -> Peer:
                 max_num_iterations=ITERATIONS, ranking_subset_size=RANKED
             ),
         )
-    return _in_plain_openvino("NNCF, accuracy-aware", m, made, time.perf_counter() - began)
-
-
-def _in_plain_openvino(name: str, m: Material, made: dict[str, Any], seconds: float) -> Peer:
-    import nncf
-    import openvino
-
-    saved = {graph: m.work / f"{graph}.{name}.xml" for graph in m.files}
-    for graph, path in saved.items():
-        openvino.save_model(made[graph], str(path), compress_to_fp16=False)
-    backend = PlainOpenVino(made)
-    return Peer(
-        f"{name} (openvino {openvino.__version__.split('-')[0]}, nncf {nncf.__version__})",
-        lambda w: m.model.frontend.recognize(backend, w),
-        size(saved),
-        None,
-        quantise_seconds=seconds,
-        peak_rss_bytes=footprint.measure(saved, "openvino", m.model.frontend).peak_rss_bytes,
-    )
+    return in_plain_openvino("NNCF, accuracy-aware", m, made, time.perf_counter() - began)
 
 
 def torchao_dynamic(m: Material) -> Peer:
@@ -213,4 +205,9 @@ QUANTISERS: dict[str, Callable[[Material], Peer]] = {
     "NNCF, post-training": nncf_ptq,
     "NNCF, accuracy-aware": nncf_accuracy,
     "torchao, dynamic": torchao_dynamic,
+    "transformers' exporter, ONNX Runtime static": exporters.ort_static,
+    "transformers' exporter, NNCF in ONNX": exporters.nncf_onnx,
+    "transformers' exporter, NNCF in OpenVINO": exporters.nncf_openvino,
+    "CTranslate2": ctranslate2,
+    "Olive, static": olive_static.static,
 }

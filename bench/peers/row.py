@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
 from stablequant.data.speech import Speech
@@ -97,6 +98,25 @@ def size(files: Mapping[str, Path]) -> int:
     return sum(p.stat().st_size for f in files.values() for p in {f, f.with_suffix(".bin")} if p.is_file())
 
 
+def in_plain_openvino(name: str, m: Material, made: Mapping[str, Any], seconds: float) -> Peer:
+    """A row for models that OpenVINO runs with its own defaults, saved for their size and memory."""
+    import nncf
+    import openvino
+
+    saved = {graph: m.work / f"{graph}.{name}.xml" for graph in m.files}
+    for graph, path in saved.items():
+        openvino.save_model(made[graph], str(path), compress_to_fp16=False)
+    backend = PlainOpenVino(made)
+    return Peer(
+        f"{name} (openvino {openvino.__version__.split('-')[0]}, nncf {nncf.__version__})",
+        lambda w: m.model.frontend.recognize(backend, w),
+        size(saved),
+        None,
+        quantise_seconds=seconds,
+        peak_rss_bytes=footprint.measure(saved, "openvino", m.model.frontend).peak_rss_bytes,
+    )
+
+
 def float_ops(model: SpeechModel, files: Mapping[str, Path]) -> int:
     """Linear layers and convolutions whose weight is in the file as float."""
     kept = 0
@@ -111,6 +131,8 @@ def float_ops(model: SpeechModel, files: Mapping[str, Path]) -> int:
 def _row(runtime: str, name: str, model: SpeechModel, files: Files, **more: Any) -> Peer:
     """A row for files that our class for ``runtime`` runs."""
     backend = RUNTIMES[runtime](files, threads=1)
+    # What a file fails with is told in the runtime's words, not in those of the process that measures its memory.
+    model.frontend.recognize(backend, [np.zeros(model.frontend.sampling_rate, np.float32)])
     peak = footprint.measure(files, runtime, model.frontend).peak_rss_bytes
     return Peer(
         f"{name} ({backend.name})",
