@@ -47,7 +47,7 @@ from stablequant.tasks.score import Score
 
 CALIBRATION, CALIBRATION_SECONDS, DEV, TIMED, ROUNDS = 24, 4, 32, 8, 5
 #: Characters of a reason that are kept.
-REASON = 300
+REASON = 160
 #: A peer, and how the test speech was scored that it transcribed.
 Scored = tuple[Peer, Score]
 

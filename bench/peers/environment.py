@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import venv
 from pathlib import Path
@@ -33,10 +34,11 @@ def run(command: list[str | Path]) -> str:
     """What a program of such an environment prints.
 
     Raises:
-        RuntimeError: It fails; the message is its own last line.
+        RuntimeError: It fails; the message is its own last line, of errors that led to one another that of the first.
     """
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode:
-        lines = [line.strip() for line in (ran.stderr or ran.stdout).splitlines() if line.strip()]
+        first, *_ = re.split(r"\n+(?:The above exception|During handling)", ran.stderr or ran.stdout)
+        lines = [line.strip() for line in first.splitlines() if line.strip()]
         raise RuntimeError(lines[-1] if lines else f"it ended with status {ran.returncode}")
     return ran.stdout
