@@ -23,7 +23,8 @@ def static(m: Material) -> Peer:
     from peers.row import in_onnxruntime
     from stablequant.runtime.processor import int8_overflows
 
-    python = python_of("olive", "olive-ai", "onnxruntime")
+    # It imports requests, and does not say so.
+    python = python_of("olive", "olive-ai", "onnxruntime", "requests")
     began, made, version = time.perf_counter(), {}, ""
     for graph, path in m.files.items():
         feeds = m.work / f"{graph}.olive.npz"

@@ -27,7 +27,7 @@ def table(name: str) -> str:
         ]
         for x in r["rows"]
     ]
-    rows += [[f"{name}: {why}", *[""] * (len(HEAD) - 1)] for name, why in r["failed"].items()]
+    rows += [[f"{name}: {why}", *[""] * (len(HEAD) - 1)] for name, why in (r.get("failed") or r["left_out"]).items()]
     note = (
         f"{r['model']}, {r['utterances']} recordings, {r['words']} words; best float32 = 1, one recording at a time, one thread, "
         f"medians (least to most) of {r['rounds']} rounds in turns; {cpu(r)}."
