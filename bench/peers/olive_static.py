@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def static(m: Material) -> Peer:
-    """Its pass for static int8 as it comes, with a scale an output channel of weights, on the same graphs and inputs."""
+    """Its pass for static int8 as it comes; with a scale an output channel ONNX Runtime cannot run its decoder."""
     from peers.environment import python_of, run
     from peers.row import in_onnxruntime
     from stablequant.runtime.processor import int8_overflows
@@ -62,7 +62,7 @@ def _quantise(model: str, feeds: str, into: str, reduce_range: bool) -> tuple[st
         load_dataset_config={"type": "calibration_feeds", "params": {"path": feeds}},
         dataloader_config={"type": "no_auto_batch_dataloader"},
     )
-    config = {"data_config": data, "per_channel": True, "reduce_range": reduce_range}
+    config = {"data_config": data, "reduce_range": reduce_range}
     made = create_pass_from_dict(OnnxStaticQuantization, config, disable_search=True).run(ONNXModelHandler(model), into)
     return olive.__version__, made.model_path
 

@@ -15,7 +15,7 @@ compares the estimate with trials.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -123,36 +123,44 @@ def _batch(trials: Trials, batch: Sequence[int], options: Options) -> tuple[floa
     forward = simulator.multiplications
     tapped = Tapped(simulator, frozenset(options))
     steps = frontend.head.logits(tapped, frontend.encode(tapped, features), answers)
-    gradients = _gradients(tapped, np.concatenate(steps)[:, 0].astype(np.int64))
-    found: list[dict[str, Any]] = [{"steps": len(s), "nats": {}} for s in steps]
-    for layer, name, nats in _nats(tapped, gradients, options):
-        for reading, value in zip(found, nats, strict=True):
-            reading["nats"].setdefault(layer, {})[name] = value
+    found: list[dict[str, Any]] = [{"steps": len(s), "nats": {layer: {} for layer in options}} for s in steps]
+
+    def keep(layer: str, gradient: Tensor) -> None:
+        node, x, own = tapped.rows.pop(layer)
+        for name, nats in _nats(node, x, own.detach(), gradient, options[layer]):
+            for reading, value in zip(found, nats, strict=True):
+                reading["nats"][layer][name] = value
+
+    _go_back(tapped, np.concatenate(steps)[:, 0].astype(np.int64), keep)
     spent = simulator.multiplications - before + BACKWARD * (simulator.multiplications - forward)
     return time.perf_counter() - began, spent, found
 
 
-def _gradients(tapped: Tapped, steps: NDArray[np.int64]) -> dict[str, Tensor]:
-    """Gradients ``g`` in every layer's rows, from a random ``u`` at each of the given steps."""
+def _go_back(tapped: Tapped, steps: NDArray[np.int64], keep: Callable[[str, Tensor], None]) -> None:
+    """Run backward from a random ``u`` at each of the given steps; ``keep`` is given the gradient in every layer's rows.
+
+    It is given each as soon as it is known, and none is held: all together they take as much as the values of the forward pass.
+    """
     logits = tapped.logits.flatten(0, 1)[torch.from_numpy(steps).to(tapped.logits.device)]
     p = torch.softmax(logits.detach(), -1)
     random = torch.Generator().manual_seed(SEED)
     signs = torch.randint(2, p.shape, generator=random).to(p) * 2 - 1
     root = p.sqrt() * signs
     u = root - p * root.sum(-1, keepdim=True)
-    rows = [own for _, _, own in tapped.rows.values()]
-    found = torch.autograd.grad((logits * u).sum(), rows)
-    return dict(zip(tapped.rows, found, strict=True))
+    for layer, (_, _, own) in tapped.rows.items():
+        own.register_hook(partial(keep, layer))
+    (logits * u).sum().backward()  # type: ignore[no-untyped-call]
 
 
-def _nats(tapped: Tapped, gradients: Mapping[str, Tensor], options: Options) -> Iterator[tuple[str, str, list[float]]]:
-    """Layer, scheme's name, and each utterance's nats."""
-    for layer, (node, x, own) in tapped.rows.items():
-        axes = (-2, -1) if own.dim() > x.dim() else (-1,)
-        for name, scheme in options[layer].items():
-            error = _rows(fake_quantize(x, scheme.activations[0], node), node) - own.detach()
-            dots = (gradients[layer] * error).sum(axes).flatten(1)
-            yield layer, name, (0.5 * dots.double().square().sum(1)).tolist()
+def _nats(
+    node: Node, x: Tensor, own: Tensor, gradient: Tensor, schemes: Mapping[str, LayerScheme]
+) -> Iterator[tuple[str, list[float]]]:
+    """Scheme's name, and each utterance's nats, of one layer."""
+    axes = (-2, -1) if own.dim() > x.dim() else (-1,)
+    for name, scheme in schemes.items():
+        error = _rows(fake_quantize(x, scheme.activations[0], node), node) - own
+        dots = (gradient * error).sum(axes).flatten(1)
+        yield name, (0.5 * dots.double().square().sum(1)).tolist()
 
 
 def _rows(x: Tensor, node: Node) -> Tensor:
