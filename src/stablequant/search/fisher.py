@@ -148,7 +148,7 @@ def _go_back(tapped: Tapped, steps: NDArray[np.int64], keep: Callable[[str, Tens
     root = p.sqrt() * signs
     u = root - p * root.sum(-1, keepdim=True)
     for layer, (_, _, own) in tapped.rows.items():
-        own.register_hook(partial(keep, layer))
+        own.register_hook(partial(keep, layer))  # type: ignore[no-untyped-call]
     (logits * u).sum().backward()  # type: ignore[no-untyped-call]
 
 
