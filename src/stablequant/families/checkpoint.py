@@ -7,7 +7,7 @@ before it is checked.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from stablequant.families.config_file import checked, read_config
 from stablequant.families.family import FAMILIES, Family
 from stablequant.families.folder import PROCESSOR_FILES, model_folder
 from stablequant.families.frontend import Frontend
+from stablequant.families.held_weights import holding
 from stablequant.families.language_adapters import adapter_file, file_name, has_adapters, of_language, with_adapter
 from stablequant.families.model import SpeechModel
 from stablequant.families.processor_files import load_processor
@@ -37,6 +38,7 @@ from stablequant.families.weight_files import read_weights, refuse_adapter, stra
 from stablequant.families.weight_names import fit, widened
 from stablequant.families.weight_shapes import LAYOUTS
 from stablequant.families.whisper_ids import whisper_ids
+from stablequant.network.graph import Graph
 
 #: What finds the ids that steer decoding, by ``model_type``; the head of a family without an entry finds its own.
 _IDS = {**IDS, "whisper": whisper_ids}
@@ -59,17 +61,21 @@ def load(model: str | Path, language: str | None = None) -> SpeechModel:
     refuse_adapter(folder)
     config, family = _config(folder, language)
     adapter = adapter_file(folder, config, language)
-    with _naming(folder):
-        weights = _weights(folder, config, adapter)
-        graphs = family.build(config, weights)
+
+    def read() -> tuple[int, Sequence[Graph]]:
+        with _naming(folder):
+            weights = _weights(folder, config, adapter)
+            return sum(4 * w.numel() for w in weights.values()), family.build(config, weights)
+
+    float_bytes, graphs = read()
     return SpeechModel(
         family=config["model_type"],
         path=folder,
         frontend=_frontend(folder, config, family, language if adapter else None),
-        graphs=graphs,
+        graphs=holding(graphs, lambda: read()[1]),
         fingerprint=fingerprint(folder, adapter),
         processor_fingerprint=processor_fingerprint(folder),
-        float_bytes=sum(4 * w.numel() for w in weights.values()),
+        float_bytes=float_bytes,
         notes=_notes(folder, config),
         language=language if adapter else None,
     )

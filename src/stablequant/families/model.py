@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from stablequant.families.frontend import Frontend
+from stablequant.families.held_weights import HeldWeights
 from stablequant.network.graph import Graph, Node
 
 if TYPE_CHECKING:
@@ -75,7 +77,29 @@ class SpeechModel:
         key = op.node.weights.get("weight")
         return None if key is None else self.graph(op.graph).weights[key]
 
-    def layer_weights(self) -> dict[str, Tensor]:
-        """The float32 weight of every layer that can be quantised, by the layer's name."""
-        weights = ((op.name, self.weight(op)) for op in self.ops())
-        return {name: weight for name, weight in weights if weight is not None}
+    def layer_weights(self) -> Mapping[str, Tensor]:
+        """The float32 weight of every layer that can be quantised, by the layer's name; looked up when it is asked for."""
+        return _LayerWeights({op.name: (self.graph(op.graph), op.node.weights["weight"]) for op in self.ops()})
+
+    def let_go(self) -> None:
+        """Let go of the weights, if they come from a checkpoint: they are read again when the next one is asked for."""
+        for graph in self.graphs:
+            if isinstance(graph.weights, HeldWeights):
+                graph.weights.let_go()
+
+
+class _LayerWeights(Mapping[str, "Tensor"]):
+    """Weights by layer, as their graphs hold them."""
+
+    def __init__(self, keys: Mapping[str, tuple[Graph, str]]) -> None:
+        self._keys = keys
+
+    def __getitem__(self, layer: str) -> Tensor:
+        graph, key = self._keys[layer]
+        return graph.weights[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)

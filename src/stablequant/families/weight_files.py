@@ -74,6 +74,8 @@ def refuse_adapter(folder: Path) -> None:
 def read_weights(folder: Path) -> tuple[dict[str, Tensor], dict[str, Path]]:
     """Every tensor of the checkpoint as it is stored, by its name, and the file that each stands in.
 
+    Tensors are views of files that are mapped to memory: nothing is read before a value is asked for.
+
     Raises:
         ModelError: As `weight_files`; or a file is damaged, a tensor is in two of them, or not where the index says.
     """
@@ -107,6 +109,25 @@ def read_file(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         what = f"{path} cannot be read ({error})"
         raise ModelError(what, fix="download the file again") from error
+
+
+def read_tensor(path: Path, name: str) -> Tensor:
+    """One tensor of a safetensors file, through a mapping of its own, which goes when the tensor does.
+
+    The tensors of `read_file` share one: what was read of them stays resident until the last is gone.
+
+    Raises:
+        ModelError: The file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            tensor: Tensor = file.get_tensor(name)
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        what = f"{path} cannot be read ({error})"
+        raise ModelError(what, fix="download the file again") from error
+    return tensor
 
 
 def listed(names: list[str], most: int = 10) -> str:

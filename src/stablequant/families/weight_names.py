@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stablequant.errors import ModelError
-from stablequant.families.weight_files import listed
+from stablequant.families.weight_files import listed, read_tensor
 from stablequant.families.weight_shapes import DIRECTION, MAGNITUDE
 
 if TYPE_CHECKING:
@@ -140,13 +140,14 @@ def _check_shapes(
 
 
 def widened(name: str, weight: Tensor, path: Path) -> Tensor:
-    """The tensor called ``name`` in ``path`` as float32.
+    """The tensor called ``name`` in ``path`` as float32: the view of the file that it is, or a copy of what has another type.
 
     Raises:
         ModelError: It is of another type than a float's, or holds NaN or infinite values.
     """
     _refuse_quantised({name: weight}, {name: path})
-    floats = weight.float()
+    # Read anew, what is narrower does not stay in memory beside its copy.
+    floats = weight if str(weight.dtype) == "torch.float32" else read_tensor(path, name).float()
     # A sum is finite unless a part of it is not, or it overflows: it is read faster than each value is looked at.
     if not floats.sum().isfinite() and not floats.isfinite().all():
         what = f"{path} holds NaN or infinite values in {name}"

@@ -31,7 +31,7 @@ Values = dict[str, Tensor]
 
 
 class Executor:
-    """Executes one graph; holds its weights and the order in which values may be let go.
+    """Executes one graph; holds the order in which values may be let go, and its weights where they are on a device.
 
     Attributes:
         graph: What is executed.
@@ -46,12 +46,18 @@ class Executor:
         self.device = "cpu"
         self.work: Counter[str] = Counter()
         self._last_use = graph.last_use()
-        self._weights = [{role: graph.weights[key] for role, key in n.weights.items()} for n in graph.nodes]
+        self._weights: dict[str, Tensor] | None = None
 
     def to(self, device: str) -> None:
         """Compute on ``device`` from now on."""
         self.device = device
-        self._weights = [{role: w.to(device) for role, w in weights.items()} for weights in self._weights]
+        keys = dict.fromkeys(key for node in self.graph.nodes for key in node.weights.values())
+        self._weights = {key: self.graph.weights[key].to(device) for key in keys}
+
+    def weights(self, node: Node) -> dict[str, Tensor]:
+        """The weights of ``node`` by role. On the processor they are the graph's own, not held here, so that it can let go."""
+        held = self.graph.weights if self._weights is None else self._weights
+        return {role: held[key] for role, key in node.weights.items()}
 
     def run(
         self,
@@ -81,7 +87,7 @@ class Executor:
             for index in range(start, stop):
                 node = self.graph.nodes[index]
                 inputs = tuple(alive[name] for name in node.inputs)
-                weights: Mapping[str, Tensor] = self._weights[index]
+                weights: Mapping[str, Tensor] = self.weights(node)
                 if operands is not None and (node.activations or node.shares):
                     inputs, weights = operands(node, inputs, weights, alive[node.lengths] if node.lengths else None)
                 outputs = self._kernels[node.kind](node, inputs, weights)

@@ -101,7 +101,7 @@ class Output:
 class Graph:
     """A network under construction, and afterwards its finished, ordered list of nodes."""
 
-    def __init__(self, name: str, weights: dict[str, Tensor]) -> None:
+    def __init__(self, name: str, weights: Mapping[str, Tensor]) -> None:
         """Start an empty graph called ``name`` over ``weights`` (float32, keyed by their path in the model)."""
         self.name = name
         self.weights = weights

@@ -25,13 +25,17 @@ from stablequant.quantize.scheme import Scheme, require_layers, require_rows
 from stablequant.quantize.weights import WeightStore
 
 
+#: Of dequantised weights that a simulator keeps: those of a small model, whose decoder's steps would take long without. Of a
+#: large one they would be a second copy, and its layers take longer to run than to dequantise.
+MOST_BYTES = 2**27
+
+
 class Simulator:
     """Runs a model's graphs in PyTorch, in float or under any number of quantisation schemes.
 
     Attributes:
         model: What is simulated.
-        weights: Its integer weights; what they stand for is kept too, one float32 tensor a layer and spec, with the
-            correction of the bias.
+        weights: Its integer weights; what they stand for is computed when a layer runs, and kept up to `MOST_BYTES`.
         executors: By graph.
         device: Where values live.
     """
@@ -50,6 +54,7 @@ class Simulator:
         self._nodes = [op.node for op in model.ops(matmuls=matmuls)]
         self._names = {node.name for node in self._nodes}
         self._rounded: dict[tuple[str, WeightSpec], tuple[Tensor, Tensor | None]] = {}
+        self._room = MOST_BYTES
         self.device = "cpu"
 
     @property
@@ -102,16 +107,25 @@ class Simulator:
             executor.to(device)
         self._rounded = {key: self._moved(*held) for key, held in self._rounded.items()}
 
+    def let_go(self) -> None:
+        """Let go of all float weights, the model's too; they are made again when they are needed."""
+        self._rounded.clear()
+        self._room = MOST_BYTES
+        self.model.let_go()
+
     def backend(self, scheme: Scheme) -> TorchBackend:
         """The model under ``scheme`` as something that decoding can drive."""
         return TorchBackend(self.executors, self.operands(scheme))
 
     def _weight(self, layer: str, spec: WeightSpec) -> tuple[Tensor, Tensor | None]:
         key = layer, spec
-        if key not in self._rounded:
-            held = self.weights.codes(layer, spec)
-            self._rounded[key] = self._moved(held.dequantized(), held.correction)
-        return self._rounded[key]
+        if key in self._rounded:
+            return self._rounded[key]
+        held = self.weights.codes(layer, spec)
+        found = self._moved(held.dequantized(), held.correction)
+        if (size := found[0].nbytes) <= self._room:
+            self._rounded[key], self._room = found, self._room - size
+        return found
 
     def _moved(self, weight: Tensor, correction: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """To the device that is computed on."""

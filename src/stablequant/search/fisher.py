@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stablequant.files import digest
+from stablequant.network.execute import Executor
 from stablequant.network.graph import Node
 from stablequant.quantize.scheme import LayerScheme, in_rows
 from stablequant.quantize.simulate import Simulator, fake_quantize, windows
@@ -33,6 +34,8 @@ from stablequant.search.trials import Trials
 
 #: A backward pass multiplies about twice as often as a forward one.
 BACKWARD = 2
+#: Nodes of a graph whose inner values are computed again at a time: two layers of a transformer.
+STRETCH = 32
 #: Seed of the signs.
 SEED = 0
 
@@ -42,30 +45,46 @@ Options = Mapping[str, Mapping[str, LayerScheme]]
 Errors = dict[str, dict[str, float]]
 
 
+#: What is told of a layer in the backward pass: its node, its input, the rows of it that the graph goes on with, their gradients.
+Tell = Callable[[Node, Tensor, Tensor, Tensor], None]
+
+
 @dataclass
 class Tapped:
-    """The float model as a backend that keeps the rows which layers read, with their gradients to come.
+    """The float model as a backend that tells, in the backward pass, of the rows which layers read, and their gradients.
+
+    A graph is run in stretches whose inner values are computed again when the backward pass comes to them, so that it holds
+    those of one stretch at a time (Chen et al. 2016, arXiv 1604.06174).
 
     ``get`` hands out, in place of logits, the number of the step that each was computed for: a head picks the valid ones of
     these as it does of logits.
 
     Attributes:
         simulator: Of the model.
-        layers: Names of those to keep.
-        rows: By layer, its input, and the rows of it that the graph goes on with.
+        layers: Names of those to tell of.
+        tell: Called once for each of them.
         logits: ``[B, T, V]``, as the head fetched them.
+        anchor: What every stretch depends on, so that the backward pass reaches the first, whose inputs have no gradient.
     """
 
     simulator: Simulator
     layers: frozenset[str]
-    rows: dict[str, tuple[Node, Tensor, Tensor]] = field(default_factory=dict)
+    tell: Tell
     logits: Tensor = field(default_factory=lambda: torch.empty(0))
+    anchor: Tensor = field(default_factory=lambda: torch.zeros(0, requires_grad=True))
 
     def run(self, graph: str, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs of ``graph`` by name."""
         executor = self.simulator.executors[graph]
-        values = executor.run(feeds, self._keep, gradients=True)
-        return {name: values[name] for name in executor.graph.outputs}
+        nodes, alive = executor.graph.nodes, dict(feeds)
+        for start in range(0, len(nodes), STRETCH):
+            stretch = _Stretch(executor, self, start, min(start + STRETCH, len(nodes)))
+            read = {name for node in nodes[start : stretch.stop] for name in (*node.inputs, node.lengths)}
+            stretch.inputs = [name for name in alive if name in read]
+            outputs = _Recomputed.apply(stretch, self.anchor, *(alive[name] for name in stretch.inputs))
+            alive = {name: value for name, value in alive.items() if name not in stretch.dead}
+            alive.update(zip(stretch.outputs, outputs, strict=True))
+        return {name: alive[name] for name in executor.graph.outputs}
 
     def put(self, array: NDArray[Any]) -> Tensor:
         """As a tensor."""
@@ -79,17 +98,65 @@ class Tapped:
         result: NDArray[Any] = array.detach().cpu().numpy()
         return result
 
+
+@dataclass
+class _Stretch:
+    """Nodes ``start`` to ``stop`` of a graph: names of the values they read from before, leave for later, and read last."""
+
+    executor: Executor
+    tapped: Tapped
+    start: int
+    stop: int
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    dead: set[str] = field(default_factory=set)
+    rows: list[tuple[Node, Tensor, Tensor]] = field(default_factory=list)
+
+    def run(self, values: Sequence[Tensor], *, keep: bool) -> list[Tensor]:
+        """The values left for later; with ``keep`` the rows of layers are kept, each as a tensor of its own."""
+        given, operands = dict(zip(self.inputs, values, strict=True)), self._keep if keep else None
+        found = self.executor.run(given, operands, start=self.start, stop=self.stop, gradients=True)
+        self.outputs = [name for name in found if name not in given]
+        self.dead = given.keys() - found.keys()
+        return [found[name] for name in self.outputs]
+
     def _keep(
         self, node: Node, inputs: tuple[Tensor, ...], weights: Mapping[str, Tensor], lengths: Tensor | None
     ) -> tuple[tuple[Tensor, ...], Mapping[str, Tensor]]:
         """Keep a layer's input, and let the layer read it through a tensor of its own (an ``Operands``)."""
-        if node.name not in self.layers or not node.activations:
+        if node.name not in self.tapped.layers or not node.activations:
             return inputs, weights
-        x = inputs[0]
-        rows = _rows(x, node)
+        rows = _rows(inputs[0], node)
         own = rows.view_as(rows) if rows.requires_grad else rows.detach().requires_grad_()
-        self.rows[node.name] = node, x.detach(), own
+        self.rows.append((node, inputs[0].detach(), own))
         return (own, *inputs[1:]), weights
+
+
+class _Recomputed(torch.autograd.Function):
+    """A stretch as one operation: it keeps its inputs alone, and tells of its layers on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, stretch: _Stretch, anchor: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        ctx.stretch = stretch
+        ctx.save_for_backward(*inputs)
+        outputs = stretch.run([x.detach() for x in inputs], keep=False)
+        ctx.mark_non_differentiable(*(y for y in outputs if not y.is_floating_point()))
+        ctx.set_materialize_grads(False)
+        return tuple(outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        stretch, needed = ctx.stretch, ctx.needs_input_grad[2:]
+        inputs = [x.detach().requires_grad_(need) for x, need in zip(ctx.saved_tensors, needed, strict=True)]
+        outputs = stretch.run(inputs, keep=True)
+        pairs = [(y, g) for y, g in zip(outputs, gradients, strict=True) if g is not None and y.requires_grad]
+        sources = [*(own for _, _, own in stretch.rows), *(x for x in inputs if x.requires_grad)]
+        found = torch.autograd.grad([y for y, _ in pairs], sources, [g for _, g in pairs], allow_unused=True)
+        for (node, x, own), gradient in zip(stretch.rows, found, strict=False):
+            stretch.tapped.tell(node, x, own.detach(), torch.zeros_like(own) if gradient is None else gradient)
+        left = iter(found[len(stretch.rows) :])
+        stretch.rows.clear()
+        return None, None, *(next(left) if need else None for need in needed)
 
 
 def estimate(trials: Trials, options: Options) -> Errors:
@@ -121,41 +188,37 @@ def _batch(trials: Trials, batch: Sequence[int], options: Options) -> tuple[floa
     features = frontend.features(trials.speech.waveforms_of(batch))
     answers = frontend.head.read(plain, frontend.encode(plain, features), features.sizes)
     forward = simulator.multiplications
-    tapped = Tapped(simulator, frozenset(options))
-    steps = frontend.head.logits(tapped, frontend.encode(tapped, features), answers)
-    found: list[dict[str, Any]] = [{"steps": len(s), "nats": {layer: {} for layer in options}} for s in steps]
+    found: list[dict[str, Any]] = [{"nats": {}} for _ in answers]
 
-    def keep(layer: str, gradient: Tensor) -> None:
-        node, x, own = tapped.rows.pop(layer)
-        for name, nats in _nats(node, x, own.detach(), gradient, options[layer]):
+    def tell(node: Node, x: Tensor, own: Tensor, gradient: Tensor) -> None:
+        for name, nats in _nats(node, x, own, gradient, options[node.name]):
             for reading, value in zip(found, nats, strict=True):
-                reading["nats"][layer][name] = value
+                reading["nats"].setdefault(node.name, {})[name] = value
 
-    _go_back(tapped, np.concatenate(steps)[:, 0].astype(np.int64), keep)
-    spent = simulator.multiplications - before + BACKWARD * (simulator.multiplications - forward)
-    return time.perf_counter() - began, spent, found
+    tapped = Tapped(simulator, frozenset(options), tell)
+    steps = frontend.head.logits(tapped, frontend.encode(tapped, features), answers)
+    for reading, numbers in zip(found, steps, strict=True):
+        reading["steps"] = len(numbers)
+    forward = simulator.multiplications - forward
+    _go_back(tapped, np.concatenate(steps)[:, 0].astype(np.int64))
+    return time.perf_counter() - began, simulator.multiplications - before + BACKWARD * forward, found
 
 
-def _go_back(tapped: Tapped, steps: NDArray[np.int64], keep: Callable[[str, Tensor], None]) -> None:
-    """Run backward from a random ``u`` at each of the given steps; ``keep`` is given the gradient in every layer's rows.
-
-    It is given each as soon as it is known, and none is held: all together they take as much as the values of the forward pass.
-    """
+def _go_back(tapped: Tapped, steps: NDArray[np.int64]) -> None:
+    """The backward pass from a random ``u`` at each of the given steps."""
     logits = tapped.logits.flatten(0, 1)[torch.from_numpy(steps).to(tapped.logits.device)]
     p = torch.softmax(logits.detach(), -1)
     random = torch.Generator().manual_seed(SEED)
     signs = torch.randint(2, p.shape, generator=random).to(p) * 2 - 1
     root = p.sqrt() * signs
     u = root - p * root.sum(-1, keepdim=True)
-    for layer, (_, _, own) in tapped.rows.items():
-        own.register_hook(partial(keep, layer))  # type: ignore[no-untyped-call]
-    (logits * u).sum().backward()  # type: ignore[no-untyped-call]
+    torch.autograd.grad((logits * u).sum(), tapped.anchor, allow_unused=True)
 
 
 def _nats(
     node: Node, x: Tensor, own: Tensor, gradient: Tensor, schemes: Mapping[str, LayerScheme]
 ) -> Iterator[tuple[str, list[float]]]:
-    """Scheme's name, and each utterance's nats, of one layer."""
+    """Name of each of a layer's schemes, and each utterance's nats."""
     axes = (-2, -1) if own.dim() > x.dim() else (-1,)
     for name, scheme in schemes.items():
         error = _rows(fake_quantize(x, scheme.activations[0], node), node) - own
