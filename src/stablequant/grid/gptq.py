@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 DAMPING = 0.01
 #: Inputs that are rounded before the rest of the matrix is updated, in one product.
 BLOCK = 64
+#: Output channels that are rounded at a time, for the memory it takes.
+CHANNELS = 4096
 
 
 def gptq(
@@ -46,34 +48,40 @@ def gptq(
     nearest = quantize_weight(w, replace(spec, rounding="nearest", correct_bias=False))
     rows = w.detach().float().reshape(len(w), -1)
     gram = gram.to(rows)
-    steps = stretched(nearest.scales, rows.shape, spec).expand(rows.shape)
     diagonal = gram.diagonal()
     order = diagonal.argsort(descending=True, stable=True) if act_order else torch.arange(len(gram), device=w.device)
-    factor = _inverse_factor(gram[order][:, order], damping)
-    swept = _sweep(rows.T[order], steps.T[order], factor, code_limits(spec.bits))
-    codes = torch.empty_like(swept)
-    codes[order] = swept
-    found, plain = codes.T.contiguous(), nearest.codes.reshape(rows.shape).float()
-    better = _error(rows - found * steps, gram) < _error(rows - plain * steps, gram)
-    chosen = torch.where(better[:, None], found, plain)
-    return QuantizedWeight(chosen.to(nearest.codes.dtype).reshape(w.shape), nearest.scales, spec)
+    factor = _inverse_factor(gram, order, damping)
+    codes = nearest.codes.reshape(rows.shape).clone()
+    # Output channels do not depend on each other.
+    for start in range(0, len(rows), CHANNELS):
+        some = slice(start, start + CHANNELS)
+        part, held = rows[some], codes[some]
+        steps = stretched(nearest.scales, rows.shape, spec).expand(rows.shape)[some]
+        swept = torch.empty_like(part.T)
+        swept[order] = _sweep(part.T[order], steps.T[order], factor, code_limits(spec.bits))
+        found = swept.T.contiguous()
+        better = _error(part - found * steps, gram) < _error(part - held * steps, gram)
+        held[better] = found[better].to(held.dtype)
+    return QuantizedWeight(codes.reshape(w.shape), nearest.scales, spec)
 
 
-def _inverse_factor(gram: torch.Tensor, damping: float) -> torch.Tensor:
-    """U, upper, with ``U^T U = H^-1`` and H the damped ``gram``; in float64, given back in the type of ``gram``.
+def _inverse_factor(gram: torch.Tensor, order: torch.Tensor, damping: float) -> torch.Tensor:
+    """U, upper, with ``U^T U = H^-1`` and H the damped ``gram`` in ``order``; in float64, given back in the type of ``gram``.
 
     Turned round in both axes, the lower Cholesky factor of H turned round is R, upper, with ``H = R R^T``: so U is its inverse.
+    That is the inverse of the lower factor, turned round. Of a large layer a matrix takes 200 MB, so steps are done in place.
     """
     import torch
 
-    damped = gram.double()
+    back = order.flip(0)
+    damped = gram[back][:, back].double().mT  # in LAPACK's layout
     mean = float(damped.diagonal().mean())
     # Where nothing was ever read anything rounds alike, and there is no mean to take a share of.
     damped.diagonal().add_(damping * mean if mean > 0 else 1.0)
-    lower: torch.Tensor = torch.linalg.cholesky(damped.flip(0, 1))
-    identity = torch.eye(len(damped), dtype=damped.dtype, device=damped.device)
-    factor: torch.Tensor = torch.linalg.solve_triangular(lower.flip(0, 1), identity, upper=True)
-    return factor.to(gram)
+    torch.linalg.cholesky(damped, out=damped)
+    inverse = torch.eye(len(damped), dtype=damped.dtype, device=damped.device)
+    torch.linalg.solve_triangular(damped, inverse, upper=False, out=inverse)
+    return inverse.to(gram).flip(0, 1)
 
 
 def _sweep(inputs: torch.Tensor, steps: torch.Tensor, factor: torch.Tensor, limits: tuple[int, int]) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """Observe the inputs of all layers once: their moments are kept in a safetensors file, and read from it a layer at a time.
 
-The matrices of a large model take gigabytes. So they are summed up in as many passes over the speech as keep each below
-`MOST_BYTES`, written to the file pass by pass, and read when a layer's turn comes.
+The matrices of a large model take as much as its weights, or more. So they are summed up in as many passes over the speech as
+keep each below `MOST_BYTES`, or a quarter of the weights, written to the file pass by pass, and read when a layer's turn comes.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from stablequant.observe.cached import identity
 from stablequant.observe.gram import observe_moments, shared_rows
 from stablequant.progress import Progress, silent
 
-#: Of the matrices that one pass sums up in main memory.
-MOST_BYTES = 2**31
+#: Of the matrices that one pass sums up in main memory, or this share of the float weights if that is more.
+MOST_BYTES, SHARE = 2**29, 0.25
 #: Raised when the same speech would give other moments than in an earlier version.
 VERSION = 1
 TITLE = "observing the inputs of layers"
@@ -98,7 +98,7 @@ def moments_once(model: SpeechModel, speech: Speech, path: Path, progress: Progr
         return stored
     shared, weights = shared_rows(model), model.layer_weights()
     widths = {name: weights[name][0].numel() for name in dict.fromkeys(shared.values())}
-    passes = _passes(widths)
+    passes = _passes(widths, max(MOST_BYTES, int(SHARE * model.float_bytes)))
     total = len(passes) * len(speech.batches)
 
     def batches(before: int) -> Iterator[list[NDArray[np.float32]]]:
@@ -118,15 +118,15 @@ def moments_once(model: SpeechModel, speech: Speech, path: Path, progress: Progr
     return StoredMoments(path)
 
 
-def _passes(widths: Mapping[str, int]) -> list[list[str]]:
-    """The layers in runs whose matrices fit; one that does not fit by itself has a pass of its own."""
+def _passes(widths: Mapping[str, int], most: int) -> list[list[str]]:
+    """The layers in runs whose matrices take ``most`` bytes; one that does not fit by itself has a pass of its own."""
     passes: list[list[str]] = []
     room = 0
     for name, width in widths.items():
         size = 4 * width * width
         if size > room:
             passes.append([])
-            room = MOST_BYTES
+            room = most
         passes[-1].append(name)
         room -= size
     return passes
