@@ -92,6 +92,7 @@ def test_they_are_kept_and_found_again(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(found) == 47
     # In several passes, with the largest matrix alone in one: the same.
     monkeypatch.setattr(stored, "MOST_BYTES", 4 * 4256**2)
+    monkeypatch.setattr(stored, "SHARE", 0.0)
     before = path.read_bytes()
     path.unlink()
     moments_once(model, speech, path, lambda title, done, total: seen.append((title, done, total)))

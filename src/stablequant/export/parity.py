@@ -68,6 +68,54 @@ def difference(found: Logits, reference: Logits) -> float:
     return float(np.sqrt(np.mean((a - b) ** 2) / np.mean(b**2)))
 
 
+@dataclass(frozen=True)
+class Simulated:
+    """What the simulation says, which files are compared with; its model is not needed any more.
+
+    Attributes:
+        sounds: Real speech, mono float32 ``[T]`` each.
+        answers: To it.
+        logits: Those of `logits`.
+        limit: Of a difference from them.
+    """
+
+    sounds: Sequence[NDArray[np.float32]]
+    answers: Sequence[Answer]
+    logits: Logits
+    limit: float
+
+
+def simulate(frontend: Frontend, simulation: Backend, sounds: Sequence[NDArray[np.float32]]) -> Simulated:
+    """Run ``simulation``, the plan in PyTorch, on ``sounds`` and on the same with noise."""
+    answers = frontend.recognize(simulation, sounds)
+    random = np.random.default_rng(0)
+    noisy = [(w * (1 + NOISE * random.standard_normal(len(w)))).astype(np.float32) for w in sounds]
+    simulated = logits(frontend, simulation, sounds, answers)
+    limit = max(SMALL, MARGIN * difference(logits(frontend, simulation, noisy, answers), simulated))
+    return Simulated(sounds, answers, simulated, limit)
+
+
+def against(
+    frontend: Frontend, simulated: Simulated, written: Backend, optimised: tuple[str, Backend] | None
+) -> list[Parity]:
+    """Compare a file with the simulation, and the runtime it is for with the file.
+
+    Args:
+        frontend: Of the model.
+        simulated: What the plan gives in PyTorch.
+        written: The file in ONNX Runtime without graph optimisation: every node as it is written.
+        optimised: Name and backend of the runtime that the file is for; ``None`` where it cannot run here.
+    """
+    sounds, answers, limit = simulated.sounds, simulated.answers, simulated.limit
+    plain = logits(frontend, written, sounds, answers)
+    name = "ONNX Runtime without optimisation"
+    found = [Parity(name, "the simulation", difference(plain, simulated.logits), limit)]
+    if optimised is not None:
+        runtime, backend = optimised
+        found.append(Parity(runtime, name, difference(logits(frontend, backend, sounds, answers), plain), limit))
+    return found
+
+
 def compare(
     frontend: Frontend,
     simulation: Backend,
@@ -75,27 +123,8 @@ def compare(
     optimised: tuple[str, Backend] | None,
     sounds: Sequence[NDArray[np.float32]],
 ) -> list[Parity]:
-    """Compare a file with the simulation, and the runtime it is for with the file.
-
-    Args:
-        frontend: Of the model.
-        simulation: The plan in PyTorch.
-        written: The file in ONNX Runtime without graph optimisation: every node as it is written.
-        optimised: Name and backend of the runtime that the file is for; ``None`` where it cannot run here.
-        sounds: Real speech, mono float32 ``[T]`` each.
-    """
-    answers = frontend.recognize(simulation, sounds)
-    random = np.random.default_rng(0)
-    noisy = [(w * (1 + NOISE * random.standard_normal(len(w)))).astype(np.float32) for w in sounds]
-    simulated = logits(frontend, simulation, sounds, answers)
-    limit = max(SMALL, MARGIN * difference(logits(frontend, simulation, noisy, answers), simulated))
-    plain = logits(frontend, written, sounds, answers)
-    name = "ONNX Runtime without optimisation"
-    found = [Parity(name, "the simulation", difference(plain, simulated), limit)]
-    if optimised is not None:
-        runtime, backend = optimised
-        found.append(Parity(runtime, name, difference(logits(frontend, backend, sounds, answers), plain), limit))
-    return found
+    """`simulate`, and `against` that."""
+    return against(frontend, simulate(frontend, simulation, sounds), written, optimised)
 
 
 def require(parities: Sequence[Parity], kept: str) -> None:

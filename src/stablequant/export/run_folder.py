@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from stablequant.errors import DataError, ModelError, SettingsError
 from stablequant.files import disk_errors, file_digest, write_text
+from stablequant.runtime.registry import data_of
 
 MANIFEST, PLAN = "manifest.json", "plan.json"
 #: Files of a folder in between, each with all that it may be: the old and the new.
@@ -164,8 +165,10 @@ def require_ours(path: Path, checkpoint: Path | None = None) -> None:
         )
 
 
-def require_whole(folder: Path, files: Iterable[Path]) -> None:
+def require_whole(folder: Path, files: Sequence[Path]) -> None:
     """Raise ModelError unless the plan in ``folder`` and ``files`` were handed over together, by their SHA-256.
+
+    So are the weights that lie beside ``files``.
 
     Folders of a version that wrote no manifest, which their plan tells, are taken as they are.
     """
@@ -176,7 +179,8 @@ def require_whole(folder: Path, files: Iterable[Path]) -> None:
         what = f"{folder} has no {MANIFEST}: the run that writes it has not ended"
         fix = "run the same stablequant quantize again: it goes on where it was"
         raise ModelError(what, expected="a finished run", fix=fix)
-    for path in (folder / PLAN, *files):
+    beside = [data_of(path) for path in files if data_of(path).name in manifest["files"]]
+    for path in (folder / PLAN, *files, *beside):
         entry = manifest["files"].get(path.name)
         if entry is None:
             what = f"{path} does not belong to this run"

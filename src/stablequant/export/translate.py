@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx
 
 from stablequant.errors import ExportError
+from stablequant.export.data_file import DataFile
 from stablequant.export.emitters import EMITTERS
 from stablequant.export.targets import DEFAULT, Target
 from stablequant.export.writer import Writer
@@ -21,7 +22,9 @@ BITS = 8
 BLOCKS = (16, 32, 64, 128, 256)
 
 
-def to_onnx(graph: Graph, scheme: Scheme, weights: WeightStore, target: Target = DEFAULT) -> onnx.ModelProto:
+def to_onnx(
+    graph: Graph, scheme: Scheme, weights: WeightStore, target: Target = DEFAULT, data: DataFile | None = None
+) -> onnx.ModelProto:
     """Translate ``graph``; the layers ``scheme`` names run in int8, the rest in float.
 
     Args:
@@ -29,6 +32,7 @@ def to_onnx(graph: Graph, scheme: Scheme, weights: WeightStore, target: Target =
         scheme: How layers are quantised.
         weights: Integer weights of the model's layers.
         target: The runtime that the file is for.
+        data: Where large tensors go; default: into the model.
 
     Raises:
         ExportError: No runtime has kernels for what the scheme asks of a layer.
@@ -48,7 +52,7 @@ def to_onnx(graph: Graph, scheme: Scheme, weights: WeightStore, target: Target =
     for node in graph.nodes:
         if node.name in scheme:
             _require_kernels(node, scheme[node.name], target)
-    writer = Writer(graph, scheme, target, weights)
+    writer = Writer(graph, scheme, target, weights, data)
     for node in graph.nodes:
         EMITTERS[node.kind](writer, node)
     return writer.model()

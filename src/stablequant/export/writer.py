@@ -16,6 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from stablequant.export.data_file import SMALL, DataFile
 from stablequant.export.targets import Target
 from stablequant.grid.affine import QuantParams
 from stablequant.grid.frame import ActivationSpec, PerFrame
@@ -35,12 +36,15 @@ _TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
 class Writer:
     """Collects the nodes and initialisers of one ONNX graph; emitters (export/emitters/__init__.py) write through it."""
 
-    def __init__(self, graph: Graph, scheme: Scheme, target: Target, weights: WeightStore) -> None:
-        """Start an empty ONNX graph for ``graph`` under ``scheme``, with integer weights from ``weights``."""
+    def __init__(
+        self, graph: Graph, scheme: Scheme, target: Target, weights: WeightStore, data: DataFile | None = None
+    ) -> None:
+        """Start an empty ONNX graph for ``graph`` under ``scheme``, with integer ``weights``; large tensors go to ``data``."""
         self.graph = graph
         self.target = target
         self._scheme = scheme
         self._weights = weights
+        self._data = data
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._cache: dict[Any, str] = {}
@@ -65,8 +69,9 @@ class Writer:
         value = value.reshape(np.shape(array))
         key = name or f"constant_{value.dtype}_{value.shape}_{value.tobytes().hex()}"
         if key not in self._cache:
-            self._cache[key] = name or f"constant_{len(self._initializers)}"
-            self._initializers[self._cache[key]] = numpy_helper.from_array(value, self._cache[key])
+            own = self._cache[key] = name or f"constant_{len(self._initializers)}"
+            outside = self._data is not None and value.nbytes >= SMALL
+            self._initializers[own] = self._data.add(value, own) if outside else numpy_helper.from_array(value, own)  # type: ignore[union-attr]
         return self._cache[key]
 
     def once(self, key: tuple[Any, ...], write: Callable[[], str]) -> str:
@@ -78,10 +83,6 @@ class Writer:
     def is_scalar(self, name: str) -> bool:
         """Whether an initialiser has no axes."""
         return not self._initializers[name].dims
-
-    def holds_more_than_zero(self, name: str) -> bool:
-        """Whether an initialiser has a value other than zero."""
-        return bool(numpy_helper.to_array(self._initializers[name]).any())
 
     # -- weights and activations --------------------------------------------------------------------------------------
 
@@ -137,7 +138,7 @@ class Writer:
         q, scale = held.codes.numpy(), held.scales.numpy().reshape(-1)
         if transposed:
             q = _turned(q)
-        moved = 128 if self.products(node) == 2 and self.target.move_shared_weights else 0
+        moved = self.moved(node)
         kind = np.uint8 if moved else np.int8
         shape = scale.shape if len(scale) > 1 else ()
         return (
@@ -146,6 +147,10 @@ class Writer:
             self.constant(np.full(shape, moved), kind, f"{key}.zero_point"),
             int(transposed),
         )
+
+    def moved(self, node: Node) -> int:
+        """The zero point of a node's 8-bit weight."""
+        return 128 if self.products(node) == 2 and self.target.move_shared_weights else 0
 
     def quantised_weight(self, node: Node) -> QuantizedWeight:
         """The weight of a quantised node as integers."""

@@ -29,7 +29,7 @@ from stablequant.measure.latency import interleaved
 from stablequant.network.backend import Backend
 from stablequant.progress import Progress, silent
 from stablequant.runtime.processor import machine
-from stablequant.runtime.registry import BFLOAT16, RUNTIMES, file_names, installed, target_of
+from stablequant.runtime.registry import BFLOAT16, RUNTIMES, file_names, installed, size, target_of
 from stablequant.settings import DataSettings
 
 #: Recordings that mixed lengths are measured on.
@@ -55,7 +55,7 @@ class System:
     @property
     def bytes(self) -> int:
         """Of its files."""
-        return sum(path.stat().st_size for path in self.files.values())
+        return size(self.files.values())
 
 
 @dataclass(frozen=True)

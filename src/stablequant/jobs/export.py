@@ -13,7 +13,7 @@ from stablequant.export.targets import require_target
 from stablequant.jobs.open import open_plan, planned_weights, simulator
 from stablequant.jobs.speech import recordings_of
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
-from stablequant.runtime.registry import RUNTIMES
+from stablequant.runtime.registry import RUNTIMES, size
 
 #: Recordings that an export is checked on.
 CHECKED = 8
@@ -44,24 +44,26 @@ def export(
     sounds = recordings_of(folder, plan, model.frontend, sources, CHECKED)
     with RunFolder(folder).held(wait=wait) as held:
         files = package.write_graphs(model, plan, held.aside, chosen, weights)
+        simulation = simulator(model, plan.settings, weights)
+        simulated = parity.simulate(model.frontend, simulation.backend(plan.scheme()), sounds)
+        simulation.let_go()
         runtime = RUNTIMES.get(target)
         backend = None if runtime is None else runtime(files)
-        parities = parity.compare(
+        parities = parity.against(
             model.frontend,
-            simulator(model, plan.settings, weights).backend(plan.scheme()),
+            simulated,
             OnnxRuntimeBackend(files, optimise=False),
             None if backend is None else (backend.name, backend),
-            sounds,
         )
         parity.require(parities, str(held.aside))
-        size = sum(path.stat().st_size for path in files.values())
+        written_bytes = size(files.values())
         written = held.publish(more=True)
     return {
         "model": str(folder),
         "target": target,
         "files": [str(path) for path in written],
-        "bytes": size,
-        "bytes_ratio": round(size / model.float_bytes, 4),
+        "bytes": written_bytes,
+        "bytes_ratio": round(written_bytes / model.float_bytes, 4),
         "runtime": None if backend is None else backend.name,
         "checks": [{**asdict(p), "passed": p.passed} for p in parities],
     }

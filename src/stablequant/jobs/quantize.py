@@ -34,6 +34,7 @@ from stablequant.quantize.scheme import weight_spec
 from stablequant.quantize.weight_file import save_weights
 from stablequant.quantize.weights import WeightStore
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
+from stablequant.runtime.registry import size
 from stablequant.search.compose import compose
 from stablequant.search.journal import Journal
 from stablequant.search.objective import Divergence, Objective, TaskError
@@ -163,6 +164,7 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
         files = package.write_graphs(job.model, plan, folder.aside, weights=weights)
         package.copy_processor(job.model.path, folder.aside)
     with clock.stage("verify"):
+        simulated.let_go()
         backend = OnnxRuntimeBackend(files)
         test["int8_file"], agreements, warnings = check.check(job, files, backend, test)
         if distances:
@@ -186,7 +188,7 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
             *_too_costly(found, settings),
         ),
         runtime=backend.name,
-        file_bytes=sum(path.stat().st_size for path in files.values()),
+        file_bytes=size(files.values()),
         speedup=speedup(seconds, "int8", "float"),
         speed_seconds=seconds,
         fidelity=distances,

@@ -24,7 +24,6 @@ from stablequant.network.graph import Node
 from stablequant.quantize.scheme import Scheme, require_layers, require_rows
 from stablequant.quantize.weights import WeightStore
 
-
 #: Of dequantised weights that a simulator keeps: those of a small model, whose decoder's steps would take long without. Of a
 #: large one they would be a second copy, and its layers take longer to run than to dequantise.
 MOST_BYTES = 2**27

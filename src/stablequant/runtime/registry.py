@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -40,6 +40,16 @@ def file_names(graphs: Sequence[str], runtime: str = "onnxruntime") -> dict[str,
     target = target_of(runtime)
     ending = "onnx" if target == "onnxruntime" else f"{target}.onnx"
     return {graph: f"{graph}.{ending}" for graph in graphs}
+
+
+def data_of(file: Path) -> Path:
+    """Where the weights of an ONNX file are that are too large for it; most have none."""
+    return file.with_name(f"{file.name}.data")
+
+
+def size(files: Iterable[Path]) -> int:
+    """Bytes of ONNX files, with the weights beside them."""
+    return sum(part.stat().st_size for file in files for part in (file, data_of(file)) if part.is_file())
 
 
 def graph_files(folder: Path, graphs: Sequence[str], runtime: str = "onnxruntime") -> dict[str, Path]:

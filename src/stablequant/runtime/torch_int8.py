@@ -90,24 +90,23 @@ def _check(model: SpeechModel, scheme: Scheme) -> None:
 
 def _in_int8(graph: Graph, weights: WeightStore, scheme: Scheme) -> Graph:
     """``graph`` with the weights of planned layers as codes ``[out, in * kernel]``, padded, and their scales."""
-    result = Graph(graph.name, dict(graph.weights))
+    weights_of = dict(graph.weights)
+    result = Graph(graph.name, weights_of)
     result.inputs, result.outputs = graph.inputs, graph.outputs
     for node in graph.nodes:
         layer = scheme.get(node.layer)
         if layer and layer.weight and "weight" in node.weights:
             key = node.weights["weight"]
-            if f"{key}.scales" not in result.weights:
+            if f"{key}.scales" not in weights_of:
                 held = weights.codes(node.layer, layer.weight)
                 rows = held.codes.reshape(len(held.codes), -1)
                 per, scales = layer.weight.per, held.scales
                 whole = per.size if isinstance(per, PerGroup) else MULTIPLE
-                result.weights[key] = pad(rows, (0, -rows.shape[1] % whole))
-                result.weights[f"{key}.scales"] = (
-                    scales if scales.dim() > 1 else scales.expand(len(rows))
-                ).contiguous()
+                weights_of[key] = pad(rows, (0, -rows.shape[1] % whole))
+                weights_of[f"{key}.scales"] = (scales if scales.dim() > 1 else scales.expand(len(rows))).contiguous()
                 if held.correction is not None:
                     bias = node.weights["bias"]  # the model's own tensor stays as it is
-                    result.weights[bias] = result.weights[bias] + held.correction
+                    weights_of[bias] = weights_of[bias] + held.correction
             attrs = {**node.attrs, "width": graph.weights[key][0].numel()}
             node = replace(node, attrs=attrs, weights={**node.weights, "scales": f"{key}.scales"})
         result.nodes.append(node)

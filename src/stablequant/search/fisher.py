@@ -81,7 +81,9 @@ class Tapped:
             stretch = _Stretch(executor, self, start, min(start + STRETCH, len(nodes)))
             read = {name for node in nodes[start : stretch.stop] for name in (*node.inputs, node.lengths)}
             stretch.inputs = [name for name in alive if name in read]
-            outputs = _Recomputed.apply(stretch, self.anchor, *(alive[name] for name in stretch.inputs))
+            outputs = _Recomputed.apply(  # type: ignore[no-untyped-call]
+                stretch, self.anchor, *(alive[name] for name in stretch.inputs)
+            )
             alive = {name: value for name, value in alive.items() if name not in stretch.dead}
             alive.update(zip(stretch.outputs, outputs, strict=True))
         return {name: alive[name] for name in executor.graph.outputs}

@@ -211,10 +211,10 @@ def _embedding(w: Writer, node: Node) -> None:
     elif layer is None or w.target.strict:
         w.op("Transpose", w.op("Gather", w.weight(node, transposed=True), ids, axis=1), perm=[1, 2, 0], out=out)
     else:
-        values, scale, zero, _ = w.int8_weight(node, transposed=True)
+        values, scale, _, _ = w.int8_weight(node, transposed=True)
         rows = w.op("Transpose", w.op("Cast", w.op("Gather", values, ids, axis=1), to=1), perm=[1, 2, 0])
-        if w.holds_more_than_zero(zero):
-            rows = w.op("Sub", rows, w.constant(128.0))
+        if moved := w.moved(node):
+            rows = w.op("Sub", rows, w.constant(float(moved)))
         if w.is_scalar(scale):
             w.op("Mul", rows, scale, out=out)
         else:
