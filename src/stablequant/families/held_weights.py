@@ -6,6 +6,8 @@ weights would be a second one.
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,9 @@ class _Source:
 
     def let_go(self) -> None:
         self._held = None
+        # What is freed goes back to the system only if it lies at the end of the heap, unless glibc is asked: malloc_trim(3).
+        if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+            trim(0)
 
 
 class HeldWeights(Mapping[str, "Tensor"]):

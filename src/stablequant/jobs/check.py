@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +52,23 @@ def check(
     return result, agreements, job.task.alarms(result.answers, known["float"].answers, "the float model")
 
 
-def measure_speed(job: Job, backend: OnnxRuntimeBackend, folder: Path) -> dict[str, list[float]]:
+@contextmanager
+def float_files(job: Job, folder: Path) -> Iterator[Mapping[str, Path]]:
+    """The files of the model in float, in a ``folder`` that goes with the context.
+
+    Their weights lie beside them: ONNX Runtime maps these, and lets go of them once it has arranged them in its own way.
+    """
+    try:
+        yield package.write_graphs(job.model, None, folder, most=0)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def measure_speed(job: Job, backend: OnnxRuntimeBackend, floats: Mapping[str, Path]) -> dict[str, list[float]]:
     """Seconds of the float and the int8 files in the same runtime, on a few test utterances of every length."""
-    frontend = job.model.frontend
-    # Weights in a file of their own are mapped, and let go of when ONNX Runtime has arranged them in its own way.
-    paths = package.write_graphs(job.model, None, folder, most=0)
-    job.model.let_go()
-    reference = OnnxRuntimeBackend(paths)
+    frontend, reference = job.model.frontend, OnnxRuntimeBackend(floats)
     recognisers: dict[str, Callable[[Any], object]] = {
         "float": lambda w: frontend.recognize(reference, [w]),
         "int8": lambda w: frontend.recognize(backend, [w]),
     }
-    seconds = interleaved(recognisers, job.speech["test"].sample(TIMED))
-    shutil.rmtree(folder)
-    return seconds
+    return interleaved(recognisers, job.speech["test"].sample(TIMED))

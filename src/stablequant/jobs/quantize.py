@@ -163,15 +163,18 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
         save_weights(folder.aside, plan, weights)
         files = package.write_graphs(job.model, plan, folder.aside, weights=weights)
         package.copy_processor(job.model.path, folder.aside)
-    with clock.stage("verify"):
-        simulated.let_go()
-        backend = OnnxRuntimeBackend(files)
-        test["int8_file"], agreements, warnings = check.check(job, files, backend, test)
-        if distances:
-            frontend = job.model.frontend
-            _, distances["int8_file"] = against_float(frontend, simulated.backend({}), backend, speech, job.progress)
-    with clock.stage("speed"):
-        seconds = check.measure_speed(job, backend, folder.path / "float")
+    with check.float_files(job, folder.path / "float") as floats:
+        simulated.let_go()  # runtimes now hold the weights, in float and in int8
+        with clock.stage("verify"):
+            backend = OnnxRuntimeBackend(files)
+            test["int8_file"], agreements, warnings = check.check(job, files, backend, test)
+            if distances:
+                frontend = job.model.frontend
+                plain = simulated.backend({})
+                _, distances["int8_file"] = against_float(frontend, plain, backend, speech, job.progress)
+                simulated.let_go()
+        with clock.stage("speed"):
+            seconds = check.measure_speed(job, backend, floats)
     return Evidence(
         job=job,
         plan=plan,

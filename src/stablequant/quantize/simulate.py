@@ -107,9 +107,10 @@ class Simulator:
         self._rounded = {key: self._moved(*held) for key, held in self._rounded.items()}
 
     def let_go(self) -> None:
-        """Let go of all float weights, the model's too; they are made again when they are needed."""
+        """Let go of all weights, integer and float, the model's too; they are made again when they are needed."""
         self._rounded.clear()
         self._room = MOST_BYTES
+        self.weights.let_go()
         self.model.let_go()
 
     def backend(self, scheme: Scheme) -> TorchBackend:

@@ -42,7 +42,8 @@ class WeightStore:
             kept: Codes by layer that were made for calibration speech before.
         """
         self._weights, self._moments, self._biased = weights, moments, frozenset(biased)
-        self._made = {(layer, held.spec): held for layer, held in (kept or {}).items()}
+        self._kept = {(layer, held.spec): held for layer, held in (kept or {}).items()}
+        self._made = dict(self._kept)
         self.made_from = "" if moments is None else digest(moments.meta)
 
     @classmethod
@@ -82,6 +83,10 @@ class WeightStore:
                 what = f"{layer}: {error.what}"
                 raise ModelError(what, expected=error.expected, fix=error.fix) from error
         return self._made[key]
+
+    def let_go(self) -> None:
+        """Let go of all codes but those that were kept; they are made again when they are next asked for."""
+        self._made = dict(self._kept)
 
     def _make(self, layer: str, spec: WeightSpec) -> QuantizedWeight:
         if self._moments is None or not spec.from_speech:

@@ -1,0 +1,160 @@
+"""What large models need to be quantised: peak memory and seconds of each step, in a process of its own.
+
+    python bench/large_models.py
+    python bench/large_models.py --models whisper-large-v3 --steps load observe fast --recordings 1
+
+The shapes of published models with random weights, in bfloat16 shards (bench/random_models.py). Random weights transcribe
+nothing, and take what trained ones take. Speech is the shortest real recordings of examples/asterisk, so few of each split that a step
+ends soon: the search sees little speech, and all stages run. Peak memory is what Linux tells of the process (VmHWM), mapped files
+included. Beside it stands what Python and its libraries take before a model is loaded. Steps that are there already are kept.
+Writes bench/results/large_models.json after every step.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import inputs  # first: it sets what torch reads when it is imported
+import torch
+from random_models import SHARDED, sharded
+from result_path import ROOT, load_result, result_path, save
+from tables import large_models
+
+from stablequant.data import manifest
+from stablequant.data.audio import read
+from stablequant.families.checkpoint import load
+from stablequant.jobs.export import export
+from stablequant.jobs.quantize import quantize
+from stablequant.measure.memory import peak
+from stablequant.observe.collect import observe
+from stablequant.processes import Process
+from stablequant.recipes import recipe
+from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
+from stablequant.settings import Settings
+
+NAME = "large_models"
+#: Given to no model; a run with random weights may write where it likes.
+RUNS = inputs.WORK / "large"
+
+
+def few(recordings: int) -> str:
+    """A manifest of the shortest ``recordings`` of each split that a model with a wide kernel still takes."""
+    folder, rows = ROOT / inputs.DATA[0], []
+    known = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    for split in ("train", "dev", "test"):
+        rows += sorted((row for row in known if row["split"] == split), key=lambda row: float(row["duration"]))[
+            :recordings
+        ]
+    path = RUNS / f"{recordings}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps({**row, "audio": str(folder / row["audio"])}) + "\n" for row in rows))
+    return str(path)
+
+
+def _idle(folder: Path, speech: str) -> None:
+    """All libraries, and no model."""
+    OnnxRuntimeBackend({})
+
+
+def _load(folder: Path, speech: str) -> None:
+    load(folder)
+
+
+def _observe(folder: Path, speech: str) -> None:
+    model = load(folder)
+    first = manifest.load([speech])[0]
+    observe(model, [[read(first, model.frontend.sampling_rate)]])
+
+
+def _quantise(folder: Path, speech: str, name: str) -> None:
+    settings = Settings.parse(recipe(name).settings)
+    quantize(str(folder), [speech], RUNS / folder.name / name, settings, force=True)
+
+
+def _fast(folder: Path, speech: str) -> None:
+    _quantise(folder, speech, "fast")
+
+
+def _default(folder: Path, speech: str) -> None:
+    _quantise(folder, speech, "default")
+
+
+def _export(folder: Path, speech: str) -> None:
+    """Of what the fast recipe left, for OpenVINO."""
+    export(RUNS / folder.name / "fast", "openvino")
+
+
+STEPS: dict[str, Callable[[Path, str], None]] = {
+    "idle": _idle,
+    "load": _load,
+    "observe": _observe,
+    "fast": _fast,
+    "default": _default,
+    "export": _export,
+}
+
+
+def measured(step: str, folder: Path, speech: str, threads: int) -> Iterator[dict[str, Any]]:
+    """What a step takes, in the process that calls this."""
+    torch.set_num_threads(threads)
+    began = time.perf_counter()
+    STEPS[step](folder, speech)
+    yield {"peak_bytes": peak(), "seconds": round(time.perf_counter() - began, 1)}
+
+
+def in_a_process(step: str, folder: Path, speech: str, threads: int) -> Mapping[str, Any]:
+    """The same in a fresh one; where it fails, why."""
+    import large_models  # by its name: another process knows no __main__ of this one
+
+    with Process() as process:
+        process.start(large_models.measured, step, folder, speech, threads)
+        kind, content = process.receive()
+    found: Mapping[str, Any] = content if kind == "piece" else {"failed": f"{kind}: {content}"}
+    return found
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    """Parameters of a checkpoint, from the headers of its files."""
+    from safetensors import safe_open
+
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    count = 0
+    for file in sorted(set(index["weight_map"].values())):
+        with safe_open(folder / file, "pt") as tensors:
+            count += sum(torch.Size(tensors.get_slice(key).get_shape()).numel() for key in tensors.keys())  # noqa: SIM118
+    return {"parameters": count, "float_bytes": 4 * count}
+
+
+def main() -> None:
+    """Measure every step of every model."""
+    parser = inputs.arguments_of(__doc__)
+    parser.add_argument("--models", nargs="+", choices=SHARDED, default=list(SHARDED))
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
+    parser.add_argument("--recordings", type=int, default=2, help="of each split")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--keep", action="store_true", help="checkpoints and runs, gigabytes each")
+    arguments = parser.parse_args()
+    models = load_result(NAME)["models"] if result_path(NAME).is_file() else {}
+    speech = few(arguments.recordings)
+    for name in arguments.models:
+        folder = sharded(name)
+        row = models.setdefault(name, facts(folder) | {"steps": {}})
+        for step in arguments.steps:
+            found = in_a_process(step, folder, speech, arguments.threads)
+            row["steps"][step] = {**found, "recordings": arguments.recordings, "threads": arguments.threads}
+            print(
+                large_models.table(save(NAME, {"command": "python bench/large_models.py", "models": models})),
+                flush=True,
+            )
+        if not arguments.keep:
+            shutil.rmtree(folder)
+            shutil.rmtree(RUNS / name, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
