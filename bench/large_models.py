@@ -4,9 +4,10 @@
     python bench/large_models.py --models whisper-large-v3 --steps load observe fast --recordings 1
 
 The shapes of published models with random weights, in bfloat16 shards (bench/random_models.py). Random weights transcribe
-nothing, and take what trained ones take. Speech is the shortest real recordings of examples/asterisk, so few of each split that a step
-ends soon: the search sees little speech, and all stages run. Peak memory is what Linux tells of the process (VmHWM), mapped files
-included. Beside it stands what Python and its libraries take before a model is loaded. Steps that are there already are kept.
+nothing, and take what trained ones take. Speech is the shortest real recordings of examples/asterisk, so few of each split that
+a step ends soon: the search sees little speech, and all stages run. Peak memory is what Linux tells of the process (VmHWM),
+mapped files included. Beside it stands what Python and its libraries take before a model is loaded. Steps that are not asked
+for stay as they were measured.
 Writes bench/results/large_models.json after every step.
 """
 

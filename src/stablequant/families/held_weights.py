@@ -6,11 +6,10 @@ weights would be a second one.
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from stablequant.memory import give_back
 from stablequant.network.graph import Graph
 
 if TYPE_CHECKING:
@@ -33,9 +32,7 @@ class _Source:
 
     def let_go(self) -> None:
         self._held = None
-        # What is freed goes back to the system only if it lies at the end of the heap, unless glibc is asked: malloc_trim(3).
-        if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
-            trim(0)
+        give_back()
 
 
 class HeldWeights(Mapping[str, "Tensor"]):

@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from stablequant.errors import ExportError, memory_ran_out
+from stablequant.memory import give_back
 from stablequant.runtime.outputs import Outputs
 from stablequant.runtime.processor import int8_overflows
 from stablequant.runtime.threads import asked_threads
@@ -65,6 +66,7 @@ class OnnxRuntimeBackend:
                 raise ExportError(what, fix="export again with stablequant quantize") from error
             # Asked for at every step of a decoder it would cost as much as all else here together.
             self._outputs[name] = [output.name for output in self.sessions[name].get_outputs()]
+        give_back()  # weights as they lay in the file: kernels have copies, arranged in their own way
 
     @property
     def name(self) -> str:
