@@ -1,11 +1,12 @@
 """What large models need to be quantised: peak memory and seconds of each step, in a process of its own.
 
     python bench/large_models.py
-    python bench/large_models.py --models whisper-large-v3 --steps load observe fast --recordings 1
+    python bench/large_models.py --models HuBERT-large --steps default     # hours: GPTQ of a large model on one thread
 
 The shapes of published models with random weights, in bfloat16 shards (bench/random_models.py). Random weights transcribe
 nothing, and take what trained ones take. Speech is the shortest real recordings of examples/asterisk, so few of each split that
-a step ends soon: the search sees little speech, and all stages run. Peak memory is what Linux tells of the process (VmHWM),
+a step ends soon. `fast` and `default` are whole runs of stablequant quantize, `moments`, `round` and `estimate` the parts of the
+latter that take most memory: GPTQ's moments, GPTQ of the widest layers, and the backward pass. Peak memory is what Linux tells of the process (VmHWM),
 mapped files included. Beside it stands what Python and its libraries take before a model is loaded. Steps that are not asked
 for stay as they were measured.
 Writes bench/results/large_models.json after every step.
@@ -17,6 +18,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +30,25 @@ from tables import large_models
 
 from stablequant.data import manifest
 from stablequant.data.audio import read
+from stablequant.data.speech import Speech
 from stablequant.families.checkpoint import load
+from stablequant.families.model import SpeechModel
 from stablequant.jobs.export import export
 from stablequant.jobs.quantize import quantize
+from stablequant.jobs.speech import read_splits
 from stablequant.measure.memory import peak
 from stablequant.observe.collect import observe
+from stablequant.observe.moments import StoredMoments, moments_once
 from stablequant.processes import Process
+from stablequant.quantize.scheme import weight_spec
+from stablequant.quantize.simulate import Simulator
+from stablequant.quantize.weights import WeightStore
 from stablequant.recipes import recipe
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
+from stablequant.search.allocate import layer_options
+from stablequant.search.fisher import estimate
+from stablequant.search.objective import Divergence
+from stablequant.search.trials import Trials
 from stablequant.settings import Settings
 
 NAME = "large_models"
@@ -81,6 +94,47 @@ def _fast(folder: Path, speech: str) -> None:
     _quantise(folder, speech, "fast")
 
 
+def _parts(folder: Path, speech: str) -> tuple[SpeechModel, Mapping[str, Speech], Settings]:
+    """What the default recipe works on."""
+    settings = Settings.parse(recipe("default").settings)
+    model = load(folder)
+    parts, _, settings = read_splits(model.frontend, [speech], settings)
+    return model, parts, settings
+
+
+def _moments(folder: Path, speech: str) -> None:
+    """Of the default recipe: the inputs' moments, into a file."""
+    model, parts, _ = _parts(folder, speech)
+    moments_once(model, parts["calibration"], _moments_file(folder))
+
+
+def _round(folder: Path, speech: str) -> None:
+    """Of the default recipe: GPTQ of the layers with the most inputs and outputs; all others are rounded to the nearest before."""
+    model, _, settings = _parts(folder, speech)
+    spec = weight_spec(settings.weights)
+    store, weights = WeightStore.of(model, StoredMoments(_moments_file(folder))), model.layer_weights()
+    widest = [max(weights, key=lambda name, axis=axis: weights[name].shape[axis]) for axis in (0, 1)]  # type: ignore[misc]
+    for layer in weights:
+        store.codes(layer, replace(spec, rounding="nearest", correct_bias=False))
+    for layer in dict.fromkeys(widest):
+        store.codes(layer, spec)
+
+
+def _estimate(folder: Path, speech: str) -> None:
+    """Of the default recipe: what each layer's rounding costs, by a backward pass; all integer weights are there."""
+    model, parts, settings = _parts(folder, speech)
+    histograms = observe(model, [parts["calibration"].waveforms])
+    store = WeightStore.of(model)
+    for op in model.ops():
+        store.codes(op.name, replace(weight_spec(settings.weights), rounding="nearest", correct_bias=False))
+    trials = Trials(Simulator(model, weights=store), parts["dev"], settings, Divergence())
+    estimate(trials, layer_options(trials, histograms, settings))
+
+
+def _moments_file(folder: Path) -> Path:
+    return RUNS / folder.name / "moments.safetensors"
+
+
 def _default(folder: Path, speech: str) -> None:
     _quantise(folder, speech, "default")
 
@@ -95,8 +149,11 @@ STEPS: dict[str, Callable[[Path, str], None]] = {
     "load": _load,
     "observe": _observe,
     "fast": _fast,
-    "default": _default,
     "export": _export,
+    "moments": _moments,
+    "round": _round,
+    "estimate": _estimate,
+    "default": _default,
 }
 
 
@@ -135,7 +192,7 @@ def main() -> None:
     """Measure every step of every model."""
     parser = inputs.arguments_of(__doc__)
     parser.add_argument("--models", nargs="+", choices=SHARDED, default=list(SHARDED))
-    parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=[step for step in STEPS if step != "default"])
     parser.add_argument("--recordings", type=int, default=2, help="of each split")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--keep", action="store_true", help="checkpoints and runs, gigabytes each")

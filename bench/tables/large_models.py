@@ -10,9 +10,11 @@ from tables.markdown import cpu, made_by, markdown
 STEPS = {
     "load": "load",
     "observe": "observe",
-    "fast": "`quantize --recipe fast`",
-    "default": "`quantize`",
+    "fast": "`--recipe fast`",
     "export": "`export`",
+    "moments": "default: moments",
+    "round": "GPTQ",
+    "estimate": "backward pass",
 }
 
 

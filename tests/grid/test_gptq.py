@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from stablequant.errors import ModelError, SettingsError
+from stablequant.grid import gptq as rounding
 from stablequant.grid.affine import code_limits
 from stablequant.grid.gptq import BLOCK, DAMPING, gptq
 from stablequant.grid.moments import Moments, fit_weight
@@ -185,3 +186,10 @@ def test_weights_that_need_speech_are_not_rounded_without() -> None:
             quantize_weight(weights(2, 3), spec)
     with pytest.raises(ModelError, match="NaN"):
         gptq(torch.tensor([[1.0, float("nan")]]), torch.eye(2), GPTQ)
+
+
+def test_output_channels_that_are_rounded_apart_get_the_same_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    w, gram = weights(10, 70), moments(inputs(300, 70)).gram
+    together = gptq(w, gram, GPTQ).codes
+    monkeypatch.setattr(rounding, "CHANNELS", 3)
+    assert torch.equal(gptq(w, gram, GPTQ).codes, together)

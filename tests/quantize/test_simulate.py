@@ -20,6 +20,7 @@ from stablequant.grid.affine import QuantParams
 from stablequant.grid.weights import Granularity, PerChannel, PerGroup, PerTensor, WeightSpec, quantize_weight
 from stablequant.network.execute import Operands
 from stablequant.network.graph import Node
+from stablequant.quantize import simulate
 from stablequant.quantize.scheme import LayerScheme, Scheme, weight_spec
 from stablequant.quantize.simulate import Simulator, fake_quantize
 from stablequant.settings import Settings
@@ -205,3 +206,13 @@ def test_a_scheme_leaves_the_model_s_weights_as_they_were(name: str) -> None:
     before = [support.checksum(g.weights) for g in model.graphs]
     logits(name, support.scheme(name, matmuls=True))
     assert [support.checksum(g.weights) for g in model.graphs] == before
+
+
+def test_weights_that_find_no_room_are_dequantised_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, _ = logits("graft", support.scheme("graft"))
+    monkeypatch.setattr(simulate, "MOST_BYTES", 0)
+    model = Simulator(support.graft(), matmuls=True)
+    operands = model.operands(support.scheme("graft"))
+    values = model.executors["model"].run(fed("graft")[0], operands)
+    assert not model._rounded
+    assert torch.equal(values["logits"], kept)

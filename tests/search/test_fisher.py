@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 from stablequant.jobs.open import simulator
 from stablequant.quantize.options import options
 from stablequant.quantize.scheme import LayerScheme
+from stablequant.search import fisher
 from stablequant.search.fisher import Errors, estimate
 from stablequant.search.journal import Journal
 from stablequant.search.objective import Divergence
@@ -77,3 +78,13 @@ def test_padding_costs_nothing() -> None:
         for name, value in nats.items():
             mean = np.average([a[layer][name] for a in apart], weights=steps)
             assert value == pytest.approx(mean, rel=0.6), (layer, name)
+
+
+def test_what_is_computed_again_in_stretches_is_what_one_pass_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    choices = some_options("moonshine")
+    found = {}
+    for stretch in (7, 10**6):
+        monkeypatch.setattr(fisher, "STRETCH", stretch)
+        found[stretch] = estimate(trials("moonshine"), choices)
+    for layer, nats in found[7].items():
+        assert nats == pytest.approx(found[10**6][layer], rel=0.02), layer

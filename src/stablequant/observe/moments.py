@@ -114,7 +114,8 @@ def moments_once(model: SpeechModel, speech: Speech, path: Path, progress: Progr
             for name in layers:
                 gram, mean = found[name].gram.numpy(), found[name].mean.numpy()
                 for array in (gram, mean, np.array(found[name].rows)):
-                    file.write(array.astype(array.dtype.newbyteorder("<")).data)
+                    file.write(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
+            del found, gram, mean, array  # the next pass has matrices of its own
     return StoredMoments(path)
 
 
