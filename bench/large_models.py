@@ -5,10 +5,10 @@
 
 The shapes of published models with random weights, in bfloat16 shards (bench/random_models.py). Random weights transcribe
 nothing, and take what trained ones take. Speech is the shortest real recordings of examples/asterisk, so few of each split that
-a step ends soon. `fast` and `default` are whole runs of stablequant quantize, `moments`, `round` and `estimate` the parts of the
-latter that take most memory: GPTQ's moments, GPTQ of the widest layers, and the backward pass. Peak memory is what Linux tells of the process (VmHWM),
-mapped files included. Beside it stands what Python and its libraries take before a model is loaded. Steps that are not asked
-for stay as they were measured.
+a step ends soon. `fast` and `default` are whole runs of stablequant quantize; `moments`, `round` and `estimate` are the parts of
+the latter that take most memory: GPTQ's moments, GPTQ of the widest layers, and the backward pass. Peak memory is what Linux
+tells of the process (VmHWM), mapped files included. Beside it stands what Python and its libraries take before a model is
+loaded. Steps that are not asked for stay as they were measured.
 Writes bench/results/large_models.json after every step.
 """
 
@@ -109,7 +109,7 @@ def _moments(folder: Path, speech: str) -> None:
 
 
 def _round(folder: Path, speech: str) -> None:
-    """Of the default recipe: GPTQ of the layers with the most inputs and outputs; all others are rounded to the nearest before."""
+    """Of the default recipe: GPTQ of the layers with the most inputs and outputs, all others being rounded already."""
     model, _, settings = _parts(folder, speech)
     spec = weight_spec(settings.weights)
     store, weights = WeightStore.of(model, StoredMoments(_moments_file(folder))), model.layer_weights()
