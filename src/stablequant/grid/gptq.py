@@ -74,13 +74,14 @@ def _inverse_factor(gram: torch.Tensor, order: torch.Tensor, damping: float) -> 
     import torch
 
     back = order.flip(0)
-    damped = gram[back][:, back].double().mT  # in LAPACK's layout
+    damped = gram[back[:, None], back].double().mT  # in LAPACK's layout, as is all that follows: it need not copy
     mean = float(damped.diagonal().mean())
     # Where nothing was ever read anything rounds alike, and there is no mean to take a share of.
     damped.diagonal().add_(damping * mean if mean > 0 else 1.0)
     torch.linalg.cholesky(damped, out=damped)
-    inverse = torch.eye(len(damped), dtype=damped.dtype, device=damped.device)
+    inverse = torch.eye(len(damped), dtype=damped.dtype, device=damped.device).mT
     torch.linalg.solve_triangular(damped, inverse, upper=False, out=inverse)
+    del damped
     return inverse.to(gram).flip(0, 1)
 
 
