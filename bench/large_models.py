@@ -205,10 +205,8 @@ def main() -> None:
         for step in arguments.steps:
             found = in_a_process(step, folder, speech, arguments.threads)
             row["steps"][step] = {**found, "recordings": arguments.recordings, "threads": arguments.threads}
-            print(
-                large_models.table(save(NAME, {"command": "python bench/large_models.py", "models": models})),
-                flush=True,
-            )
+            result = {"command": f"python bench/large_models.py --recordings {arguments.recordings}", "models": models}
+            print(large_models.table(save(NAME, result)), flush=True)
         if not arguments.keep:
             shutil.rmtree(folder)
             shutil.rmtree(RUNS / name, ignore_errors=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from result_path import load_result
 
 from tables.markdown import cpu, made_by, markdown
@@ -33,6 +35,13 @@ def table(name: str) -> str:
     idle = [s["idle"]["peak_bytes"] for s in (m["steps"] for m in r["models"].values()) if "idle" in s]
     note = (
         "Peak resident memory of the process, and what of it a model adds as a multiple of its float32 weights: "
-        f"Python and its libraries take {max(idle, default=0) / 1e9:.2f} GB before one is loaded. {cpu(r)}."
+        f"Python and its libraries take {max(idle, default=0) / 1e9:.2f} GB before one is loaded. "
+        f"Recordings of each split: {_counts(r)}; {cpu(r)}."
     )
     return markdown(["random weights", "parameters", "float32, GB", *STEPS.values()], rows, note, made_by(r))
+
+
+def _counts(result: dict[str, Any]) -> str:
+    """On how many recordings of each split the steps were measured."""
+    counts = {step["recordings"] for model in result["models"].values() for step in model["steps"].values()}
+    return " or ".join(map(str, sorted(counts)))
