@@ -159,6 +159,25 @@ def test_a_runtime_without_files_or_of_another_kind_is_told(cli, finished):
     assert ran.err.startswith(f"error: --runtime openvino, but {MODEL} is run by torch.")
 
 
+def test_a_layout_is_written_beside_and_what_has_none_is_told(cli, folder):
+    ran = cli("export", folder, "--layout", "sherpa-onnx", "--json")
+    assert ran.code == 0, ran.err
+    files = json.loads(ran.out)["files"]
+    assert files == [str(folder / "sherpa-onnx" / name) for name in ("model.onnx", "tokens.txt")]
+    assert all(Path(file).stat().st_size for file in files)
+    for options, told in (
+        (
+            ("--layout", "onnx-asr"),
+            "onnx-asr has no layout for this kind of model. Expected a Whisper of many languages.",
+        ),
+        (("--layout", "kaldi"), "--layout kaldi. Expected one of sherpa-onnx, onnx-asr."),
+        ((), "export needs --target or --layout, one of the two."),
+    ):
+        ran = cli("export", folder, *options)
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err.startswith(f"error: {told}")
+
+
 def test_a_file_that_computes_something_else_ends_with_3_and_is_kept_aside(cli, folder, monkeypatch):
     before = (folder / "model.onnx").read_bytes()
     right = Writer.quantised_weight

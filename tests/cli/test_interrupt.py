@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from commands import MODEL, STABLEQUANT, Ran, all_gone, children, finish, start, trials, wait_for
+from commands import MODEL, STABLEQUANT, Ran, all_gone, children, finish, rows, start, trials, wait_for
 
 from stablequant.cli import main
+from stablequant.data.paths import shown
 
 #: What a batch system and a closed terminal send.
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
@@ -137,3 +138,18 @@ def test_a_closed_terminal_does_not_end_a_run_under_nohup(manifest, tmp_path):
     assert process.poll() is None
     process.kill()
     assert finish(process).code == -signal.SIGKILL
+
+
+def test_a_transcription_that_is_stopped_has_written_what_was_done():
+    files = [row["audio"] for row in rows(count=300)]
+    options = ["--set", "batch_size=1", "--set", "batch_seconds=1"]
+    process = start([*STABLEQUANT, "transcribe", str(MODEL), *files, *options])
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    ran = finish(process, seconds=60)
+    assert ran.code == 2
+    lines = [first, *ran.out.splitlines()]
+    assert 0 < len(lines) < len(files)
+    assert [line.split("\t")[0] for line in lines] == [shown(Path(file)) for file in files[: len(lines)]]
+    assert ran.err.splitlines()[-1] == "error: the run was interrupted. Fix: run the same command again."

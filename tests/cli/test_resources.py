@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -51,16 +52,19 @@ with Journal(Path(sys.argv[1])) as journal:
         print(f"error: {error} kept {len(journal) == count > 0}")
 """
 
-#: Runs commands in a process that may only have so many more bytes of addresses than it has now.
+#: Runs commands in a process that may only have so many more bytes of addresses than it has now; from the third on it is as
+#: on a system that tells nothing of its memory.
 IN_LITTLE_MEMORY = """
-import json, resource, sys
+import json, math, resource, sys
 from pathlib import Path
-import stablequant.jobs.evaluate
+import stablequant.jobs.evaluate, stablequant.jobs.pieces
 from stablequant.cli.main import main
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 limit = pages * resource.getpagesize() + int(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-for command in json.loads(sys.argv[2]):
+for number, command in enumerate(json.loads(sys.argv[2])):
+    if number == 2:
+        stablequant.jobs.pieces.available = lambda: math.inf
     sys.argv = ["stablequant", *command]
     try:
         main()
@@ -103,19 +107,21 @@ def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(small_disk):
     assert "observing" not in finished
 
 
-def test_memory_that_runs_out_is_told_by_simulation_and_file_alike(finished, tmp_path):
-    path = tmp_path / "long.wav"
-    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 16000 * 150), 16000)
-    # Recordings to transcribe are cut into pieces; those with a text cannot be.
-    data = write_manifest(tmp_path / "m.jsonl", [{"audio": str(path), "text": "noise"}])
-    options = ["--data", str(data), "--split", "all", "--json"]
-    commands = [["evaluate", str(model), *options] for model in (MODEL, finished)]
+def test_little_memory_makes_short_pieces_and_where_it_runs_out_that_is_told(finished, tmp_path):
+    commands = []
+    for seconds, more in ((75, []), (150, ["--set", "batch_seconds=10000"])):
+        path = tmp_path / f"{seconds}.wav"
+        soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 16000 * seconds), 16000)
+        data = write_manifest(tmp_path / f"{seconds}.jsonl", [{"audio": str(path), "text": "noise"}])
+        options = ["--data", str(data), "--split", "all", "--json", *more]
+        commands += [["evaluate", str(model), *options] for model in (MODEL, finished)]
     ran = finish(start([sys.executable, "-c", IN_LITTLE_MEMORY, "900_000_000", json.dumps(commands)]))
     assert ran.code == 0, ran.err
-    assert ran.out == ""
+    pieces = [int(found) for found in re.findall(r'"pieces": (\d+)', ran.out)]
+    assert len(pieces) == 2 and min(pieces) > 2, ran.out  # of a minute with enough memory
     lines = [line for line in ran.err.splitlines() if not line.startswith("transcribing ")]
-    assert lines[1::2] == ["code 2"] * 2, ran.err
-    for message in lines[::2]:
+    assert [line for line in lines if line.startswith("code")] == ["code 0"] * 2 + ["code 2"] * 2, ran.err
+    for message in (lines[-4], lines[-2]):
         assert message.startswith("error: memory ran out (")
         assert "Fix: use smaller batches (--set batch_size=1) or shorter recordings, then run" in message
 

@@ -47,6 +47,11 @@ class ProgressLine:
             text += f"  {_clock(now - self._began)}"
         say(f"\r\x1b[2K{text}" + ("\n" if finished else "") if terminal else text, end="" if terminal else "\n")
 
+    def clear(self) -> None:
+        """Make room for another line; on a terminal progress is shown again below it."""
+        if _on_terminal():
+            say("\r\x1b[2K", end="")
+
 
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds + 0.5), 60)

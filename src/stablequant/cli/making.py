@@ -185,7 +185,10 @@ def trials(
 @plain_errors()
 def export(
     folder: Annotated[Path, typer.Argument(help="A folder that quantize wrote.", show_default=False)],
-    target: Annotated[str, typer.Option(help="onnxruntime, openvino or tensorrt.", show_default=False)],
+    target: Annotated[str, typer.Option(help="onnxruntime, openvino or tensorrt.", show_default=False)] = "",
+    layout: Annotated[
+        str, typer.Option(help="Instead: the files as sherpa-onnx or onnx-asr reads them.", show_default=False)
+    ] = "",
     checkpoint: Checkpoint = "",
     data: Annotated[
         list[str],
@@ -194,9 +197,18 @@ def export(
     wait: Wait = False,
     json: Json = False,
 ) -> None:
-    """Write a folder's plan as int8 files for another runtime, checked against the simulation."""
+    """Write a folder's plan as int8 files for another runtime, checked against the simulation, or in another layout."""
+    from stablequant.errors import SettingsError
+    from stablequant.jobs.elsewhere import lay_out
     from stablequant.jobs.export import export as run
     from stablequant.report.tables import exported
 
+    if bool(target) == bool(layout):
+        what = "export needs --target or --layout, one of the two"
+        raise SettingsError(what, expected="a runtime to write the plan for, or a program to arrange the files for")
+    if layout:
+        found = lay_out(folder, layout)
+        print_json(found) if json else show("\n".join(found["files"]))
+        return
     result = run(folder, target, checkpoint=checkpoint, sources=data, wait=wait)
     print_json(result) if json else show(exported(result))

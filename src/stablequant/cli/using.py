@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -79,26 +79,37 @@ def transcribe(
     settings: Set = [],  # noqa: B006
     json: Json = False,
 ) -> None:
-    """Transcribe recordings."""
-    from stablequant.jobs.transcribe import transcribe as run
-    from stablequant.report.tables import transcribed
+    """Transcribe recordings of any length; each text is written as soon as it is there."""
+    from stablequant.jobs.transcribe import Transcription
+    from stablequant.report.tables import transcribing, transcript_remarks
 
-    result = run(
-        model,
-        files,
-        {**spoken(language, task), **pairs(settings)},
-        runtime=runtime,
-        checkpoint=checkpoint,
-        threads=threads or None,
-        progress=ProgressLine(),
-    )
-    if json:
-        print_json(result)
-        return
-    for line in transcribed(result):
-        say(line)
-    for row in result["transcripts"]:
-        show(f"{row['file']}\t{row['text']}" if len(result["transcripts"]) > 1 else row["text"])
+    asked = {**spoken(language, task), **pairs(settings)}
+    work = Transcription.start(model, files, asked, runtime=runtime, checkpoint=checkpoint, threads=threads or None)
+    told: set[str] = set()
+    progress = ProgressLine()
+
+    def tell(row: dict[str, Any]) -> None:
+        told.add(row["file"])
+        if json:
+            return
+        progress.clear()
+        for line in transcript_remarks(row, work.skipped):
+            say(line)
+        show(f"{row['file']}\t{row['text']}" if len(work.files) > 1 else row["text"])
+
+    if not json:
+        for line in transcribing(work.result()):
+            say(line)
+    try:
+        for row in work.rows(progress):
+            tell(row)
+    finally:  # whatever ended the work: what is done is not lost
+        result = work.result()
+        for row in result["transcripts"]:
+            if row["file"] not in told:
+                tell(row)
+        if json:
+            print_json(result)
 
 
 @app.command()

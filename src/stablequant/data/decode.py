@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,59 +40,82 @@ _FULL_SCALE = 0.98
 _CANCELS = 0.1
 
 
-class Decoded(NamedTuple):
-    """A whole recording.
+class Survey(NamedTuple):
+    """What one pass over a recording finds.
 
     Attributes:
-        samples: Mono ``[T]``, the mean of the channels.
+        frames: Samples of one channel.
         rate: Hertz.
+        deviation: Root mean square of the mono samples about their mean, so that a constant offset counts as silence.
         clipped: Share of samples at full scale, in the channel that has the most.
-        channel: The channel (from 0) that ``samples`` are, where the channels cancel in their mean.
+        channel: The channel (from 0) that is taken for mono, where the channels cancel in their mean.
         unfinished: Whether the stream lacks the mark that its writer sets at the end.
     """
 
-    samples: Samples
+    frames: int
     rate: int
+    deviation: float
     clipped: float
     channel: int | None
     unfinished: bool
 
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return self.frames / self.rate
 
-class _Mixed(NamedTuple):
-    """Mono samples, and of each channel the share at full scale; ``cancelled``: the loudest channel, if they cancel."""
+
+class Decoded(NamedTuple):
+    """A whole recording: mono samples ``[T]``, the mean of the channels or the one that stands for it, and its survey."""
 
     samples: Samples
-    clipped: NDArray[np.float64]
-    cancelled: int | None
+    survey: Survey
 
 
 def decode(audio: Path | bytes, name: str, longest: float | None = None) -> Decoded:
-    """Decode a recording and check that it is whole.
+    """Decode a recording and check that it is whole; arguments and errors are those of `survey`."""
+    kept: list[Samples] = []
+    found = survey(audio, name, longest, kept.append)
+    if found.channel is not None:  # once more, as not every format can go back
+        kept = list(blocks(audio, name, found.channel))
+    return Decoded(np.concatenate(kept), found)
+
+
+def survey(
+    audio: Path | bytes, name: str, longest: float | None = None, keep: Callable[[Samples], None] | None = None
+) -> Survey:
+    """Read a recording to its end, a block at a time, and check that it is whole.
 
     Args:
         audio: A file, or its bytes.
         name: For messages.
         longest: Seconds at most; None: as much as `MOST_FRAMES`.
+        keep: Called with each block, the mean of the channels ``[T]``.
 
     Returns:
-        At least one sample, all finite.
+        What is known of it: at least one sample, all finite.
 
     Raises:
         AudioError: It cannot be opened or decoded, is cut short, empty, longer than ``longest``, does not fit into
             memory, or holds NaN, infinite or unscaled samples.
     """
     with _opened(audio, name) as file:
-        mixed = _mix(file, name, longest)
-        if not _whole(file, len(mixed.samples), _promised_by_sphere(audio)):
+        found = _surveyed(file, name, longest, keep or (lambda block: None))
+        if not _whole(file, found.frames, _promised_by_sphere(audio)):
             what = f"{name} is cut short"
             raise AudioError(what, expected="a whole file", fix="fetch the file again")
-        rate = int(file.samplerate)
-        unfinished = "lacks an end-of-stream bit" in file.extra_info
-    samples = mixed.samples
-    if mixed.cancelled is not None:
-        with _opened(audio, name) as file:  # once more, as not every format can go back
-            samples = _mix(file, name, longest, channel=mixed.cancelled).samples
-    return Decoded(samples, rate, float(mixed.clipped.max()), mixed.cancelled, unfinished)
+        return found._replace(unfinished="lacks an end-of-stream bit" in file.extra_info)
+
+
+def blocks(audio: Path | bytes, name: str, channel: int | None = None) -> Iterator[Samples]:
+    """Mono samples of a recording that was surveyed, block by block: the mean of its channels, or one ``channel``.
+
+    Raises:
+        AudioError: It can be read no longer.
+    """
+    with _opened(audio, name) as file:
+        for block in _blocks(file, name):
+            yield _mixed(block, channel)
 
 
 @contextmanager
@@ -126,39 +149,49 @@ def _opened(audio: Path | bytes, name: str) -> Iterator[Any]:
         raise AudioError(what, expected=_FORMATS, fix="fetch the file again or convert it") from error
 
 
-def _mix(file: Any, name: str, longest: float | None, channel: int | None = None) -> _Mixed:
-    """Read ``file`` to its end, as the mean of its channels or one ``channel``."""
+def _blocks(file: Any, name: str) -> Iterator[Samples]:
+    """Blocks ``[T, channels]``, each of usable samples."""
+    while len(block := file.read(max(1, _BLOCK // file.channels), dtype="float32", always_2d=True)):
+        _require_usable_samples(block, name)
+        yield block
+
+
+def _mixed(block: Samples, channel: int | None = None) -> Samples:
+    if channel is None and block.shape[1] > 1:
+        return np.asarray(block.mean(axis=1))
+    return block[:, channel or 0].copy()
+
+
+def _surveyed(file: Any, name: str, longest: float | None, keep: Callable[[Samples], None]) -> Survey:
+    """Read ``file`` to its end."""
     _require_usable_rate(file, name)
-    channels = int(file.channels)
-    averaged = channel is None and channels > 1
-    limit = MOST_FRAMES if longest is None else min(MOST_FRAMES, int(longest * file.samplerate))
+    channels, rate = int(file.channels), int(file.samplerate)
+    limit = MOST_FRAMES if longest is None else min(MOST_FRAMES, int(longest * rate))
     if limit < file.frames < _UNKNOWN_FRAMES:
-        _refuse_length(name, file.frames, file.samplerate, limit)
-    blocks: list[Samples] = []
+        _refuse_length(name, file.frames, rate, limit)
     frames = 0
     full = np.zeros(channels)
-    # Sum and sum of squares of each channel and of the mean.
-    moments = np.zeros((2, channels + 1))
-    while len(block := file.read(max(1, _BLOCK // channels), dtype="float32", always_2d=True)):
+    # Sum and sum of squares of each channel and of the mean, which of one channel are the same.
+    moments = np.zeros((2, channels + (channels > 1)))
+    for block in _blocks(file, name):
         frames += len(block)
         if frames > limit:
-            _refuse_length(name, frames, file.samplerate, limit)
-        _require_usable_samples(block, name)
-        mixed = block.mean(axis=1) if averaged else block[:, channel or 0].copy()
-        blocks.append(mixed)
+            _refuse_length(name, frames, rate, limit)
+        mixed = _mixed(block)
+        keep(mixed)
         full += np.count_nonzero(np.abs(block) >= _FULL_SCALE, axis=0)
-        if averaged:
-            all_of_it = np.column_stack([block, mixed]).astype(np.float64)
-            moments += all_of_it.sum(axis=0), np.square(all_of_it).sum(axis=0)
+        all_of_it = (np.column_stack([block, mixed]) if channels > 1 else block).astype(np.float64)
+        moments += all_of_it.sum(axis=0), np.square(all_of_it).sum(axis=0)
     if not frames:
         what = f"{name} holds no samples"
         raise AudioError(what, expected="at least one sample")
     mean, square = moments / frames
-    variance = square - mean**2  # about the mean: an offset is no sound
-    cancelled = variance[channels] < _CANCELS / channels * variance[:channels].mean()
+    variance = np.maximum(0.0, square - mean**2)  # about the mean: an offset is no sound
+    cancelled = channels > 1 and variance[channels] < _CANCELS / channels * variance[:channels].mean()
     # The first of those that differ by rounding only.
     loudest = int((variance[:channels] > 0.99 * variance[:channels].max()).argmax()) if cancelled else None
-    return _Mixed(np.concatenate(blocks), full / frames, loudest)
+    deviation = float(np.sqrt(variance[-1 if loudest is None else loudest]))
+    return Survey(frames, rate, deviation, float((full / frames).max()), loudest, unfinished=False)
 
 
 def _require_usable_rate(file: Any, name: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from stablequant.data.decode import Decoded, Samples
+from stablequant.data.decode import Samples, Survey
 from stablequant.errors import DataError
 
 #: One step of 16 bits: what varies less is silence with or without dither.
@@ -18,22 +18,21 @@ _QUIET = 1e-3
 _CLIPPED = 0.002
 
 
-def remarks(decoded: Decoded) -> list[str]:
+def remarks(found: Survey) -> list[str]:
     """Return what a user should know of a recording, each as the end of a sentence that begins with its name."""
-    found = []
-    if decoded.channel is not None:
-        taken = decoded.channel + 1
-        found.append(f"has channels in opposite phase, which cancel in their mean: channel {taken} is used alone")
-    loudness = _deviation(decoded.samples)
-    if loudness < _SILENT:
-        found.append("is silent")
-    elif loudness < _QUIET:
-        found.append(f"is very quiet, {-20 * math.log10(loudness):.0f} dB below full scale")
-    if decoded.clipped > _CLIPPED:
-        found.append(f"is clipped: {decoded.clipped:.1%} of its samples are at full scale")
-    if decoded.unfinished:
-        found.append("may be cut short: its last Ogg page has no end mark")
-    return found
+    odd = []
+    if found.channel is not None:
+        taken = found.channel + 1
+        odd.append(f"has channels in opposite phase, which cancel in their mean: channel {taken} is used alone")
+    if found.deviation < _SILENT:
+        odd.append("is silent")
+    elif found.deviation < _QUIET:
+        odd.append(f"is very quiet, {-20 * math.log10(found.deviation):.0f} dB below full scale")
+    if found.clipped > _CLIPPED:
+        odd.append(f"is clipped: {found.clipped:.1%} of its samples are at full scale")
+    if found.unfinished:
+        odd.append("may be cut short: its last Ogg page has no end mark")
+    return odd
 
 
 def all_silent(waveforms: Iterable[Samples]) -> bool:

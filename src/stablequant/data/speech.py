@@ -64,15 +64,15 @@ class Speech:
             utterances, sampling_rate, max_bad_fraction, shortest=shortest, longest=longest, refused=refused
         )
         waveforms = tuple(w for _, w in kept)
-        batches = _batches(waveforms, sampling_rate, batch_size, batch_seconds, window)
+        batches = batches_of(waveforms, sampling_rate, batch_size, batch_seconds, window)
         return cls(tuple(u for u, _ in kept), waveforms, sampling_rate, batches, tuple(skipped), tuple(notes), window)
 
     def in_pieces(self, longest: float, batch_size: int, batch_seconds: float) -> tuple[Speech, tuple[int, ...]]:
         """Recordings of more than ``longest`` seconds cut into pieces, and for each piece the index of its utterance."""
-        cuts = [cut(w, self.sampling_rate, longest) for w in self.waveforms]
+        cuts = [[piece.samples for piece in cut([w], self.sampling_rate, longest)] for w in self.waveforms]
         owners = tuple(i for i, pieces in enumerate(cuts) for _ in pieces)
         waveforms = tuple(piece for pieces in cuts for piece in pieces)
-        batches = _batches(waveforms, self.sampling_rate, batch_size, batch_seconds, self.window)
+        batches = batches_of(waveforms, self.sampling_rate, batch_size, batch_seconds, self.window)
         utterances = tuple(self.utterances[i] for i in owners)
         return Speech(utterances, waveforms, self.sampling_rate, batches, (), window=self.window), owners
 
@@ -96,7 +96,7 @@ class Speech:
     def part(self, indices: Sequence[int], batch_size: int, batch_seconds: float) -> Speech:
         """The utterances ``indices``, in batches of their own."""
         waveforms = tuple(self.waveforms[i] for i in indices)
-        batches = _batches(waveforms, self.sampling_rate, batch_size, batch_seconds, self.window, alike=ALIKE)
+        batches = batches_of(waveforms, self.sampling_rate, batch_size, batch_seconds, self.window, alike=ALIKE)
         utterances = tuple(self.utterances[i] for i in indices)
         return Speech(utterances, waveforms, self.sampling_rate, batches, (), window=self.window)
 
@@ -128,7 +128,7 @@ class Speech:
         return hasher.hexdigest()
 
 
-def _batches(
+def batches_of(
     waveforms: Sequence[NDArray[np.float32]],
     sampling_rate: int,
     batch_size: int,
@@ -136,6 +136,7 @@ def _batches(
     window: float,
     alike: float = 0.0,
 ) -> tuple[tuple[int, ...], ...]:
+    """Indices of ``waveforms`` in batches of similar length; arguments as `Speech` and `batching.batches` have them."""
     lengths = [max(len(w), int(window * sampling_rate)) for w in waveforms]
     return tuple(
         map(tuple, batching.batches(lengths, batch_size, max(1, int(batch_seconds * sampling_rate)), alike=alike))

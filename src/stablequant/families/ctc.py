@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,11 @@ from stablequant.families.family import Bounds, Features, raw_waveforms
 from stablequant.heads.ctc import CtcHead
 from stablequant.heads.vocabulary import check_vocabulary
 from stablequant.network.graph import Graph, check_weights, receptive_field
+
+#: Hertz of all published models.
+RATE = 16000
+#: Float32 copies, at a time, of an activation and of attention's scores.
+COPIES, SCORE_COPIES = 4, 6
 
 
 class CtcFamily:
@@ -28,8 +34,29 @@ class CtcFamily:
         return raw_waveforms(processor, waveforms)
 
     def bounds(self, config: Mapping[str, Any]) -> Bounds:
-        """From the receptive field of the convolutions."""
-        return Bounds(receptive_field(zip(config["conv_kernel"], config["conv_stride"], strict=True)))
+        """From the receptive field of the convolutions, and memory by their channels and by attention."""
+        shortest = receptive_field(zip(config["conv_kernel"], config["conv_stride"], strict=True))
+        rates = [RATE / math.prod(config["conv_stride"][: i + 1]) for i in range(len(config["conv_stride"]))]
+        widest = max(channels * rate for channels, rate in zip(config["conv_dim"], rates, strict=True))
+        return attention_bounds(shortest, config, rates[-1], widest)
+
+
+def attention_bounds(shortest: int, config: Mapping[str, Any], frames: float, widest: float = 0.0) -> Bounds:
+    """Bounds of a model whose memory is that of its attention and of its widest activation.
+
+    Runtimes hold several float32 copies of both at a time: scores before and after the softmax, with their positions and
+    mask, and what goes into a layer, comes out of it and is normalised. The numbers were measured (bench/long_audio.py) and
+    are rather too large: a piece that is shorter than it could be costs nothing, one too long ends the run.
+
+    Args:
+        shortest: See `Bounds`.
+        config: Its ``num_attention_heads`` and ``intermediate_size``.
+        frames: That attention sees, a second.
+        widest: Values a second of the widest activation before attention.
+    """
+    values = max(widest, config["intermediate_size"] * frames)
+    scores = config["num_attention_heads"] * frames**2
+    return Bounds(shortest, a_second=4 * COPIES * values, squared=4 * SCORE_COPIES * scores)
 
 
 def waveform_inputs(g: Graph) -> tuple[str, str]:

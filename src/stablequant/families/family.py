@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -33,19 +34,37 @@ class Features:
     sizes: NDArray[np.int64]
 
 
+#: Seconds: in shorter pieces of long audio too many words are cut.
+LEAST = 5.0
+
+
 @dataclass(frozen=True)
 class Bounds:
     """Audio that a model can be given.
 
     Attributes:
         shortest: Samples that one frame takes: shorter audio gives the model nothing to look at.
-        longest: Seconds that the model copes with at a time, by its training or by the memory that attention takes.
+        longest: Seconds that the model copes with at a time, by its training or by the time that attention takes.
         window: Seconds that every recording is padded to, and beyond which nothing is heard; ``None``: any length is.
+        a_second: Bytes of memory that a second of audio takes while the model runs,
+        squared: and those that the square of the seconds in one recording takes, by attention.
     """
 
     shortest: int = 1
     longest: float = 60.0
     window: float | None = None
+    a_second: float = 0.0
+    squared: float = 0.0
+
+    def fitting(self, memory: float) -> float:
+        """Seconds of audio t that fit into so many bytes: ``squared * t**2 + a_second * t = memory``; no less than `LEAST`.
+
+        One recording of that length takes the most; several that have it together take less.
+        """
+        if not memory < math.inf or not (self.squared or self.a_second):
+            return math.inf
+        root = math.sqrt(self.a_second**2 + 4 * self.squared * memory)
+        return max(LEAST, 2 * memory / (self.a_second + root))
 
 
 class Family(Protocol):

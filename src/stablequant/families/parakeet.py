@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stablequant.families.conformer import OWN, Conformer, Names
-from stablequant.families.ctc import CtcFamily, ctc_outputs, spectra, spectrum_inputs
+from stablequant.families.ctc import RATE, CtcFamily, attention_bounds, ctc_outputs, spectra, spectrum_inputs
 from stablequant.families.family import Bounds, Features, family
 from stablequant.network.graph import Graph
 
@@ -72,7 +72,9 @@ class Parakeet(CtcFamily):
 
     def bounds(self, config: Mapping[str, Any]) -> Bounds:
         """Features are normalised by their own variance: two spectra are the fewest."""
-        return Bounds(2 * HOP)
+        spectra_a_second, stride = RATE / HOP, config["subsampling_conv_stride"]
+        convolved = config["subsampling_conv_channels"] * config["num_mel_bins"] * spectra_a_second / stride**2
+        return attention_bounds(2 * HOP, config, spectra_a_second / config["subsampling_factor"], convolved)
 
 
 def stages(config: Mapping[str, Any]) -> int:

@@ -7,6 +7,7 @@ al. 2021, arXiv 2109.06870). Frames at the end that fill no group get zeros, in 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -55,6 +56,8 @@ class Sew(CtcFamily):
         return ctc_outputs(g, x, frames)
 
     def bounds(self, config: Mapping[str, Any]) -> Bounds:
-        """From the receptive field of the convolutions, for as many frames as are averaged."""
-        seen = [*zip(config["conv_kernel"], config["conv_stride"], strict=True), (config["squeeze_factor"],) * 2]
-        return Bounds(receptive_field(seen))
+        """As of other convolutions, for as many frames as are averaged: attention sees one of them."""
+        factor = config["squeeze_factor"]
+        seen = [*zip(config["conv_kernel"], config["conv_stride"], strict=True), (factor, factor)]
+        plain = super().bounds(config)
+        return replace(plain, shortest=receptive_field(seen), squared=plain.squared / factor**2)

@@ -14,7 +14,15 @@ from torch import Tensor
 from stablequant.errors import ModelError
 from stablequant.families import blocks
 from stablequant.families.conformer import OWN, ROLES, Conformer, Names
-from stablequant.families.ctc import CtcFamily, ctc_outputs, spectra, spectrum_inputs, waveform_inputs
+from stablequant.families.ctc import (
+    RATE,
+    CtcFamily,
+    attention_bounds,
+    ctc_outputs,
+    spectra,
+    spectrum_inputs,
+    waveform_inputs,
+)
 from stablequant.families.family import Bounds, Features, family
 from stablequant.heads.ctc import CtcHead
 from stablequant.network.graph import Graph
@@ -104,7 +112,7 @@ class Wav2Vec2Bert(CtcFamily):
 
     def bounds(self, config: Mapping[str, Any]) -> Bounds:
         """Frames are put side by side, and normalised by their own variance: two are the fewest."""
-        return Bounds(WINDOW + HOP)
+        return attention_bounds(WINDOW + HOP, config, RATE / HOP / 2)
 
 
 def _adapted(g: Graph, x: str, frames: str, name: str, config: Mapping[str, Any]) -> tuple[str, str]:

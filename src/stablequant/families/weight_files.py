@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stablequant.errors import ModelError
+from stablequant.families.folder import INDEX, SINGLE
 from stablequant.families.json_file import read_object
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -24,11 +24,22 @@ class Answer:
         text: In words: a transcript, a label.
         tokens: The ids it was made from.
         truncated: Whether the length limit cut it off (a runaway decoder).
+        looping: Whether a decoder said one phrase over and over, see `loops`.
     """
 
     text: str
     tokens: tuple[int, ...]
     truncated: bool = False
+    looping: bool = False
+
+
+def joined(answers: Sequence[Answer]) -> Answer:
+    """One answer of those to a recording's pieces, in their order."""
+    if len(answers) == 1:
+        return answers[0]
+    tokens = tuple(token for a in answers for token in a.tokens)
+    text = " ".join(a.text for a in answers if a.text)
+    return Answer(text, tokens, any(a.truncated for a in answers), any(a.looping for a in answers))
 
 
 class Head(Protocol):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from stablequant.heads.decoder import DecoderSpec, forced, take_rows
 from stablequant.heads.greedy import Generated, greedy
 from stablequant.heads.head import Answer, Hints, Logits
+from stablequant.heads.loops import loops
 from stablequant.heads.requests import Requests, refuse_translation
 from stablequant.network.backend import Backend
 
@@ -111,7 +112,7 @@ class Seq2SeqHead:
 
     def _answer(self, generated: Generated) -> Answer:
         text = self.tokenizer.decode(list(generated.tokens), skip_special_tokens=True).strip()
-        return Answer(text, generated.tokens, generated.truncated)
+        return Answer(text, generated.tokens, generated.truncated, loops(generated.tokens))
 
 
 def _in_tuples(value: Any) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ from stablequant.data.splits import fingerprint, make_splits
 from stablequant.data.utterance import SPLITS, Utterance, unlabelled
 from stablequant.errors import ModelError, SettingsError
 from stablequant.families.frontend import Frontend
-from stablequant.heads.head import Answer
+from stablequant.heads.head import Answer, joined
 from stablequant.jobs.open import Opened, open_model, open_plan
+from stablequant.jobs.pieces import lengths
 from stablequant.jobs.speech import decode
 from stablequant.network.backend import Backend
 from stablequant.progress import Progress, silent
@@ -39,6 +42,8 @@ def evaluate(
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Score ``model`` on one split of ``sources``.
+
+    Recordings longer than the model copes with are cut into pieces, and what is said in all of them is scored together.
 
     Args:
         model: Folder or hub id.
@@ -72,12 +77,16 @@ def evaluate(
         reference = float_of(opened, model, checkpoint)
     else:  # what has no text beside others serves calibration alone
         chosen = [u for u in chosen if u.text is not None]
-    speech = decode(opened.frontend, task, {split: chosen}, settings)[split]
+    speech = decode(opened.frontend, task, {split: chosen}, settings, longest=None)[split]
+    limits = lengths(opened.frontend.bounds, settings.data)
+    pieces, owners = speech.in_pieces(limits.piece, settings.data.batch_size, limits.batch)
     fidelity = {}
     if reference is not None:
-        said, distance = against_float(opened.frontend, reference, opened.backend, speech, progress)
-        speech, fidelity = speech.with_texts([a.text for a in said]), figures(distance)
-    result = evaluate_on(opened.frontend, opened.backend, task, speech, progress)
+        said, distance = against_float(opened.frontend, reference, opened.backend, pieces, progress)
+        speech, fidelity = speech.with_texts([a.text for a in whole(said, owners)]), figures(distance)
+    answers = transcribe(opened.frontend, opened.backend, pieces, progress)
+    result = evaluate_answers(task, speech.utterances, whole(answers, owners))
+    counts = [owners.count(i) for i in range(len(speech.utterances))]
     return {
         "model": model,
         "runtime": opened.runtime,
@@ -87,14 +96,29 @@ def evaluate(
         **result.figures,
         **fidelity,
         "cut_off": sum(a.truncated for a in result.answers),
+        "repeats": sum(a.looping for a in result.answers),
+        "in_pieces": sum(count > 1 for count in counts),
         "skipped": dict(speech.skipped),
         "notes": [list(note) for note in speech.notes],
         "machine": machine(),
         "transcripts": [
-            {"id": u.id, "reference": u.text, "hypothesis": a.text, "cut_off": a.truncated}
-            for u, a in zip(result.examples, result.answers, strict=True)
+            {
+                "id": u.id,
+                "reference": u.text,
+                "hypothesis": a.text,
+                "cut_off": a.truncated,
+                "repeats": a.looping,
+                "pieces": count,
+            }
+            for u, a, count in zip(result.examples, result.answers, counts, strict=True)
         ],
     }
+
+
+def whole(answers: Sequence[Answer], owners: Sequence[int]) -> tuple[Answer, ...]:
+    """Answers to recordings, of those to their pieces: of each the index of its recording, ascending."""
+    pairs = zip(owners, answers, strict=True)
+    return tuple(joined([answer for _, answer in group]) for _, group in groupby(pairs, key=itemgetter(0)))
 
 
 def evaluate_on(

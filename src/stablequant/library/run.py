@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stablequant.data.audio import read
+from stablequant.data.audio import open_stream
+from stablequant.data.pieces import cut
 from stablequant.data.speech import Speech
 from stablequant.data.utterance import unlabelled
 from stablequant.families.checkpoint import load
 from stablequant.families.model import SpeechModel
-from stablequant.heads.head import Answer
+from stablequant.heads.head import Answer, joined
 from stablequant.jobs import export as export_job
 from stablequant.jobs.evaluate import evaluate_on, float_of, said_by
 from stablequant.jobs.evidence import Job
 from stablequant.jobs.open import Opened, open_model
+from stablequant.jobs.pieces import lengths
 from stablequant.jobs.quantize import run
 from stablequant.jobs.requirements import require_labels, require_possible
 from stablequant.library.speech import SpeechSplits, read_speech
@@ -27,7 +29,7 @@ from stablequant.progress import Progress, silent
 from stablequant.quantize.plan import Plan
 from stablequant.recipes import recipe_for
 from stablequant.report.write import read_summary, write_reports
-from stablequant.runtime.transcribe import transcribe
+from stablequant.runtime.transcribe import transcribe, transcribe_stream
 from stablequant.search.pools import LocalPool
 from stablequant.settings import Settings
 from stablequant.tasks.task import Evaluation, task_of
@@ -134,16 +136,22 @@ class Model:
         return self.opened.runtime
 
     def transcribe(self, audio: str | Path | NDArray[np.floating]) -> Answer:
-        """Text of one recording: a file, or mono samples ``[T]`` at the model's rate, in [-1, 1].
+        """Text of one recording of any length: a file, or mono samples ``[T]`` at the model's rate, in [-1, 1].
 
         Raises:
             AudioError: The recording cannot be used; says why.
         """
         frontend = self.opened.frontend
-        if not isinstance(audio, np.ndarray):
-            audio = read(Path(audio), frontend.sampling_rate, frontend.bounds.shortest)
-        (answer,) = frontend.recognize(self.opened.backend, [np.asarray(audio, np.float32)])
-        return answer
+        if isinstance(audio, np.ndarray):
+            blocks: Iterable[NDArray[np.float32]] = [np.asarray(audio, np.float32)]
+        else:
+            blocks = open_stream(Path(audio), frontend.sampling_rate, frontend.bounds.shortest).blocks()
+        data = self.opened.settings.data
+        limits = lengths(frontend.bounds, data)
+        pieces = ((0, piece) for piece in cut(blocks, frontend.sampling_rate, limits.piece))
+        found = transcribe_stream(frontend, self.opened.backend, pieces, data.batch_size, limits.batch)
+        heard = sorted((h for batch in found for h in batch), key=lambda h: h.start)
+        return joined([h.answer for h in heard])
 
     def answers(self, speech: Speech) -> tuple[Answer, ...]:
         """Text of many recordings, in batches of similar length."""

@@ -17,6 +17,9 @@ NO_TEXT = (
     "and nats a step by which outputs diverge from float32's"
 )
 
+#: Remarks of a kind that a terminal shows.
+MOST = 5
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns aligned, the first to the left and the rest to the right."""
@@ -73,7 +76,7 @@ def _scheme(summary: dict[str, Any]) -> str:
     return f"flagged: {', '.join(summary['flagged']) or 'none'}; p = {p}"
 
 
-def speech_remarks(skipped: Mapping[str, str], notes: Sequence[Sequence[str]], most: int = 5) -> list[str]:
+def speech_remarks(skipped: Mapping[str, str], notes: Sequence[Sequence[str]], most: int = MOST) -> list[str]:
     """What is to be told of recordings: those that were skipped, with the reason, and those that are odd."""
     lines = [f"{len(skipped)} recordings skipped: {'; '.join(skipped.values())}"] if skipped else []
     lines += [f"note: {name}: {note}" for name, note in notes[:most]]
@@ -93,23 +96,38 @@ def evaluation(result: dict[str, Any]) -> str:
     )
     if "divergence" in result:
         text += f"\n{NO_TEXT}"
-    if result["cut_off"]:
-        text += f"\nwarning: {result['cut_off']} transcripts were cut off at the length limit (a runaway decoder)"
-    return "\n".join([text, *speech_remarks(result["skipped"], result["notes"])])
+    warned = [f"warning: {row['id']}: {sign}" for row in result["transcripts"] for sign in runaway(row)]
+    lines = [*warned[:MOST], f"warning: {len(warned) - MOST} more (--json lists them)"] if warned[MOST:] else warned
+    if result["in_pieces"]:
+        lines.append(
+            f"note: {result['in_pieces']} recordings are longer than is transcribed at a time: cut into pieces"
+        )
+    return "\n".join([text, *lines, *speech_remarks(result["skipped"], result["notes"])])
 
 
-def transcribed(result: dict[str, Any]) -> list[str]:
-    """What is to be told beside the transcripts themselves."""
+def transcribing(result: dict[str, Any]) -> list[str]:
+    """What is to be told before the transcripts come."""
     lines = [f"runtime: {result['runtime']}", *speech_remarks(result["skipped"], result["notes"])]
-    lines += [f"left out: {name}: {why}" for name, why in result["left_out"]]
-    for row in result["transcripts"]:
-        if row["pieces"] > 1:
-            lines.append(
-                f"note: {row['file']}: longer than the model copes with, transcribed in {row['pieces']} pieces"
-            )
-        if row["cut_off"]:
-            lines.append(f"warning: {row['file']}: cut off at the length limit (a runaway decoder)")
+    return lines + [f"left out: {name}: {why}" for name, why in result["left_out"]]
+
+
+def transcript_remarks(row: dict[str, Any], skipped: Mapping[str, str]) -> list[str]:
+    """What is to be told beside one transcript."""
+    name, lines = row["file"], []
+    if row["pieces"] > 1:
+        lines.append(
+            f"note: {name}: longer than is transcribed at a time: {row['pieces']} pieces, cut where it is quietest"
+        )
+    lines += [f"warning: {name}: {sign}" for sign in runaway(row)]
+    if not row["finished"]:
+        lines.append(f"warning: {name}: not transcribed to its end{f' ({skipped[name]})' if name in skipped else ''}")
     return lines
+
+
+def runaway(row: Mapping[str, Any]) -> list[str]:
+    """By what a transcript shows that its decoder ran away, each as a part of a sentence."""
+    signs = (("cut_off", "cut off at the length limit"), ("repeats", "one phrase over and over"))
+    return [f"{words} (a runaway decoder)" for key, words in signs if row[key]]
 
 
 def exported(result: dict[str, Any]) -> str:
