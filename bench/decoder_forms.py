@@ -53,8 +53,15 @@ FRAMES = 160
 TIMED = 6
 FLOAT = "float32"
 FRAME = "a scale a frame"
-#: Of blocks, by size; the last is what a plan has.
-SIZES = {"blocks of 32": 32, "blocks of 64": 64, "blocks of 128": 128, "blocks that fit": 0}
+#: Bits of the weights and size of blocks; 0 is the size that a plan has at 8 bits.
+BLOCKS = {
+    "blocks of 32": (8, 32),
+    "blocks of 64": (8, 64),
+    "blocks of 128": (8, 128),
+    "blocks that fit": (8, 0),
+    "4 bits, blocks of 32": (4, 32),
+    "4 bits, blocks of 128": (4, 128),
+}
 WIDE = {
     "hidden_size": 1024,
     "intermediate_size": 4096,
@@ -75,8 +82,10 @@ def forms(model: SpeechModel, encoder: Scheme) -> Iterator[tuple[str, Scheme]]:
     settings, decoder = Settings(), [op for op in model.ops() if op.graph == "decoder"]
     yield FLOAT, {}
     yield FRAME, {**encoder, **{op.name: LayerScheme((PerFrame(),), WeightSpec()) for op in decoder}}
-    for name, size in SIZES.items():
-        layer = LayerScheme((PerBlock(8, size or 1),), WeightSpec(8, PerGroup(size or 1)))
+    for name, (bits, size) in BLOCKS.items():
+        layer = LayerScheme(
+            (PerBlock(8, size or 1),), WeightSpec(bits, PerGroup(size or 1), "max" if bits == 8 else "mse")
+        )
         yield name, {**encoder, **{op.name: layer if size else by_block(model, op, settings) for op in decoder}}
 
 

@@ -24,6 +24,7 @@ OTHERS: dict[str, Any] = {
     "data.batch_seconds": 10.0,
     "data.calibration_utterances": 7,
     "activations.bits": 4,
+    "activations.convolutions": 6,
     "activations.scales": "frame",
     "activations.decoder": "block",
     "activations.symmetric": False,
@@ -33,6 +34,10 @@ OTHERS: dict[str, Any] = {
     "activations.planes": 2,
     "activations.attention_matmuls": True,
     "weights.bits": 3,
+    "weights.group": 32,
+    "weights.step_bits": 4,
+    "weights.step_group": 64,
+    "weights.convolutions": 6,
     "weights.granularity": "tensor",
     "weights.range": "mse",
     "weights.rounding": "gptq",
@@ -44,6 +49,8 @@ OTHERS: dict[str, Any] = {
     "search.divergence_utterances": 5,
     "search.allowance": 0.3,
     "search.cost": "model",
+    "search.target_bytes": 0.2,
+    "search.max_divergence": 0.01,
     "search.estimate_utterances": 4,
     "search.stage1_calibrator": "percentile",
     "search.p_max": 0.25,
@@ -74,7 +81,7 @@ def test_a_setting_is_the_same_with_and_without_its_group(name: str) -> None:
     assert changed(with_group) == {name: value}
     assert Settings.parse({group: {short: value}}) == with_group
     assert Settings().updated(**{name: value}) == with_group
-    if short != "bits":
+    if short not in ("bits", "convolutions"):
         assert Settings.parse({short: value}) == Settings(**{short: value}) == with_group
         assert Settings().updated(**{short: value}) == with_group
 
@@ -138,7 +145,7 @@ def test_every_wrong_one_is_told_at_once() -> None:
         "gama": 1,
         "search.p_steps": 1,
         "nowhere.seed": 2,
-        "bits": 9,
+        "bits": 17,
         "p_max": 50,
         "weight_method": "best",
         "check": {"tolerance": -0.5, "tolerence": 1},
@@ -152,8 +159,8 @@ def test_every_wrong_one_is_told_at_once() -> None:
         "there is no setting search.p_steps (did you mean search.p_step?)",
         "there is no setting nowhere.seed",
         "there is no setting check.tolerence (did you mean check.tolerance?)",
-        "setting activations.bits is 9: input should be less than or equal to 8",
-        "setting weights.bits is 9: input should be less than or equal to 8",
+        "setting activations.bits is 17: input should be less than or equal to 16",
+        "setting weights.bits is 17: input should be less than or equal to 8",
         "setting search.p_max is 50: input should be less than 50",
         "setting weights.range is 'best': input should be 'max' or 'mse'",
         "setting check.tolerance is -0.5: input should be greater than or equal to 0",
@@ -198,3 +205,34 @@ def test_candidates_ascend_from_zero_and_reach_the_largest(
     values = Settings(p_max=p_max, p_step=p_step).search.candidates()
     assert (values[0], values[-1], len(values)) == (0.0, last, count)
     assert all(value == round(i * p_step, 6) for i, value in enumerate(values))
+
+
+@pytest.mark.parametrize(
+    ("given", "weights", "activations"),
+    [
+        ({"bits": "w4a8"}, (4, 32, "mse"), 8),
+        ({"bits": "W4A16"}, (4, 32, "mse"), 16),
+        ({"bits": "w8a8"}, (8, None, "max"), 8),
+        ({"bits": "w4a4", "activations": "8"}, (4, 32, "mse"), 8),
+        ({"weights": "6", "activations": 6}, (6, None, "mse"), 6),
+        ({"weights": "4g64", "range": "max", "weights.group": 128}, (4, 128, "max"), 8),
+    ],
+)
+def test_widths_may_be_written_in_one_word(given: dict[str, Any], weights: tuple[Any, ...], activations: int) -> None:
+    found = Settings.parse(given)
+    assert (found.weights.bits, found.weights.group, found.weights.range) == weights
+    assert found.activations.bits == activations
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"bits": "w9a9"}, r"setting bits is 'w9a9'.*w8a8, w6a6, w5a8, w4a8, w4a4, w4a16"),
+        ({"weights": "4x32"}, r"setting weights is '4x32'.*such as 4g32"),
+        ({"activations": "8g32"}, r"setting activations is '8g32'. Expected bits, such as 8\."),
+        ({"weights": "9"}, r"setting weights.bits is 9: input should be less than or equal to 8"),
+    ],
+)
+def test_a_word_that_is_no_width_is_refused_with_one_that_is(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Settings.parse(given)

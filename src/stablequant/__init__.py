@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stablequant.library.run import Model, Run, export, open, quantize
     from stablequant.library.search import Trials, stage1, stage2
     from stablequant.library.speech import read_speech
-    from stablequant.library.study import compare, evaluate, observe, scheme
+    from stablequant.library.study import compare, evaluate, observe, scheme, weights
     from stablequant.search.objective import Divergence, TaskError
     from stablequant.settings import Settings
     from stablequant.tasks.task import task
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     **dict.fromkeys(("Model", "Run", "export", "open", "quantize"), "library.run"),
     **dict.fromkeys(("Trials", "stage1", "stage2"), "library.search"),
-    **dict.fromkeys(("compare", "evaluate", "observe", "scheme"), "library.study"),
+    **dict.fromkeys(("compare", "evaluate", "observe", "scheme", "weights"), "library.study"),
     "read_speech": "library.speech",
     **dict.fromkeys(("PerChannel", "PerGroup", "PerTensor"), "grid.weights"),
     **dict.fromkeys(("Divergence", "TaskError"), "search.objective"),
@@ -71,6 +71,7 @@ __all__ = [
     "stage2",
     "target",
     "task",
+    "weights",
 ]
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stablequant.errors import SettingsError
+from stablequant.widths import in_words
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -71,8 +72,10 @@ class DataSettings(_Group):
 class ActivationSettings(_Group):
     """The grids of activations."""
 
-    bits: Annotated[int, Field(ge=2, le=8)] = 8
-    """Of a code; files can be exported at 8."""
+    bits: Annotated[int, Field(ge=2, le=16)] = 8
+    """Of a code; 16: the inputs of linear layers stay in float."""
+    convolutions: Annotated[int, Field(ge=2, le=8)] = 8
+    """Of a code of a convolution's input (recipes that choose a form for each layer; others have one width for all)."""
     scales: Literal["calibrated", "frame"] = "calibrated"
     """One for all speech, from calibration; or one a frame, computed when the layer runs (needs strategy none)."""
     decoder: Literal["same", "block"] = "same"
@@ -95,7 +98,16 @@ class WeightSettings(_Group):
     """The grids of weights."""
 
     bits: Annotated[int, Field(ge=2, le=8)] = 8
-    """Of a code; files can be exported at 8."""
+    """Of a code."""
+    group: Annotated[int, Field(ge=2)] | None = None
+    """Inputs of an output channel that share a scale, in linear layers, and so do as many of their inputs when they run; null: as
+    the granularity has it."""
+    step_bits: Annotated[int, Field(ge=2, le=8)] | None = None
+    """``bits`` of linear layers that run step by step; null: those of all others."""
+    step_group: Annotated[int, Field(ge=2)] | None = None
+    """``group`` of linear layers that run step by step; null: that of all others."""
+    convolutions: Annotated[int, Field(ge=2, le=8)] = 8
+    """``bits`` of convolutions (recipes that choose a form for each layer; others have one width for all)."""
     granularity: Literal["channel", "tensor"] = "channel"
     """One scale an output channel, or one a tensor."""
     range: Literal["max", "mse"] = "max"
@@ -124,6 +136,10 @@ class SearchSettings(_Group):
     """Points of error rate, estimated from the divergence, that an allocation may spend on schemes that take less time."""
     cost: Literal["measured", "model"] = "measured"
     """What an allocation knows of time: that of each layer's kernel, measured on this machine, or multiplications."""
+    target_bytes: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of float32's bytes that weights may take: within it each layer gets the width that makes the model diverge least."""
+    max_divergence: Annotated[float, Field(gt=0)] | None = None
+    """Nats a step by which the model may diverge: within it each layer gets the width of fewest bytes."""
     estimate_utterances: Annotated[int, Field(ge=1)] = 32
     """At most this many of those, on which an allocation estimates what each layer's rounding costs."""
     stage1_calibrator: Literal["max", "percentile"] = "max"
@@ -149,6 +165,11 @@ class SearchSettings(_Group):
             )
             raise ValueError(what)
         return self
+
+    @property
+    def mixed(self) -> bool:
+        """Whether each layer gets a width of its own."""
+        return self.target_bytes is not None or self.max_divergence is not None
 
     def candidates(self) -> tuple[float, ...]:
         """The values of p that stage 2 tries, ascending from 0, rounded to six decimals."""
@@ -221,6 +242,9 @@ def resolve(name: str) -> tuple[str, ...]:
 def grouped(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings in groups from names with or without them; a setting that is named wins over the group that holds it."""
     fields = Settings.model_fields
+    values, widths = in_words(values)
+    given = {full for name in values for full in resolve(name)}
+    values = {**values, **{name: value for name, value in widths.items() if name not in given}}
     result: dict[str, Any] = {n: dict(v) for n, v in values.items() if n in fields and isinstance(v, Mapping | _Group)}
     whole = set(result)
     for name, value in values.items():

@@ -20,8 +20,10 @@ from stablequant.export.emitters.blocks import packed
 from stablequant.export.targets import TARGETS
 from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import PerFrame
+from stablequant.grid.unrounded import Unrounded
 from stablequant.grid.weights import PerChannel, PerGroup, WeightSpec
 from stablequant.network.graph import Node
+from stablequant.quantize.bits import average_bits
 from stablequant.quantize.by_frame import by_frame
 from stablequant.quantize.scheme import LayerScheme
 from stablequant.quantize.simulate import Simulator, fake_quantize
@@ -30,8 +32,9 @@ from stablequant.runtime.openvino import OpenVinoBackend
 from stablequant.settings import Settings
 
 
-def layer(size: int, **weight: Any) -> LayerScheme:
-    return LayerScheme((PerBlock(size=size),), WeightSpec(**{"per": PerGroup(size), **weight}))
+def layer(size: int, *, rounded: bool = True, **weight: Any) -> LayerScheme:
+    spec = PerBlock(size=size) if rounded else Unrounded()
+    return LayerScheme((spec,), WeightSpec(**{"per": PerGroup(size), **weight}))
 
 
 def linear(channels: int, *, out: int = 6, bias: bool = True) -> Case:
@@ -52,9 +55,10 @@ BLOCKS = {
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_a_node_alone_computes_what_the_simulation_does(name: str) -> None:
+@pytest.mark.parametrize("form", [{}, {"bits": 4}, {"bits": 4, "rounded": False}, {"rounded": False}], ids=str)
+def test_a_node_alone_computes_what_the_simulation_does(name: str, form: dict[str, Any]) -> None:
     case, of, size = BLOCKS[name]
-    graph, scheme = built(case), {of: layer(size)}
+    graph, scheme = built(case), {of: layer(size, **form)}
     backends = in_runtimes(graph, scheme)
     for steps in (11, 1):
         values = drawn(graph, steps, 1)
@@ -149,6 +153,28 @@ def test_a_decoder_s_weights_are_stored_once_in_integers(target: str) -> None:
         assert not kinds["QuantizeLinear"]
 
 
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
+def test_a_model_of_four_bits_passes_the_gate_and_is_as_small_as_its_bits_say(target: str) -> None:
+    model = support.graft()
+    widths = Settings.parse({"bits": "w4a8", "range": "max", "scales": "frame"})
+    found = by_frame(model, support.histograms("graft"), widths)
+    scheme = {op.name: found[op.name] for op in model.ops()}
+    assert {(op.node.kind, scheme[op.name].weight.bits) for op in model.ops()} == {("linear", 4), ("conv1d", 8)}  # type: ignore[union-attr]
+    (proto,) = support.onnx_files("graft", scheme, TARGETS[target]).values()
+    stored = {t.name: len(t.raw_data) for t in proto.graph.initializer}
+    integers = sum(n for name, n in stored.items() if ".blocks" in name or ".int8" in name or name.endswith(".scale"))
+    weights = model.layer_weights()
+    told = average_bits(weights, scheme) / 8 * sum(weight.numel() for weight in weights.values())
+    assert integers == pytest.approx(told, rel=1e-3)
+    written = {"model": proto.SerializeToString()}
+    runs = OnnxRuntimeBackend(written, threads=1) if target == "onnxruntime" else OpenVinoBackend(written, threads=1)
+    plain = OnnxRuntimeBackend(written, threads=1, optimise=False)
+    compared = parity.compare(
+        model.frontend, Simulator(model).backend(scheme), plain, (target, runs), support.waveforms()[:2]
+    )
+    assert all(p.passed and p.limit < 0.3 for p in compared), compared
+
+
 # -- what is refused, and packed --------------------------------------------------------------------------------------
 
 
@@ -168,9 +194,33 @@ def test_tensorrt_refuses_a_scale_a_block_with_the_layer_s_name() -> None:
             r"l \(linear\) has .* every 16 inputs and weights in other groups",
         ),
         ("linear", "l", layer(16, per=PerChannel()), "every 16 inputs and weights in other groups"),
-        ("linear", "l", layer(16, bits=4), "l has operands of 4, 8 bits"),
-        ("linear", "l", layer(24), "l has a scale for every 24 channels.*a power of two from 16"),
-        ("linear", "l", LayerScheme((PerFrame(),), WeightSpec(per=PerGroup(16))), "l has a scale for every 16 weights"),
+        (
+            "linear",
+            "l",
+            layer(16, bits=6),
+            r"l has weights of 6 bits in groups of 16 .* 8, a scale a block.*4 or 8 bits in",
+        ),
+        ("linear", "l", layer(24), r"l has weights of 8 bits in groups of 24 .*groups of 16, 32, 64, 128, 256"),
+        (
+            "linear",
+            "l",
+            LayerScheme((PerBlock(4, 16),), WeightSpec(4, PerGroup(16))),
+            r"activations of 4.*beside .* 8 or 16",
+        ),
+        (
+            "linear",
+            "l",
+            LayerScheme((PerFrame(),), WeightSpec(per=PerGroup(16))),
+            r"groups of 16 .* 8, a scale a frame",
+        ),
+        (
+            "linear",
+            "l",
+            LayerScheme((PerFrame(4),), WeightSpec(4)),
+            r"weights of 4 bits and activations of 4, .*8 bits of",
+        ),
+        ("linear", "l", LayerScheme((Unrounded(),), WeightSpec()), r"8 bits and activations of 16, an input in float"),
+        ("conv", "c", LayerScheme((Unrounded(),), WeightSpec(4, PerGroup(16))), r"c \(conv1d\) has an input in float"),
     ],
 )
 def test_what_no_kernel_has_is_refused(case: str, of: str, found: LayerScheme, message: str) -> None:

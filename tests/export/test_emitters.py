@@ -389,11 +389,11 @@ def test_a_group_norm_between_convolutions_in_windows_is_that_of_the_simulation_
 @pytest.mark.parametrize(
     ("layer", "named"),
     [
-        (LayerScheme((GRID,), WeightSpec(per=PerGroup(4))), "l has a scale for every 4 weights"),
-        (LayerScheme((GRID,), WeightSpec(bits=4)), "l has operands of 4, 8 bits"),
-        (LayerScheme((QuantParams(0.1, bits=4),), WeightSpec()), "l has operands of 4, 8 bits"),
+        (LayerScheme((GRID,), WeightSpec(per=PerGroup(4))), "l has weights of 8 bits in groups of 4"),
+        (LayerScheme((GRID,), WeightSpec(bits=4)), "l has weights of 4 bits and activations of 8, calibrated scales"),
+        (LayerScheme((QuantParams(0.1, bits=4),), WeightSpec()), "l has weights of 8 bits and activations of 4"),
     ],
 )
 def test_what_no_int8_kernel_has_is_refused_with_the_layer(layer: LayerScheme, named: str) -> None:
-    with pytest.raises(ExportError, match=f"{named}.*int8 kernels have"):
+    with pytest.raises(ExportError, match=f"{named}.*Expected 8 bits of both"):
         written(built(CASES["linear"]), {"l": layer})

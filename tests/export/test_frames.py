@@ -205,7 +205,7 @@ def test_tensorrt_refuses_a_scale_a_frame_with_the_layer_s_name() -> None:
 
 
 def test_a_width_that_no_kernel_has_is_refused() -> None:
-    with pytest.raises(ExportError, match="l has operands of 4, 8 bits"):
+    with pytest.raises(ExportError, match="l has weights of 8 bits and activations of 4, a scale a frame"):
         file(built(CASES["linear"]), {"l": LayerScheme((PerFrame(4),), WeightSpec())}, TARGETS["onnxruntime"])
 
 

@@ -131,3 +131,30 @@ def test_settings_that_one_recipe_alone_reads_ask_for_it(given: dict[str, Any], 
 def test_a_scale_a_frame_and_a_search_do_not_go_together(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="scales=frame with strategy=exact"):
         quantize(str(support.GRAFT), ["x.jsonl"], tmp_path / "out", Settings.parse({"scales": "frame"}))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"bits": "w6a6"},
+            r"weights of 6 bits in groups of 32 and activations of 6. Expected 8 bits of both; or.*4 or 8 bits",
+        ),
+        ({"bits": 4}, "weights of 4 bits and activations of 4"),
+        ({"weights": "4g24"}, "weights of 4 bits in groups of 24"),
+        ({"step_bits": 5, "step_group": 32}, "weights of 5 bits in groups of 32"),
+        ({"convolutions": 4}, "convolutions of 4 bits and activations of 4"),
+        ({"target_bytes": 0.2, "bits": "w4a8"}, "target_bytes or max_divergence beside widths.*leave the widths out"),
+        ({"target_bytes": 0.2, "step_bits": 4, "step_group": 32}, "beside widths"),
+        ({"max_divergence": 0.01, "strategy": "none", "scales": "frame"}, "or without strategy=allocate"),
+        ({"target_bytes": 0.2, "max_divergence": 0.01}, "target_bytes and max_divergence. Expected one of them"),
+        ({"bits": "w4a8", "strategy": "exact"}, "with strategy=exact.*--recipe default or fast"),
+        ({"bits": "w4a8", "strategy": "none"}, "with calibrated scales.*--recipe fast"),
+    ],
+)
+def test_widths_without_kernels_are_refused_with_those_that_have_some(
+    tmp_path: Path, given: dict[str, Any], message: str
+) -> None:
+    allocated = {"strategy": "allocate", "objective": "divergence"}
+    with pytest.raises(SettingsError, match=message):
+        quantize(str(support.GRAFT), ["x.jsonl"], tmp_path / "out", Settings.parse({**allocated, **given}))

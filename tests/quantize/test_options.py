@@ -6,7 +6,10 @@ import pytest
 import support
 
 from stablequant.grid.affine import QuantParams
+from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import PerFrame
+from stablequant.grid.unrounded import Unrounded
+from stablequant.grid.weights import PerGroup, WeightSpec
 from stablequant.network.graph import LOWER_BOUNDS
 from stablequant.quantize.options import (
     PER_BLOCK,
@@ -15,9 +18,11 @@ from stablequant.quantize.options import (
     RESIDUAL,
     STATIC,
     STATIC_SHIFTED,
+    WEIGHTS_ALONE,
     by_block,
     options,
 )
+from stablequant.quantize.scheme import LayerScheme
 from stablequant.settings import Settings
 
 FOUR = [STATIC, STATIC_SHIFTED, PER_FRAME, PER_FRAME_SHIFTED]
@@ -78,3 +83,26 @@ def test_a_decoder_s_linear_layers_may_have_a_scale_a_block_where_the_setting_sa
         assert list(found) == [*usual, *([PER_BLOCK] if may else [])], op.name
         if may:
             assert found[PER_BLOCK] == by_block(model, op, settings)
+
+
+def test_weights_in_groups_stand_opposite_blocks_of_the_input_and_convolutions_keep_widths_of_their_own() -> None:
+    model, histograms = support.moonshine(), support.histograms("moonshine")
+    settings = Settings.parse({"bits": "w4a8", "step_group": 16})
+    for op in model.ops():
+        (*_, found) = options(model, op, histograms, settings).values()
+        if op.node.kind != "linear":
+            assert found.weight == WeightSpec(8, range="mse"), op.name
+            assert {a.bits for a in found.activations} == {8}
+        else:
+            size = 16 if op.graph == "decoder" else 32
+            assert found == LayerScheme((PerBlock(8, size),), WeightSpec(4, PerGroup(size), "mse")), op.name
+
+
+def test_activations_of_16_bits_leave_the_inputs_of_linear_layers_in_float() -> None:
+    model, histograms = support.graft(), support.histograms("graft")
+    settings = Settings.parse({"bits": "w4a16"})
+    for op in model.ops():
+        found = options(model, op, histograms, settings)
+        assert (list(found) == [WEIGHTS_ALONE]) == (op.node.kind == "linear"), op.name
+        if op.node.kind == "linear":
+            assert found[WEIGHTS_ALONE] == LayerScheme((Unrounded(),), WeightSpec(4, PerGroup(32), "mse"))

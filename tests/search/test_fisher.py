@@ -20,7 +20,7 @@ from stablequant.search.trials import Candidate, Trials
 from stablequant.settings import Settings
 
 #: Coarse activations: what they cost is then far more than what 8-bit weights do, which the estimate leaves out.
-SETTINGS = Settings.parse({"activations.bits": 5})
+SETTINGS = Settings.parse({"activations.bits": 5, "activations.convolutions": 5})
 #: Layers of the whole network, in the encoder and in the decoder.
 EVERY = {"graft": 4, "moonshine": 9}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -53,6 +53,39 @@ def quantize(
         typer.Option(
             help="A bundle of settings; `stablequant recipes` lists them. Default: paper if settings of its stages are given.",
             metavar="default|paper|fast",
+            show_default=False,
+        ),
+    ] = None,
+    bits: Annotated[
+        str | None,
+        typer.Option(
+            help="Widths of weights and activations in one word; default: w8a8.",
+            metavar="w8a8|w6a6|w5a8|w4a8|w4a4|w4a16",
+            show_default=False,
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Bits of weights, or bits and how many of a linear layer share a scale.",
+            metavar="8|4g32",
+            show_default=False,
+        ),
+    ] = None,
+    activations: Annotated[
+        str | None, typer.Option(help="Bits of activations; 16: left in float.", metavar="8|16", show_default=False)
+    ] = None,
+    target_bytes: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of float32's bytes that weights may take; each layer gets the width that costs least in divergence.",
+            show_default=False,
+        ),
+    ] = None,
+    max_divergence: Annotated[
+        float | None,
+        typer.Option(
+            help="Nats a step by which the model may diverge from float; each layer gets the width of fewest bytes.",
             show_default=False,
         ),
     ] = None,
@@ -123,9 +156,11 @@ def quantize(
     from stablequant.settings import Settings
 
     options = {"gamma": gamma, "p_step": p_step, "p_max": p_max, "p_spacing": p_spacing, "max_drop": max_drop}
+    widths: dict[str, Any] = {"bits": bits, "weights": weights, "activations": activations}
+    widths |= {"target_bytes": target_bytes, "max_divergence": max_divergence}
     given = {
         name: value
-        for name, value in {**options, "strategy": search, "objective": objective, "cost": cost}.items()
+        for name, value in {**options, "strategy": search, "objective": objective, "cost": cost, **widths}.items()
         if value is not None
     }
     given = {**given, **spoken(language, task), **pairs(settings)}

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from stablequant.errors import ExportError, SettingsError
 from stablequant.quantize.plan import Plan
 
+#: Kinds of activations in a plan that are not calibrated.
+_FORMS = {"per_frame": "a scale a frame", "per_block": "a scale a block", "float": "an input in float"}
+
 
 @dataclass(frozen=True)
 class Target:
@@ -40,8 +43,8 @@ class Target:
         """Raise ExportError if the plan has something that the target does not take, before any file is written."""
         dynamic = [layer for layer in plan.layers if any(a.kind != "static" for a in layer.activations)]
         if self.strict and dynamic:
-            form = "a block" if dynamic[0].activations[0].kind == "per_block" else "a frame"
-            what = f"the plan has a scale {form} in {len(dynamic)} layers, such as {dynamic[0].name}"
+            form = _FORMS[dynamic[0].activations[0].kind]
+            what = f"the plan has {form} in {len(dynamic)} layers, such as {dynamic[0].name}"
             fix = "quantize with --recipe paper, or export for onnxruntime or openvino"
             raise ExportError(what, expected=f"calibrated scales, the only ones that {self.name} takes", fix=fix)
         moved = [

@@ -7,19 +7,20 @@ import onnx
 from stablequant.errors import ExportError
 from stablequant.export.data_file import DataFile
 from stablequant.export.emitters import EMITTERS
+from stablequant.export.kernels import BITS, KERNELS, has_kernels
 from stablequant.export.targets import DEFAULT, Target
 from stablequant.export.writer import Writer
 from stablequant.grid.affine import QuantParams
 from stablequant.grid.block import PerBlock
+from stablequant.grid.frame import PerFrame
+from stablequant.grid.unrounded import Unrounded
 from stablequant.grid.weights import PerGroup
 from stablequant.network.graph import Graph, Node
 from stablequant.quantize.scheme import LayerScheme, Scheme, misfit
 from stablequant.quantize.weights import WeightStore
 
-#: Width of the integers that int8 kernels multiply.
-BITS = 8
-#: Sizes of blocks that MatMulNBits takes.
-BLOCKS = (16, 32, 64, 128, 256)
+#: What a layer has whose input is rounded when it runs, or not at all.
+FORMS = {PerFrame: "a scale a frame", PerBlock: "a scale a block", Unrounded: "an input in float"}
 
 
 def to_onnx(
@@ -37,18 +38,6 @@ def to_onnx(
     Raises:
         ExportError: No runtime has kernels for what the scheme asks of a layer.
     """
-    for name, layer in scheme.items():
-        widths = {a.bits for a in layer.activations} | ({layer.weight.bits} if layer.weight else set())
-        if widths != {BITS}:
-            what = f"{name} has operands of {', '.join(map(str, sorted(widths)))} bits"
-            raise ExportError(what, expected=f"{BITS}: the width that int8 kernels have", fix="quantize with bits=8")
-        by_block = any(isinstance(a, PerBlock) for a in layer.activations)
-        if layer.weight and isinstance(layer.weight.per, PerGroup) and not by_block:
-            what = f"{name} has a scale for every {layer.weight.per.size} weights"
-            raise ExportError(
-                what,
-                expected="one scale an output channel or one a tensor, as int8 kernels have, or a scale a block of the input too",
-            )
     for node in graph.nodes:
         if node.name in scheme:
             _require_kernels(node, scheme[node.name], target)
@@ -59,15 +48,21 @@ def to_onnx(
 
 
 def _require_kernels(node: Node, layer: LayerScheme, target: Target) -> None:
-    """Raise ExportError where a node's input cannot be rounded as its scheme says in a file for ``target``."""
+    """Raise ExportError where no kernel computes a node as its scheme says in a file for ``target``."""
     if wrong := misfit(node, layer):
         what = f"{node.name} ({node.kind}) has {wrong[0]}"
         raise ExportError(what, expected=wrong[1])
     dynamic = next((a for a in layer.activations if not isinstance(a, QuantParams)), None)
     if target.strict and dynamic:
-        what = f"{node.name} has a scale {'a block' if isinstance(dynamic, PerBlock) else 'a frame'}"
+        what = f"{node.name} has {FORMS[type(dynamic)]}"
         fix = "quantize with --recipe paper, or export for onnxruntime or openvino"
         raise ExportError(what, expected=f"calibrated scales, the only ones that {target.name} takes", fix=fix)
-    if isinstance(dynamic, PerBlock) and target.block_kernel and dynamic.size not in BLOCKS:
-        what = f"{node.name} has a scale for every {dynamic.size} channels"
-        raise ExportError(what, expected=f"a power of two from {BLOCKS[0]}, as {target.name}'s kernels have")
+    widths = {a.bits for a in layer.activations}
+    in_blocks = isinstance(dynamic, PerBlock | Unrounded)
+    group = layer.weight.per.size if layer.weight and isinstance(layer.weight.per, PerGroup) else None
+    bits = layer.weight.bits if layer.weight else BITS
+    if bool(group) != in_blocks or not all(has_kernels(width, bits, group) for width in widths):
+        form = FORMS.get(type(dynamic), "calibrated scales")
+        grouped, told = f" in groups of {group}" if group else "", " and ".join(map(str, sorted(widths)))
+        what = f"{node.name} has weights of {bits} bits{grouped} and activations of {told}, {form}"
+        raise ExportError(what, expected=KERNELS, fix="quantize with widths that have kernels (docs/bits.md)")

@@ -74,6 +74,12 @@ class Writer:
             self._initializers[own] = self._data.add(value, own) if outside else numpy_helper.from_array(value, own)  # type: ignore[union-attr]
         return self._cache[key]
 
+    def nibbles(self, packed: NDArray[np.uint8], shape: tuple[int, ...], name: str) -> str:
+        """An initialiser of codes of 4 bits, two in a byte, the first in its lower half: ``shape`` of them."""
+        if name not in self._initializers:
+            self._initializers[name] = helper.make_tensor(name, TensorProto.UINT4, shape, packed.tobytes(), raw=True)
+        return name
+
     def once(self, key: tuple[Any, ...], write: Callable[[], str]) -> str:
         """The value that ``write`` appends, appended the first time alone."""
         if key not in self._cache:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from stablequant.errors import SettingsError
 from stablequant.grid.affine import QuantParams, code_limits
 from stablequant.grid.block import PerBlock
+from stablequant.grid.unrounded import Unrounded
 
 #: Largest values below this count as this, so that a frame of nothing but zeros is divided by something, and stays exact.
 SMALLEST_MAXIMUM = 1e-30
@@ -60,5 +61,5 @@ class PerFrame:
         return QuantParams(1 / (high - low), low, self.bits)
 
 
-#: How an activation is rounded: on a static grid, or with a scale for each frame or each block of one's channels.
-ActivationSpec = QuantParams | PerFrame | PerBlock
+#: How an activation is rounded: on a static grid, with a scale for each frame or each block of one's channels, or not at all.
+ActivationSpec = QuantParams | PerFrame | PerBlock | Unrounded

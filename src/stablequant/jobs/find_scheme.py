@@ -37,7 +37,7 @@ def find_scheme(job: Job, trials: TrialsOn, histograms: Histograms) -> tuple[Out
     diverging = trials(dev, Divergence())
     if settings.search.strategy != "allocate":
         return answers, search(diverging, histograms, settings, job.known, before=words.cost)
-    costs = _costs(job, diverging, histograms)
+    costs = {} if settings.search.mixed else _costs(job, diverging, histograms)
     return answers, search_allocation(diverging, histograms, settings, costs, answers, words.cost)
 
 

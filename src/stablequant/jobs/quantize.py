@@ -29,6 +29,7 @@ from stablequant.observe.collect import Histograms
 from stablequant.observe.moments import StoredMoments, moments_once
 from stablequant.progress import Clock, Progress, silent
 from stablequant.quantize import calibrated
+from stablequant.quantize.options import options
 from stablequant.quantize.plan import SpeechIdentity
 from stablequant.quantize.scheme import weight_spec
 from stablequant.quantize.weight_file import save_weights
@@ -144,7 +145,7 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
             if weight_spec(settings.weights).from_speech:
                 moments = moments_once(job.model, speech, folder.path / MOMENTS, job.progress)
         with clock.stage("weights"):
-            weights = _weights(job, moments)
+            weights = _weights(job, histograms, moments)
             simulated = simulator(job.model, settings, weights)
         with clock.stage("search"):
             answers, found = find_scheme(job, trials, histograms)
@@ -198,11 +199,16 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
     )
 
 
-def _weights(job: Job, moments: StoredMoments | None) -> WeightStore:
+def _weights(job: Job, histograms: Histograms, moments: StoredMoments | None) -> WeightStore:
     """The integer weights of the run; what is rounded for calibration speech is made now, once for all workers."""
-    store, ops, spec = WeightStore.of(job.model, moments), job.model.ops(), weight_spec(job.settings.weights)
-    for done, op in enumerate(ops if spec.from_speech else (), 1):
-        store.codes(op.name, spec)
+    store, settings = WeightStore.of(job.model, moments), job.settings
+    if not weight_spec(settings.weights).from_speech:
+        return store
+    ops = job.model.ops()
+    for done, op in enumerate(ops, 1):
+        chosen_from = [s.weight for s in options(job.model, op, histograms, settings).values() if s.weight]
+        for spec in dict.fromkeys([weight_spec(settings.weights), *chosen_from]):  # the first is that of other methods
+            store.codes(op.name, spec)
         job.progress("rounding weights", done, len(ops))
     return store
 

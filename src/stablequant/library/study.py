@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from stablequant.data.speech import Speech
@@ -14,9 +15,11 @@ from stablequant.grid.weights import WeightSpec
 from stablequant.jobs.evaluate import evaluate_on, said_by
 from stablequant.observe import collect
 from stablequant.observe.collect import Histograms
-from stablequant.quantize import calibrated
+from stablequant.observe.moments import moments_once
+from stablequant.quantize.by_frame import base
 from stablequant.quantize.scheme import LayerScheme, Scheme
 from stablequant.quantize.simulate import Simulator
+from stablequant.quantize.weights import WeightStore
 from stablequant.settings import Settings
 from stablequant.tasks.bootstrap import Difference, paired_bootstrap
 from stablequant.tasks.task import Evaluation, task_of
@@ -43,7 +46,7 @@ def scheme(
     layers: Sequence[str] | None = None,
     **settings: Any,
 ) -> dict[str, LayerScheme]:
-    """Every layer quantised by one calibrator.
+    """Every layer quantised by one calibrator, or with scales that are computed when it runs.
 
     Args:
         model: What is quantised.
@@ -51,7 +54,8 @@ def scheme(
         calibrator: "max", "percentile", "mse", "entropy", "clipped_mse", or one registered with `calibrator`.
         weights: How weights become integers; default: 8 bits, one scale an output channel.
         layers: Names of the layers to quantise, others stay in float; default: all.
-        settings: Any of docs/settings.md, such as ``symmetric=False`` or ``percentile=99.9``.
+        settings: Any of docs/settings.md, such as ``symmetric=False``, ``scales="frame"`` or ``bits="w4a8"``, whose groups have
+            scales of their own and need ``scales="frame"``.
 
     Raises:
         SettingsError: The calibrator or a setting is unknown.
@@ -64,19 +68,39 @@ def scheme(
         raise DataError(
             what, expected=f"names among {len(statistics)} of this model", fix="stablequant inspect lists them"
         )
-    found = {name: calibrated.layer(statistics, name, calibrator, chosen) for name in names}
+    whole = base(model, statistics, chosen.updated(calibrator=calibrator))
+    found = {name: whole[name] for name in names}
     if weights is None:
         return found
     return {name: replace(s, weight=weights) if s.weight else s for name, s in found.items()}
 
 
-def evaluate(model: SpeechModel, speech: Speech, scheme: Scheme | None = None, **settings: Any) -> Evaluation:
+def weights(model: SpeechModel, speech: Speech, path: str | Path) -> WeightStore:
+    """Integer weights of ``model`` that can be made for calibration ``speech`` (``rounding="gptq"``, ``correct_bias=True``).
+
+    Args:
+        model: Whose weights.
+        speech: Calibration speech; its text is not used.
+        path: File that keeps what the layers read on it, and has it the next time: up to gigabytes.
+    """
+    return WeightStore.of(model, moments_once(model, speech, Path(path)))
+
+
+def evaluate(
+    model: SpeechModel,
+    speech: Speech,
+    scheme: Scheme | None = None,
+    *,
+    weights: WeightStore | None = None,
+    **settings: Any,
+) -> Evaluation:
     """Answers and score of ``model`` on ``speech``, in float or, with a ``scheme``, in simulated quantisation.
 
-    Speech without text is compared with what ``model`` says in float.
+    Speech without text is compared with what ``model`` says in float. ``weights`` are those of `weights`, which a scheme needs
+    whose weights are made for calibration speech.
     """
     matmuls = any(layer.weight is None for layer in (scheme or {}).values())
-    simulator = Simulator(model, matmuls=matmuls)
+    simulator = Simulator(model, matmuls=matmuls, weights=weights)
     backend = simulator.backend(scheme or {})
     task = task_of(Settings.parse(settings).data).suited(speech.utterances)
     if unlabelled(speech.utterances):

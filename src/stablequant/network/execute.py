@@ -27,6 +27,9 @@ Operands = Callable[
     tuple[tuple[Tensor, ...], Mapping[str, Tensor]],
 ]
 
+#: Called after each operation with the node and its outputs, which stay as they are.
+Watch = Callable[[Node, tuple[Tensor, ...]], None]
+
 Values = dict[str, Tensor]
 
 
@@ -67,6 +70,7 @@ class Executor:
         start: int = 0,
         stop: int | None = None,
         gradients: bool = False,
+        watch: Watch | None = None,
     ) -> Values:
         """Compute nodes ``start`` to ``stop`` from the values alive before ``start``.
 
@@ -77,6 +81,7 @@ class Executor:
             start: First node to compute.
             stop: First node not to compute; default: all.
             gradients: Whether PyTorch keeps what a backward pass needs.
+            watch: Shown the outputs of every operation.
 
         Returns:
             The values still alive after the last computed node, the graph's outputs among them.
@@ -92,6 +97,8 @@ class Executor:
                     inputs, weights = operands(node, inputs, weights, alive[node.lengths] if node.lengths else None)
                 outputs = self._kernels[node.kind](node, inputs, weights)
                 self.work[node.name] += multiplications(node, inputs, weights, outputs)
+                if watch is not None:
+                    watch(node, outputs)
                 alive.update(zip(node.outputs, outputs, strict=True))
                 for name in (*node.inputs, node.lengths):
                     if self._last_use.get(name) == index and name not in self.graph.outputs:

@@ -34,7 +34,7 @@ def complaint(error: ValidationError, raw: Any) -> str:
     """
     first = error.errors()[0]
     place = [
-        str(part) for part in first["loc"] if part not in ("static", "per_frame", "per_block")
+        str(part) for part in first["loc"] if part not in ("static", "per_frame", "per_block", "float")
     ]  # which kind of grid it is
     if place[:1] == ["layers"] and len(place) > 1 and isinstance(first["loc"][1], int):
         name = _name(raw["layers"][first["loc"][1]])

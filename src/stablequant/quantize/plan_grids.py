@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 from stablequant.grid.affine import QuantParams
 from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import ActivationSpec, PerFrame
+from stablequant.grid.unrounded import Unrounded
 from stablequant.grid.weights import Granularity, PerChannel, PerGroup, PerTensor, WeightSpec
 from stablequant.quantize.plan_errors import usable
 
@@ -86,6 +87,19 @@ class BlockPlan(_Grid):
         return PerBlock(self.bits, self.size)
 
 
+class FloatPlan(_Grid):
+    """An activation that stays in float; the weights alone are integers."""
+
+    kind: Literal["float"] = "float"
+    minimum: float
+    maximum: float
+    """Exact extremes seen in calibration."""
+
+    def params(self) -> Unrounded:
+        """The grid as the quantiser wants it: none."""
+        return Unrounded()
+
+
 def _kind(activation: Any) -> Any:
     """Which of these an activation of a plan is; one that does not say so is static, as all of earlier releases are."""
     return activation.get("kind", "static") if isinstance(activation, dict) else getattr(activation, "kind", None)
@@ -95,7 +109,8 @@ def _kind(activation: Any) -> Any:
 AnyActivation = Annotated[
     Annotated[ActivationPlan, Tag("static")]
     | Annotated[FramePlan, Tag("per_frame")]
-    | Annotated[BlockPlan, Tag("per_block")],
+    | Annotated[BlockPlan, Tag("per_block")]
+    | Annotated[FloatPlan, Tag("float")],
     Discriminator(_kind),
 ]
 

@@ -13,7 +13,8 @@ from stablequant.errors import PlanError
 from stablequant.grid.affine import QuantParams
 from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import ActivationSpec
-from stablequant.grid.weights import PerChannel, PerGroup, PerTensor, WeightSpec
+from stablequant.grid.unrounded import Unrounded
+from stablequant.grid.weights import Granularity, PerChannel, PerGroup, PerTensor, WeightSpec
 from stablequant.network.graph import Node
 from stablequant.settings import WeightSettings
 
@@ -49,7 +50,8 @@ def weight_identity(spec: WeightSpec) -> dict[str, Any]:
 
 def weight_spec(settings: WeightSettings) -> WeightSpec:
     """The spec that settings ask for."""
-    per = PerTensor() if settings.granularity == "tensor" else PerChannel()
+    per: Granularity = PerTensor() if settings.granularity == "tensor" else PerChannel()
+    per = per if settings.group is None else PerGroup(settings.group)
     return WeightSpec(settings.bits, per, settings.range, settings.rounding, settings.correct_bias)
 
 
@@ -85,6 +87,8 @@ def misfit(node: Node, layer: LayerScheme) -> tuple[str, str] | None:
         if isinstance(spec, PerBlock) and (layer.weight is None or layer.weight.per != PerGroup(spec.size)):
             what = f"a scale for every {spec.size} inputs and weights in other groups"
             return what, "a scale for each block of weights that a block of inputs is multiplied by"
+        if isinstance(spec, Unrounded) and node.kind != "linear":
+            return "an input in float", "an input in float for linear layers alone, or a layer that the plan leaves out"
         if not isinstance(spec, QuantParams) and not in_rows(node):
             expected = "a static grid for a product of activations and for a padded or grouped convolution"
             return "a scale a frame", expected

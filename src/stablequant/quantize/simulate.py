@@ -17,6 +17,7 @@ from stablequant.families.model import SpeechModel
 from stablequant.grid.affine import QuantParams, code_limits
 from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import SMALLEST_MAXIMUM, ActivationSpec, PerFrame
+from stablequant.grid.unrounded import Unrounded
 from stablequant.grid.weights import WeightSpec
 from stablequant.network.execute import Executor, Operands, TorchBackend
 from stablequant.network.fuse import fuse_attention
@@ -142,6 +143,8 @@ def fake_quantize(x: Tensor, spec: ActivationSpec, node: Node) -> Tensor:
     with torch.inference_mode():
         if isinstance(spec, QuantParams):
             return _static(x, spec)
+        if isinstance(spec, Unrounded):
+            return x
         if isinstance(spec, PerBlock):
             return _by_block(x, spec)
         if node.kind != "conv1d":

@@ -53,7 +53,7 @@ def front_matter(evidence: Evidence, summary: dict[str, Any]) -> str:
         "base_model_relation": None if local else "quantized",
         "pipeline_tag": "automatic-speech-recognition",
         "library_name": "onnx",
-        "tags": ["stablequant", "onnx", "int8", "w8a8", evidence.model.family],
+        "tags": ["stablequant", "onnx", "int8", summary["widths"], evidence.model.family],
     }
     if summary["data"]["references"] == "text":
         results = [_result(evidence, summary)]

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from stablequant.jobs.evidence import PAPER, Evidence
+from stablequant.quantize.bits import average_bits
 from stablequant.runtime.processor import machine
 from stablequant.tasks import fidelity
 from stablequant.tasks.bootstrap import paired_bootstrap
@@ -77,6 +78,10 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
         "allocation": _allocation(evidence),
         "ops": len(model.ops(matmuls=plan.settings.activations.attention_matmuls)),
         "ops_int8": len(plan.scheme()),
+        "widths": f"w{plan.settings.weights.bits}a{plan.settings.activations.bits}"
+        if not plan.settings.search.mixed
+        else "mixed",
+        "weight_bits": round(average_bits(model.layer_weights(), plan.scheme()), 3),
         "ops_float": [layer.name for layer in plan.layers if not layer.activations],
         "seconds": evidence.job.clock.seconds,
         "machine": machine(),
@@ -93,6 +98,7 @@ def _allocation(evidence: Evidence) -> dict[str, Any] | None:
     return {
         "schemes": dict(Counter(choice.name for choice in found.choices.values())),
         "allowance": found.allowance,
+        "within": found.within,
         "divergence": float(f"{found.chosen.score.rate:.4g}"),
         "divergence_most_accurate": float(f"{found.accurate.score.rate:.4g}"),
     }

@@ -51,7 +51,13 @@ def methods(summary: dict[str, Any]) -> str:
             [span(r["rate_interval"]), *distance(r)] if bare else [f"{r['delta']:+.2f}", f"{low:+.2f} to {high:+.2f}"]
         )
         rows.append([label, f"{r['rate']:.2f}", *numbers, size, speed])
-    head = ["W8A8", f"{summary['float']['metric']} %", *middle, "MB", "speed"]
+    head = [
+        summary["widths"].upper() if summary["widths"] != "mixed" else "mixed widths",
+        f"{summary['float']['metric']} %",
+        *middle,
+        "MB",
+        "speed",
+    ]
     spent = summary["search"]
     float32, cpu = summary["float"], summary["machine"]["cpu"]
     text = f"""{table(head, rows)}

@@ -19,6 +19,7 @@ from stablequant.families.model import SpeechModel
 from stablequant.grid.affine import QuantParams, code_limits
 from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import SMALLEST_MAXIMUM, ActivationSpec, PerFrame
+from stablequant.grid.unrounded import Unrounded
 from stablequant.grid.weights import PerGroup
 from stablequant.network.execute import Executor, TorchBackend
 from stablequant.network.fuse import fuse_attention
@@ -81,9 +82,10 @@ def _check(model: SpeechModel, scheme: Scheme) -> None:
     for name, layer in scheme.items():
         grouped = layer.weight is not None and isinstance(layer.weight.per, PerGroup)
         by_block = any(isinstance(a, PerBlock) for a in layer.activations)
-        if layer.weight is None or layer.weight.bits != 8 or (grouped and not by_block):
+        in_float = any(isinstance(a, Unrounded) for a in layer.activations)
+        if layer.weight is None or layer.weight.bits != 8 or (grouped and not by_block) or in_float:
             what = (
-                f"the plan has other than 8-bit weights with a scale an output channel, a tensor or a block in {name}"
+                f"the plan has other than 8-bit operands with a scale an output channel, a tensor or a block in {name}"
             )
             raise SettingsError(what, expected="8 bits, the only width that torch multiplies in")
 
@@ -170,6 +172,7 @@ def _rounded_product(x: Tensor, grid: ActivationSpec, weights: Mapping[str, Tens
         return _by_row(x, grid, weights, fewest)
     if isinstance(grid, PerBlock):
         return _by_block(x, grid, weights, fewest)
+    assert isinstance(grid, QuantParams)  # inputs in float were refused
     codes = _codes(x, grid)
     y = _product(codes, grid, weights, fewest)
     if grid.planes == 2:

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
+from typing import Literal
 
 from stablequant.errors import SettingsError
 from stablequant.observe.collect import Histograms
@@ -22,6 +21,7 @@ from stablequant.quantize import calibrated
 from stablequant.quantize.options import RESIDUAL, options
 from stablequant.quantize.scheme import LayerScheme, Scheme
 from stablequant.search.fisher import Errors, Options, estimate
+from stablequant.search.knapsack import pick
 from stablequant.search.objective import POINTS_A_NAT
 from stablequant.search.trials import Candidate, Outcome, Trials
 from stablequant.settings import Settings
@@ -33,6 +33,8 @@ SHORT_BATCH = 20.0
 ROUNDS = 3
 #: The scale of stage 1, beside a layer's schemes: its cost decides what the paper flags (search/paper_scheme.py).
 NAIVE = "naive"
+#: Width of the codes of those, at most.
+BITS = 8
 #: Layer -> scheme's name -> what the layer takes in time: seconds an utterance, or multiplications.
 Costs = Mapping[str, Mapping[str, float]]
 
@@ -44,12 +46,14 @@ class Choice:
     Attributes:
         name: Of the scheme.
         nats: Estimated divergence a step that the layer's rounding causes under each of its schemes, and with a residual code.
-        costs: Each scheme's cost in time, as a multiple of the cheapest.
+        costs: Each scheme's cost, as a multiple of the cheapest,
+        unit: in time, or in bytes.
     """
 
     name: str
     nats: Mapping[str, float]
     costs: Mapping[str, float]
+    unit: Literal["time", "bytes"] = "time"
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Allocation:
         chosen: The choice as it was measured on the dev speech.
         accurate: The most accurate schemes, likewise.
         naive: By layer, what its rounding is estimated to cost with the naive scale of stage 1, which is not chosen.
+        within: What the choice had to keep to, where that is not the allowance.
     """
 
     choices: Mapping[str, Choice]
@@ -69,6 +74,7 @@ class Allocation:
     chosen: Outcome
     accurate: Outcome
     naive: Mapping[str, float]
+    within: str = ""
 
 
 def allocate(trials: Trials, histograms: Histograms, settings: Settings, costs: Costs) -> Allocation:
@@ -86,31 +92,38 @@ def allocate(trials: Trials, histograms: Histograms, settings: Settings, costs: 
     if not trials.objective.needs_float:
         what = f"an allocation by {trials.objective.name}"
         raise SettingsError(what, expected="trials by divergence", fix="--objective divergence")
-    search, data = settings.search, settings.data
+    search = settings.search
     found = layer_options(trials, histograms, settings)
-    seconds = min(SHORT_BATCH, data.batch_seconds)
-    short = trials.on(trials.speech.draw(search.estimate_utterances, data.seed), data.batch_size, seconds)
-    errors = estimate(short, _shown(found, histograms, settings))
+    errors = estimate(short(trials, settings), shown(found, histograms, settings))
     naive = {layer: nats.pop(NAIVE) for layer, nats in errors.items()}
-    accurate = {layer: _best(layer, errors, o) for layer, o in found.items()}
+    accurate = {layer: best(layer, errors, o) for layer, o in found.items()}
     for halvings in range(ROUNDS + 1):
         allowance = search.allowance / 2**halvings if halvings < ROUNDS else 0.0
         names = accurate if not allowance else cheapest(found, errors, costs, allowance / POINTS_A_NAT)
-        reference, chosen = _measure(trials, found, accurate, names)
+        reference, chosen = measure(trials, found, accurate, names)
         excess = paired_bootstrap(reference.score, chosen.score)
         if excess.low <= allowance / POINTS_A_NAT:
             break
-    choices = {layer: _choice(layer, names[layer], errors, costs[layer]) for layer in found}
+    choices = {layer: choice(layer, names[layer], errors, costs[layer]) for layer in found}
     return Allocation(choices, allowance, chosen, reference, naive)
 
 
-def _shown(found: Options, histograms: Histograms, settings: Settings) -> dict[str, dict[str, LayerScheme]]:
+def short(trials: Trials, settings: Settings) -> Trials:
+    """Trials on the part of the speech that errors are estimated on, in batches that a backward pass has memory for."""
+    data = settings.data
+    drawn = trials.speech.draw(settings.search.estimate_utterances, data.seed)
+    return trials.on(drawn, data.batch_size, min(SHORT_BATCH, data.batch_seconds))
+
+
+def shown(found: Options, histograms: Histograms, settings: Settings) -> dict[str, dict[str, LayerScheme]]:
     """The schemes of each layer, and two that are not chosen: a residual code shows what one code costs, and the naive scale.
 
     Products of activations are left out: their two inputs err together.
     """
     layers = {layer: schemes for layer, schemes in found.items() if len(histograms[layer]) == 1}
     naive = settings.search.stage1_calibrator
+    if settings.activations.bits > BITS:  # left in float; what a code would cost is shown all the same
+        settings = settings.updated(**{"activations.bits": BITS})
     return {
         layer: {
             RESIDUAL: calibrated.with_residual(histograms[layer][0], settings),
@@ -138,34 +151,18 @@ def cheapest(found: Options, errors: Errors, costs: Costs, allowance: float) -> 
         costs: Their costs.
         allowance: Nats a step.
     """
-    from scipy.optimize import Bounds, LinearConstraint, milp
-
     open_ = {layer: schemes for layer, schemes in found.items() if len(schemes) > 1}
-    accurate = {layer: _best(layer, errors, schemes) for layer, schemes in found.items()}
-    pairs = [(layer, name) for layer, schemes in open_.items() for name in schemes]
-    if not pairs:
-        return accurate
-    nats = np.array([errors[layer][name] for layer, name in pairs])
+    accurate = {layer: best(layer, errors, schemes) for layer, schemes in found.items()}
     least = sum(errors[layer][accurate[layer]] for layer in open_)
-    layers = {layer: row for row, layer in enumerate(open_)}
-    once = np.zeros((len(layers), len(pairs)))
-    once[[layers[layer] for layer, _ in pairs], range(len(pairs))] = 1
-    price = np.array([costs[layer][name] for layer, name in pairs])
-    # In units of the budget and of the dearest choice: the solver's tolerances are absolute.
-    budget = LinearConstraint(nats[None] / (least + allowance), ub=1.0)
-    solved = milp(
-        price / price.max(), constraints=[LinearConstraint(once, 1, 1), budget], integrality=1, bounds=Bounds(0, 1)
-    )
-    taken = [] if solved.x is None else np.flatnonzero(np.round(solved.x)).tolist()
-    return accurate | dict(pairs[i] for i in taken)
+    return accurate | (pick(open_, costs, errors, least + allowance) or {})
 
 
-def _best(layer: str, errors: Errors, schemes: Mapping[str, LayerScheme]) -> str:
+def best(layer: str, errors: Errors, schemes: Mapping[str, LayerScheme]) -> str:
     """The scheme of least estimated error; the one there is."""
     return min(schemes, key=lambda name: errors[layer][name]) if len(schemes) > 1 else next(iter(schemes))
 
 
-def _measure(trials: Trials, found: Options, *choices: Mapping[str, str]) -> list[Outcome]:
+def measure(trials: Trials, found: Options, *choices: Mapping[str, str]) -> list[Outcome]:
     """The divergence of whole models, each a scheme's name by layer; the first is the base of all."""
     labels = ("the most accurate schemes", "the cheapest schemes within the budget")
     schemes: list[Scheme] = [{layer: found[layer][name] for layer, name in names.items()} for names in choices]
@@ -173,6 +170,9 @@ def _measure(trials: Trials, found: Options, *choices: Mapping[str, str]) -> lis
     return trials.run(candidates, "schemes within the budget", base=schemes[0])
 
 
-def _choice(layer: str, name: str, errors: Errors, costs: Mapping[str, float]) -> Choice:
+def choice(
+    layer: str, name: str, errors: Errors, costs: Mapping[str, float], unit: Literal["time", "bytes"] = "time"
+) -> Choice:
+    """What is told of a layer's scheme, with what the others would have cost."""
     least = min(costs.values()) or 1.0
-    return Choice(name, errors.get(layer, {}), {n: cost / least for n, cost in costs.items()})
+    return Choice(name, errors.get(layer, {}), {n: cost / least for n, cost in costs.items()}, unit)

@@ -10,9 +10,10 @@ from importlib.metadata import version
 from stablequant.families.model import Op, SpeechModel
 from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import ActivationSpec, PerFrame
+from stablequant.grid.unrounded import Unrounded
 from stablequant.observe.collect import Histograms
 from stablequant.quantize.plan import Identity, LayerPlan, OptionPlan, Plan, SpeechIdentity
-from stablequant.quantize.plan_grids import ActivationPlan, BlockPlan, FramePlan, WeightPlan
+from stablequant.quantize.plan_grids import ActivationPlan, AnyActivation, BlockPlan, FloatPlan, FramePlan, WeightPlan
 from stablequant.quantize.scheme import LayerScheme
 from stablequant.quantize.weights import WeightStore
 from stablequant.search.allocate import Choice
@@ -114,7 +115,9 @@ def _unsearched(scheme: LayerScheme | None, settings: Settings) -> _Why:
         return _Why("frame", "nothing was searched; a scale a frame, computed when the layer runs")
     if scheme and isinstance(scheme.activations[0], PerBlock):
         size = scheme.activations[0].size
-        return _Why("block", f"it runs step by step; a scale for every {size} channels, computed when it runs")
+        return _Why("block", f"nothing was searched; a scale for every {size} channels, computed when it runs")
+    if scheme and isinstance(scheme.activations[0], Unrounded):
+        return _Why("none", "nothing was searched; its weights alone are integers")
     calibrator = settings.activations.calibrator
     if scheme and scheme.activations[0].planes == 2:
         return _Why(
@@ -141,7 +144,7 @@ def _searched(
 def _chosen(choice: Choice, scheme: LayerScheme, settings: Settings) -> _Why:
     """Why an allocation gave a layer its scheme: what it costs in divergence, and what the most accurate one would."""
     (first, *_) = scheme.activations
-    dynamic = {PerFrame: "frame", PerBlock: "block"}
+    dynamic = {PerFrame: "frame", PerBlock: "block", Unrounded: "none"}
     calibrator = dynamic.get(type(first), settings.activations.calibrator)
     if len(choice.costs) == 1:
         return _Why(calibrator, f"{choice.name}: the one form that this operation has here")
@@ -149,10 +152,11 @@ def _chosen(choice: Choice, scheme: LayerScheme, settings: Settings) -> _Why:
     best = min(choice.costs, key=lambda name: choice.nats[name])
     if choice.name == best:
         return _Why(calibrator, f"{choice.name}: the most accurate, its rounding costs {nats:.1e} nats a step")
+    less = "less time" if choice.unit == "time" else "fewer bytes"
     saved = 1 - choice.costs[choice.name] / choice.costs[best] if choice.costs[best] else 0.0
     return _Why(
         calibrator,
-        f"{choice.name}: takes {100 * saved:.0f} % less time than {best}; its rounding costs {nats:.1e} nats a step, that of "
+        f"{choice.name}: takes {100 * saved:.0f} % {less} than {best}; its rounding costs {nats:.1e} nats a step, that of "
         f"the other {choice.nats[best]:.1e}",
     )
 
@@ -197,9 +201,11 @@ def _left_in_float(floats: FloatFallback, name: str, settings: Settings) -> str:
     )
 
 
-def _activation(grid: ActivationSpec, minimum: float, maximum: float) -> ActivationPlan | FramePlan | BlockPlan:
+def _activation(grid: ActivationSpec, minimum: float, maximum: float) -> AnyActivation:
     if isinstance(grid, PerFrame):
         return FramePlan(bits=grid.bits, shift=grid.shift, minimum=minimum, maximum=maximum)
+    if isinstance(grid, Unrounded):
+        return FloatPlan(minimum=minimum, maximum=maximum)
     if isinstance(grid, PerBlock):
         return BlockPlan(bits=grid.bits, size=grid.size, minimum=minimum, maximum=maximum)
     return ActivationPlan(

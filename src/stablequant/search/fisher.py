@@ -8,8 +8,9 @@ are taken as independent:
 
     nats of an utterance ~ 1/2 sum over rows of (g . d)^2
 
-Weights are left out: the schemes of a choice share them, or have finer ones where they have a scale a block. bench/objective.py
-compares the estimate with trials.
+With h = J_y' u, the gradient in the rows y = W x that a layer gives out, the error D of its weights likewise costs
+1/2 sum over rows of (h . D x)^2. It is left out where the schemes of a choice share their weights, or have finer ones where they
+have a scale a block. bench/objective.py compares the estimate with trials.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -45,8 +47,9 @@ Options = Mapping[str, Mapping[str, LayerScheme]]
 Errors = dict[str, dict[str, float]]
 
 
-#: What is told of a layer in the backward pass: its node, its input, the rows of it that the graph goes on with, their gradients.
-Tell = Callable[[Node, Tensor, Tensor, Tensor], None]
+#: What is told of a layer in the backward pass: its node, its input, the rows of it that the graph goes on with, their gradients,
+#: and those of the rows that it gives out, where they are asked for.
+Tell = Callable[[Node, Tensor, Tensor, Tensor, Tensor | None], None]
 
 
 @dataclass
@@ -63,6 +66,7 @@ class Tapped:
         simulator: Of the model.
         layers: Names of those to tell of.
         tell: Called once for each of them.
+        outputs: Whether it is told of the gradients of what they give out.
         logits: ``[B, T, V]``, as the head fetched them.
         anchor: What every stretch depends on, so that the backward pass reaches the first, whose inputs have no gradient.
     """
@@ -70,6 +74,7 @@ class Tapped:
     simulator: Simulator
     layers: frozenset[str]
     tell: Tell
+    outputs: bool = False
     logits: Tensor = field(default_factory=lambda: torch.empty(0))
     anchor: Tensor = field(default_factory=lambda: torch.zeros(0, requires_grad=True))
 
@@ -113,11 +118,13 @@ class _Stretch:
     outputs: list[str] = field(default_factory=list)
     dead: set[str] = field(default_factory=set)
     rows: list[tuple[Node, Tensor, Tensor]] = field(default_factory=list)
+    given: dict[str, Tensor] = field(default_factory=dict)
 
     def run(self, values: Sequence[Tensor], *, keep: bool) -> list[Tensor]:
         """The values left for later; with ``keep`` the rows of layers are kept, each as a tensor of its own."""
         given, operands = dict(zip(self.inputs, values, strict=True)), self._keep if keep else None
-        found = self.executor.run(given, operands, start=self.start, stop=self.stop, gradients=True)
+        watch = self._seen if keep and self.tapped.outputs else None
+        found = self.executor.run(given, operands, start=self.start, stop=self.stop, gradients=True, watch=watch)
         self.outputs = [name for name in found if name not in given]
         self.dead = given.keys() - found.keys()
         return [found[name] for name in self.outputs]
@@ -132,6 +139,10 @@ class _Stretch:
         own = rows.view_as(rows) if rows.requires_grad else rows.detach().requires_grad_()
         self.rows.append((node, inputs[0].detach(), own))
         return (own, *inputs[1:]), weights
+
+    def _seen(self, node: Node, outputs: tuple[Tensor, ...]) -> None:
+        if node.name in self.tapped.layers and node.activations:
+            self.given[node.name] = outputs[0]
 
 
 class _Recomputed(torch.autograd.Function):
@@ -152,28 +163,37 @@ class _Recomputed(torch.autograd.Function):
         inputs = [x.detach().requires_grad_(need) for x, need in zip(ctx.saved_tensors, needed, strict=True)]
         outputs = stretch.run(inputs, keep=True)
         pairs = [(y, g) for y, g in zip(outputs, gradients, strict=True) if g is not None and y.requires_grad]
-        sources = [*(own for _, _, own in stretch.rows), *(x for x in inputs if x.requires_grad)]
+        rows, given = stretch.rows, stretch.given
+        sources = [*(own for _, _, own in rows), *given.values(), *(x for x in inputs if x.requires_grad)]
         found = torch.autograd.grad([y for y, _ in pairs], sources, [g for _, g in pairs], allow_unused=True)
-        for (node, x, own), gradient in zip(stretch.rows, found, strict=False):
-            stretch.tapped.tell(node, x, own.detach(), torch.zeros_like(own) if gradient is None else gradient)
-        left = iter(found[len(stretch.rows) :])
-        stretch.rows.clear()
+        # A layer that no output depends on has no gradient.
+        known = [torch.zeros_like(x) if g is None else g for x, g in zip(sources, found, strict=True)]
+        behind = dict(zip(given, known[len(rows) :], strict=False))
+        for (node, x, own), gradient in zip(rows, known, strict=False):
+            stretch.tapped.tell(node, x, own.detach(), gradient, behind.get(node.name))
+        left = iter(found[len(rows) + len(given) :])
+        rows.clear()
+        given.clear()
         return None, None, *(next(left) if need else None for need in needed)
 
 
-def estimate(trials: Trials, options: Options) -> Errors:
+def estimate(trials: Trials, options: Options, *, weights: bool = False) -> Errors:
     """Mean nats a step that each layer's rounding costs under each of its schemes, on the speech of ``trials``.
 
     Args:
         trials: Name speech, journal and account; a batch that an earlier run finished is not computed again.
-        options: The schemes of each layer; those of one layer share its weight's.
+        options: The schemes of each layer; those of one layer share its weight's,
+        weights: unless the rounding of weights counts too.
     """
     totals: Errors = {layer: dict.fromkeys(schemes, 0.0) for layer, schemes in options.items()}
-    identity = digest({layer: {n: s.identity() for n, s in schemes.items()} for layer, schemes in options.items()})
+    schemes = {layer: {n: s.identity() for n, s in named.items()} for layer, named in options.items()}
+    identity = digest([schemes, weights] if weights else schemes)
     title, batches, steps = "what each layer's rounding costs", trials.speech.batches, 0
     for number, batch in enumerate(batches):
         trials.progress(title, number, len(batches))
-        for reading in trials.once(f"fisher {identity}", title, number, partial(_batch, trials, batch, options)):
+        for reading in trials.once(
+            f"fisher {identity}", title, number, partial(_batch, trials, batch, options, weights)
+        ):
             steps += reading["steps"]
             for layer, nats in reading["nats"].items():
                 for name, value in nats.items():
@@ -182,7 +202,9 @@ def estimate(trials: Trials, options: Options) -> Errors:
     return {layer: {name: value / max(1, steps) for name, value in nats.items()} for layer, nats in totals.items()}
 
 
-def _batch(trials: Trials, batch: Sequence[int], options: Options) -> tuple[float, int, list[dict[str, Any]]]:
+def _batch(
+    trials: Trials, batch: Sequence[int], options: Options, weights: bool
+) -> tuple[float, int, list[dict[str, Any]]]:
     """Seconds, multiplications, and for each utterance of a batch its steps and nats by layer and scheme."""
     began, simulator = time.perf_counter(), trials.simulator
     before = simulator.multiplications
@@ -192,12 +214,16 @@ def _batch(trials: Trials, batch: Sequence[int], options: Options) -> tuple[floa
     forward = simulator.multiplications
     found: list[dict[str, Any]] = [{"nats": {}} for _ in answers]
 
-    def tell(node: Node, x: Tensor, own: Tensor, gradient: Tensor) -> None:
-        for name, nats in _nats(node, x, own, gradient, options[node.name]):
+    def tell(node: Node, x: Tensor, own: Tensor, gradient: Tensor, given: Tensor | None) -> None:
+        parts = [_nats(node, x, own, gradient, options[node.name])]
+        if given is not None and node.kind == "linear":
+            parts.append(_weight_nats(simulator, node, x, given, options[node.name]))
+        for name, nats in chain(*parts):
             for reading, value in zip(found, nats, strict=True):
-                reading["nats"].setdefault(node.name, {})[name] = value
+                told = reading["nats"].setdefault(node.name, {})
+                told[name] = told.get(name, 0.0) + value
 
-    tapped = Tapped(simulator, frozenset(options), tell)
+    tapped = Tapped(simulator, frozenset(options), tell, weights)
     steps = frontend.head.logits(tapped, frontend.encode(tapped, features), answers)
     for reading, numbers in zip(found, steps, strict=True):
         reading["steps"] = len(numbers)
@@ -224,8 +250,25 @@ def _nats(
     axes = (-2, -1) if own.dim() > x.dim() else (-1,)
     for name, scheme in schemes.items():
         error = _rows(fake_quantize(x, scheme.activations[0], node), node) - own
-        dots = (gradient * error).sum(axes).flatten(1)
-        yield name, (0.5 * dots.double().square().sum(1)).tolist()
+        yield name, _half_squares((gradient * error).sum(axes))
+
+
+def _weight_nats(
+    simulator: Simulator, node: Node, x: Tensor, gradient: Tensor, schemes: Mapping[str, LayerScheme]
+) -> Iterator[tuple[str, list[float]]]:
+    """The same of a linear layer's weight: what its rounding adds to the rows that the layer gives out."""
+    weight = simulator.model.layer_weights()[node.name]
+    for name, scheme in schemes.items():
+        assert scheme.weight is not None
+        change = simulator.weights.codes(node.name, scheme.weight).dequantized() - weight
+        error = torch.nn.functional.linear(x, change.to(x.device))
+        yield name, _half_squares((gradient * error).sum(-1))
+
+
+def _half_squares(dots: Tensor) -> list[float]:
+    """Half the sum of the squares of each utterance's rows."""
+    found: list[float] = (0.5 * dots.flatten(1).double().square().sum(1)).tolist()
+    return found
 
 
 def _rows(x: Tensor, node: Node) -> Tensor:

@@ -9,6 +9,7 @@ from stablequant.observe.collect import Histograms
 from stablequant.quantize.by_frame import base
 from stablequant.quantize.scheme import Scheme
 from stablequant.search.allocate import Allocation, Costs, allocate
+from stablequant.search.budget import within_budget
 from stablequant.search.exact import Exact
 from stablequant.search.fallback import FloatFallback, float_fallback, prices
 from stablequant.search.paper_scheme import PaperScheme, paper_scheme
@@ -112,7 +113,7 @@ def search(
 def search_allocation(
     trials: Trials, histograms: Histograms, settings: Settings, costs: Costs, reference: Outcome, before: Cost
 ) -> Found:
-    """Choose each layer's scheme by its divergence and its cost in time; see search/allocate.py.
+    """Choose each layer's scheme by its divergence and its cost in time (search/allocate.py) or bytes (search/budget.py).
 
     What the paper's scheme takes to be found is not part of the cost.
 
@@ -120,11 +121,12 @@ def search_allocation(
         trials: On the dev speech, by divergence.
         histograms: Of every activation to quantise, in network order.
         settings: How.
-        costs: What each layer's schemes take in time.
+        costs: What each layer's schemes take in time; of no use where bytes or divergence have a budget.
         reference: The float model's answers to that speech,
         before: and what they took; one such pass is an evaluation.
     """
-    found = allocate(trials, histograms, settings, costs)
+    mixed = settings.search.mixed
+    found = within_budget(trials, histograms, settings) if mixed else allocate(trials, histograms, settings, costs)
     spent = Spent(
         stage_1=(trials.cost.multiplications + before.multiplications) / before.multiplications,
         stage_2=0.0,

@@ -13,7 +13,6 @@ from stablequant.errors import ExportError
 from stablequant.export.emitters import activations, attention, blocks, products, relative
 from stablequant.export.emitters.lengths import counted, steps, valid
 from stablequant.export.writer import Writer
-from stablequant.grid.block import PerBlock
 from stablequant.network.graph import Node
 
 Emitter = Callable[[Writer, Node], None]
@@ -204,8 +203,8 @@ def _embedding(w: Writer, node: Node) -> None:
     The head keeps it as ``[C, V]``, so tokens are gathered along the second axis and turned round.
     """
     ids, out, layer = node.inputs[0], node.outputs[0], w.layer(node)
-    if node.shares and layer and isinstance(layer.activations[0], PerBlock):
-        blocks.rows(w, node, layer.activations[0])
+    if node.shares and layer and isinstance(layer.activations[0], blocks.InBlocks):
+        blocks.rows(w, node)
     elif not node.shares:
         w.op("Gather", w.parameter(node, "weight"), ids, out=out)
     elif layer is None or w.target.strict:

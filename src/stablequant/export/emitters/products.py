@@ -10,7 +10,6 @@ from stablequant.export.emitters import blocks, frames
 from stablequant.export.emitters.lengths import counted, steps
 from stablequant.export.writer import Writer
 from stablequant.grid.affine import QuantParams
-from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import PerFrame
 from stablequant.network.graph import Node
 
@@ -25,7 +24,7 @@ def linear(w: Writer, node: Node, moved: Callable[[str], str] = _as_it_is) -> No
     ``moved`` is done to the input, if it is quantised to its codes of 8 bits, before it is multiplied.
     """
     grids = w.grids(node)
-    if grids and isinstance(grids[0], PerBlock):
+    if grids and isinstance(grids[0], blocks.InBlocks):
         blocks.linear(w, node, grids[0])
         return
     weight = w.weight(node, transposed=True)

@@ -1,0 +1,89 @@
+"""Each layer's width within a budget: of bytes, diverging as little as can be; or of divergence, in as few bytes as can be.
+
+1. What rounding activations and weights costs in divergence is estimated for every scheme of every layer in one pass
+   (search/fisher.py).
+2. A multiple-choice knapsack over the layers (search/knapsack.py) has the best choice within the budget.
+3. The choice is measured. A budget of divergence that is exceeded is tightened by as much, since estimates add up layers that
+   err together.
+"""
+
+from __future__ import annotations
+
+from stablequant.errors import SettingsError
+from stablequant.families.model import SpeechModel
+from stablequant.observe.collect import Histograms
+from stablequant.quantize.bits import stored_bits
+from stablequant.search.allocate import NAIVE, Allocation, best, choice, layer_options, measure, short, shown
+from stablequant.search.fisher import Errors, Options, estimate
+from stablequant.search.knapsack import pick
+from stablequant.search.trials import Trials
+from stablequant.settings import Settings
+
+#: How often a budget of divergence is tightened.
+ROUNDS = 4
+
+
+def within_budget(trials: Trials, histograms: Histograms, settings: Settings) -> Allocation:
+    """Choose the width of every layer.
+
+    Args:
+        trials: On dev speech, by divergence.
+        histograms: Of every activation.
+        settings: ``target_bytes`` or ``max_divergence``.
+
+    Raises:
+        SettingsError: No choice keeps to the budget; tells what the least is.
+    """
+    search, model = settings.search, trials.simulator.model
+    found = layer_options(trials, histograms, settings)
+    errors = estimate(short(trials, settings), shown(found, histograms, settings), weights=True)
+    naive = {layer: nats.pop(NAIVE) for layer, nats in errors.items()}
+    layers = {layer: found[layer] for layer in errors}
+    size = _bytes(model, found)
+    accurate = {layer: best(layer, errors, schemes) for layer, schemes in found.items()}
+    if search.target_bytes is not None:
+        names = accurate | _smallest_divergence(model, layers, errors, size, search.target_bytes)
+        reference, chosen = measure(trials, found, accurate, names)
+        told = f"weights of at most {search.target_bytes:g} of float32's bytes"
+    else:
+        assert search.max_divergence is not None
+        limit = estimated = search.max_divergence
+        for _ in range(ROUNDS):
+            names = accurate | (pick(layers, size, errors, estimated) or {})
+            reference, chosen = measure(trials, found, accurate, names)
+            if chosen.score.rate <= limit or names == accurate:
+                break
+            estimated *= 0.9 * limit / chosen.score.rate
+        if chosen.score.rate > limit:
+            what = f"max_divergence is {limit:g} nats a step, and the most accurate widths diverge by {reference.score.rate:.3g}"
+            raise SettingsError(what, expected="a limit that some choice of widths keeps to")
+        told = f"a divergence of at most {limit:g} nats a step"
+    choices = {layer: choice(layer, names[layer], errors, size[layer], "bytes") for layer in found}
+    return Allocation(choices, 0.0, chosen, reference, naive, told)
+
+
+def _smallest_divergence(
+    model: SpeechModel, found: Options, errors: Errors, size: dict[str, dict[str, float]], share: float
+) -> dict[str, str]:
+    """The choice that diverges least of those whose weights take at most ``share`` of float32's bytes."""
+    held = model.layer_weights()
+    rest = model.float_bytes - 4 * sum(held[layer].numel() for layer in found)
+    room = share * model.float_bytes - rest
+    names = pick(found, errors, size, room) if room > 0 else None
+    if names is None:
+        least = rest + sum(min(size[layer].values()) for layer in found)
+        what = f"target_bytes is {share:g}, and the narrowest weights take {least / model.float_bytes:.3f} of float32's bytes"
+        raise SettingsError(what, expected="a share that some choice of widths keeps to")
+    return names
+
+
+def _bytes(model: SpeechModel, found: Options) -> dict[str, dict[str, float]]:
+    """Bytes of each layer's weight under each of its schemes."""
+    held = model.layer_weights()
+    return {
+        layer: {
+            name: stored_bits(held[layer], scheme.weight) / 8 if scheme.weight else 0.0
+            for name, scheme in schemes.items()
+        }
+        for layer, schemes in found.items()
+    }
