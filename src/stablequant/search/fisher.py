@@ -165,6 +165,8 @@ class _Recomputed(torch.autograd.Function):
         pairs = [(y, g) for y, g in zip(outputs, gradients, strict=True) if g is not None and y.requires_grad]
         rows, given = stretch.rows, stretch.given
         sources = [*(own for _, _, own in rows), *given.values(), *(x for x in inputs if x.requires_grad)]
+        if not sources or not pairs:  # nothing that anybody asks for
+            return None, None, *(None for _ in needed)
         found = torch.autograd.grad([y for y, _ in pairs], sources, [g for _, g in pairs], allow_unused=True)
         # A layer that no output depends on has no gradient.
         known = [torch.zeros_like(x) if g is None else g for x, g in zip(sources, found, strict=True)]
