@@ -33,7 +33,7 @@ def lay_out(folder: Path, layout: str) -> dict[str, Any]:
     plan = Plan.load(folder / "plan.json")
     frontend = load_frontend(folder, plan.model.details.get("language"))
     paths = graph_files(folder, frontend.head.graphs)
-    require_whole(folder, paths.values())
+    require_whole(folder, [*paths.values()])
     found = LAYOUTS[layout](frontend, {name: onnx.load(path) for name, path in paths.items()})
     for name, content in found.items():
         with replacing(folder / layout / name) as part:
