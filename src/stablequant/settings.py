@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MOST_CANDIDATES = 10_000
 #: A day of audio; padded to that length one batch takes more memory than any machine has.
 MOST_SECONDS = 86_400.0
+#: How much of the window that a model pads recordings to is computed.
+Window = Literal["full", "audio"]
 #: Characters of a value that a message repeats.
 _LONGEST_VALUE = 100
 
@@ -52,6 +54,8 @@ class DataSettings(_Group):
     a model that hears several from each recording."""
     translate: bool = False
     """Ask for English instead of a transcript, of a model that can translate."""
+    window: Window = "full"
+    """Of a model that pads recordings to a window (Whisper, 30 s): compute all of it, or what the audio and some silence take."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Of the division into splits, of the draw of calibration speech, and of the races."""
     max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01

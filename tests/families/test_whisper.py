@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from stablequant.errors import AudioError, SettingsError
 from stablequant.families.checkpoint import load, load_frontend
 from stablequant.families.model import SpeechModel
+from stablequant.families.whisper import SILENCE
 from stablequant.heads.decoder import choosable, forced
 from stablequant.heads.seq2seq import Seq2SeqHead
 from stablequant.network.execute import Executor, TorchBackend
@@ -269,6 +271,22 @@ def test_a_recording_beyond_the_window_is_never_cut_short_in_silence(english: Pa
     assert bounds.window == bounds.longest == whispers.SECONDS
     with pytest.raises(AudioError, match="at most 3 s"):
         english.ours.frontend.features([np.zeros(whispers.SECONDS * 16000 + 1, np.float32)])
+
+
+def test_a_shortened_window_is_the_begin_of_the_whole_one(pair: Pair) -> None:
+    whole, short = pair.ours.frontend, pair.ours.asked(window="audio").frontend
+    sounds = [w[: i * 4000] for i, w in enumerate(support.waveforms(), 2)]
+    for batch in (sounds, sounds[:1]):
+        found, expected = (f.features(batch).feeds["input_features"] for f in (short, whole))
+        seconds = max(map(len, batch)) / 16000
+        assert found.shape[1] == 50 * math.ceil(2 * (seconds + SILENCE)) < expected.shape[1]
+        assert np.array_equal(found, expected[:, : found.shape[1]])
+    almost = np.zeros(whispers.SECONDS * 16000 - 1, np.float32)
+    assert short.features([almost]).feeds["input_features"].shape == expected[:1].shape
+    assert short.bounds.padded == 0 and short.bounds.longest == whole.bounds.padded == whispers.SECONDS
+    assert pair.ours.asked(window="audio").processor_fingerprint != pair.ours.processor_fingerprint
+    with pytest.raises(SettingsError, match="no more than the audio anyway"):
+        support.moonshine().asked(window="audio")
 
 
 def test_float16_weights_are_widened(english: Pair, tmp_path: Path) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import soundfile
 import support
 import whispers
 
 from stablequant.data import manifest
-from stablequant.errors import DataError
+from stablequant.errors import DataError, SettingsError
 from stablequant.export import package
 from stablequant.export.targets import TARGETS
 from stablequant.families.checkpoint import load
@@ -29,7 +31,7 @@ from stablequant.jobs.transcribe import transcribe
 from stablequant.quantize.simulate import Simulator
 from stablequant.recipes import recipe
 from stablequant.runtime.registry import RUNTIMES
-from stablequant.settings import Settings
+from stablequant.settings import Settings, Window
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["english", "multilingual"])
@@ -39,9 +41,10 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return made
 
 
+@pytest.mark.parametrize("window", ["full", "audio"])
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
-def test_a_float_file_computes_what_pytorch_does(folder: Path, tmp_path: Path, runtime: str) -> None:
-    model = load(folder)
+def test_a_float_file_computes_what_pytorch_does(folder: Path, tmp_path: Path, runtime: str, window: Window) -> None:
+    model = load(folder).asked(window=window)
     head, simulation = model.frontend.head, Simulator(model).backend({})
     backend = RUNTIMES[runtime](package.write_graphs(model, None, tmp_path, TARGETS[runtime]), threads=1)
     for sounds in (support.waveforms(), support.waveforms()[:1]):
@@ -59,7 +62,7 @@ def test_the_fast_recipe_makes_files_that_agree_with_the_simulation_and_are_used
     whispers.save(checkpoint, multilingual=True)
     speech, out = [str(support.small_manifest(tmp_path / "speech.jsonl", 3))], tmp_path / "out"
     # Random weights recognise nothing, so what they say by chance is compared loosely, and their logits closely below.
-    asked = {"language": "de", "translate": True, "tolerance": 100.0}
+    asked = {"language": "de", "translate": True, "tolerance": 100.0, "window": "audio"}
     evidence = quantize(str(checkpoint), speech, out, Settings.parse({**recipe("fast").settings, **asked}), force=True)
     layers = {op.name for op in evidence.model.ops()}
     assert {entry.name for entry in evidence.plan.layers} == layers and "proj_out" in layers
@@ -74,6 +77,31 @@ def test_the_fast_recipe_makes_files_that_agree_with_the_simulation_and_are_used
     german, french = (prompt_of(o.frontend.head) for o in (opened, opened.given({"language": "fr"})))
     assert german == prompt_of(evidence.model.frontend.head)
     assert len(french) == len(german) == 4 and french != german
+    # So is the window: files that take the audio alone take all of it too, and others do not.
+    assert opened.frontend.window == "audio" and opened.given({"window": "full"}).frontend.window == "full"
+    assert opened.plan is not None
+    full = opened.plan.settings.updated(window="full")
+    plan = opened.plan.model_copy(update={"settings": full})
+    with pytest.raises(SettingsError, match="written for whole windows alone"):
+        replace(opened, plan=plan).given({"window": "audio"})
+
+
+def test_a_file_tells_whether_it_takes_any_length(folder: Path, tmp_path: Path) -> None:
+    model = load(folder)
+    for window in ("full", "audio"):
+        path = package.write_graphs(model.asked(window=window), None, tmp_path)["encoder"]
+        (shape,) = [
+            [d.dim_param or d.dim_value for d in i.type.tensor_type.shape.dim] for i in onnx.load(path).graph.input
+        ]
+        assert shape[1] == (100 * whispers.SECONDS if window == "full" else "mel frames")
+    assert open_model(folder).given({"window": "audio"}).frontend.window == "audio"
+
+
+def test_a_shortened_window_is_batched_by_its_audio(folder: Path) -> None:
+    frontend = load(folder).frontend.asked(window="audio")
+    parts = {"files": support.speech().utterances}
+    speech = decode(frontend, None, parts, Settings(batch_size=4, batch_seconds=2.5 * whispers.SECONDS))["files"]
+    assert max(map(len, speech.batches)) > 2
 
 
 def prompt_of(head: Head) -> tuple[int, ...]:

@@ -231,9 +231,10 @@ class Writer:
         from stablequant import __version__
 
         self._give_out()
-        inputs = [helper.make_tensor_value_info(i.name, _TYPES[i.dtype], list(i.shape)) for i in self.graph.inputs]
+        shape = self.graph.shape
+        inputs = [helper.make_tensor_value_info(i.name, _TYPES[i.dtype], shape(i)) for i in self.graph.inputs]
         outputs = [
-            helper.make_tensor_value_info(o.name, _TYPES[o.dtype], list(o.shape)) for o in self.graph.outputs.values()
+            helper.make_tensor_value_info(o.name, _TYPES[o.dtype], shape(o)) for o in self.graph.outputs.values()
         ]
         graph = helper.make_graph(
             self._nodes, self.graph.name, inputs, outputs, initializer=list(self._initializers.values())

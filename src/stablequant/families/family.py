@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,8 @@ class Bounds:
     Attributes:
         shortest: Samples that one frame takes: shorter audio gives the model nothing to look at.
         longest: Seconds that the model copes with at a time, by its training or by the time that attention takes.
-        window: Seconds that every recording is padded to, and beyond which nothing is heard; ``None``: any length is.
+        window: Seconds beyond which nothing is heard; ``None``: any length is.
+        padded: Seconds that every recording is padded to at least.
         a_second: Bytes of memory that a second of audio takes while the model runs,
         squared: and those that the square of the seconds in one recording takes, by attention.
     """
@@ -53,6 +54,7 @@ class Bounds:
     shortest: int = 1
     longest: float = 60.0
     window: float | None = None
+    padded: float = 0.0
     a_second: float = 0.0
     squared: float = 0.0
 
@@ -93,6 +95,14 @@ class Family(Protocol):
 
     def bounds(self, config: Mapping[str, Any]) -> Bounds:
         """Audio that the model can be given."""
+
+
+@runtime_checkable
+class Windowed(Protocol):
+    """What a `Family` has besides if it pads every recording to a window, and can leave most of the padding out."""
+
+    def shortened(self, processor: Any, waveforms: Sequence[NDArray[np.float32]]) -> Features:
+        """Model inputs as `Family.features` has them, but of no more silence than the model needs to hear where speech ends."""
 
 
 #: By the class that config.json names.

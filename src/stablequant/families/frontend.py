@@ -9,9 +9,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from stablequant.families.family import Bounds, Family, Features
+from stablequant.errors import SettingsError
+from stablequant.families.family import Bounds, Family, Features, Windowed
 from stablequant.heads.head import Answer, Head, Hints
 from stablequant.network.backend import Backend
+from stablequant.settings import Window
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,14 @@ class Frontend:
         config: The model's config.json.
         processor: Feature extractor and tokenizer, as transformers loads them.
         head: Reads the graphs' outputs.
+        window: How much of a window that recordings are padded to is computed: "full", or what the "audio" takes.
     """
 
     family: Family
     config: Mapping[str, Any]
     processor: Any
     head: Head
+    window: Window = "full"
 
     @property
     def sampling_rate(self) -> int:
@@ -38,14 +42,24 @@ class Frontend:
     @property
     def bounds(self) -> Bounds:
         """Audio that the model can be given."""
-        return self.family.bounds(self.config)
+        bounds = self.family.bounds(self.config)
+        return bounds if self.window == "full" else replace(bounds, padded=0.0)
 
-    def asked(self, language: str | None = None, *, translate: bool = False) -> Self:
-        """The same for speech in ``language``, with answers in English if ``translate``; see `Head.asked`."""
-        return replace(self, head=self.head.asked(language, translate=translate))
+    def asked(self, language: str | None = None, *, translate: bool = False, window: Window = "full") -> Self:
+        """The same for speech in ``language``, with answers in English if ``translate``, and for so much of a window.
+
+        Raises:
+            SettingsError: The model cannot be asked for that (see `Head.asked`), or has no window.
+        """
+        if window == "audio" and not isinstance(self.family, Windowed):
+            what = "window=audio, but the model computes no more than the audio anyway"
+            raise SettingsError(what, expected="a model with a window, such as Whisper", fix="leave the setting out")
+        return replace(self, head=self.head.asked(language, translate=translate), window=window)
 
     def features(self, waveforms: Sequence[NDArray[np.float32]]) -> Features:
         """Model inputs of a batch of mono float32 waveforms ``[T]`` at ``sampling_rate``."""
+        if self.window == "audio" and isinstance(self.family, Windowed):
+            return self.family.shortened(self.processor, waveforms)
         return self.family.features(self.processor, waveforms)
 
     def encode(self, backend: Backend, features: Features) -> dict[str, Any]:

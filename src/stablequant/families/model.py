@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 from stablequant.families.frontend import Frontend
 from stablequant.families.held_weights import HeldWeights
 from stablequant.network.graph import Graph, Node
+from stablequant.settings import Window
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,14 +56,16 @@ class SpeechModel:
     notes: tuple[str, ...] = ()
     language: str | None = None
 
-    def asked(self, language: str | None = None, *, translate: bool = False) -> Self:
-        """The same for speech in ``language``, with answers in English if ``translate``; see `Head.asked`."""
-        frontend = self.frontend.asked(language, translate=translate)
-        if frontend.head == self.frontend.head:
+    def asked(self, language: str | None = None, *, translate: bool = False, window: Window = "full") -> Self:
+        """The same for speech in ``language`` and the rest; see `Frontend.asked`. Files for the audio alone take any length."""
+        frontend = self.frontend.asked(language, translate=translate, window=window)
+        if (frontend.head, window) == (self.frontend.head, self.frontend.window):
             return self
         constants = f"{self.processor_fingerprint}:{sorted(frontend.head.constants().items())}"
+        constants += "" if window == "full" else f":{window}"
         known = hashlib.sha256(constants.encode()).hexdigest()
-        return replace(self, frontend=frontend, processor_fingerprint=known)
+        graphs = tuple(graph.sized(any_length=window == "audio") for graph in self.graphs)
+        return replace(self, frontend=frontend, processor_fingerprint=known, graphs=graphs)
 
     def graph(self, name: str) -> Graph:
         """The graph called ``name``."""

@@ -6,6 +6,7 @@ arXiv:2212.04356, section 2.1). The keys and values of cross-attention leave the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,9 @@ from stablequant.network.graph import Graph, check_weights
 TOKENS_A_SECOND, TOKENS_AT_LEAST = 10.0, 10
 #: Spectrogram frames a second, and the stride of the second convolution: config.json tells the encoder's frames alone.
 MEL_FRAMES_A_SECOND, STRIDE = 100, 2
+#: Where the window is shortened: seconds of silence that follow the longest recording (docs/results/whisper.md: with none
+#: the decoder does not hear where speech ends), and what lengths are a multiple of, so that few shapes occur.
+SILENCE, STEP = 1.0, 0.5
 #: Which of attention's projections have a bias; keys have none.
 BIAS = {"key": False, "value": True}
 
@@ -81,19 +85,31 @@ class Whisper:
         Raises:
             AudioError: A waveform is longer than the window: its end would be lost.
         """
+        return _log_mel(processor.feature_extractor, waveforms, processor.feature_extractor.n_samples)
+
+    def shortened(self, processor: Any, waveforms: Sequence[NDArray[np.float32]]) -> Features:
+        """The same, padded with ``SILENCE`` behind the longest, and to a multiple of ``STEP``; see `Windowed.shortened`."""
         extract = processor.feature_extractor
-        longest = max(map(len, waveforms))
-        if longest > extract.n_samples:
-            what = f"a recording has {longest / extract.sampling_rate:.1f} s"
-            expected = f"at most {extract.n_samples / extract.sampling_rate:g} s, the window that Whisper hears"
-            raise AudioError(what, expected=expected, fix="cut it first; stablequant transcribe does")
-        rate = extract.sampling_rate
-        mel = [np.asarray(extract(w, sampling_rate=rate)["input_features"][0], np.float32).T for w in waveforms]
-        return Features({"input_features": np.stack(mel)}, np.array([len(w) for w in waveforms], np.int64))
+        step = int(STEP * extract.sampling_rate)
+        steps = math.ceil((max(map(len, waveforms)) + SILENCE * extract.sampling_rate) / step)
+        return _log_mel(extract, waveforms, min(steps * step, extract.n_samples))
 
     def bounds(self, config: Mapping[str, Any]) -> Bounds:
         """The window."""
-        return Bounds(longest=_window(config), window=_window(config))
+        window = _window(config)
+        return Bounds(longest=window, window=window, padded=window)
+
+
+def _log_mel(extract: Any, waveforms: Sequence[NDArray[np.float32]], samples: int) -> Features:
+    """Spectrograms ``[B, mel frames, mel bins]`` of waveforms padded to ``samples``."""
+    longest, rate = max(map(len, waveforms)), extract.sampling_rate
+    if longest > extract.n_samples:
+        what = f"a recording has {longest / rate:.1f} s"
+        expected = f"at most {extract.n_samples / rate:g} s, the window that Whisper hears"
+        raise AudioError(what, expected=expected, fix="cut it first; stablequant transcribe does")
+    found = [extract(w, sampling_rate=rate, max_length=samples)["input_features"][0] for w in waveforms]
+    mel = np.stack([np.asarray(f, np.float32).T for f in found])
+    return Features({"input_features": mel}, np.array([len(w) for w in waveforms], np.int64))
 
 
 def _window(config: Mapping[str, Any]) -> float:
@@ -125,7 +141,8 @@ def _check_extractor(extractor: Any, config: Mapping[str, Any]) -> None:
 def _encoder(config: Mapping[str, Any], weights: dict[str, Tensor]) -> Graph:
     g = Graph("encoder", weights)
     frames, heads = int(config["max_source_positions"]), int(config["encoder_attention_heads"])
-    x = g.input("input_features", "float32", ("batch", STRIDE * frames, int(config["num_mel_bins"])))
+    g.fixed = {"mel frames": STRIDE * frames, "frames": frames}
+    x = g.input("input_features", "float32", ("batch", "mel frames", int(config["num_mel_bins"])))
     for name, stride in (("conv1", 1), ("conv2", STRIDE)):
         x = g.conv1d(x, f"model.encoder.{name}", stride=stride, padding=1)
         x = g.add("activation", x, function="gelu")
@@ -138,7 +155,7 @@ def _encoder(config: Mapping[str, Any], weights: dict[str, Tensor]) -> Graph:
         x = _feed_forward(g, x, layer, config)
     x = g.layer_norm(x, "model.encoder.layer_norm")
     heads = int(config["decoder_attention_heads"])
-    parts.give_out_cross(g, x, config["decoder_layers"], heads, config["d_model"] // heads, frames, bias=BIAS)
+    parts.give_out_cross(g, x, config["decoder_layers"], heads, config["d_model"] // heads, "frames", bias=BIAS)
     return g
 
 
@@ -147,7 +164,8 @@ def _decoder(config: Mapping[str, Any], weights: dict[str, Tensor]) -> Graph:
     layers, heads = int(config["decoder_layers"]), int(config["decoder_attention_heads"])
     head_size = config["d_model"] // heads
     ids = g.input("input_ids", "int64", ("batch", "tokens"))
-    cross = parts.attention_inputs(g, "cross", layers, heads, int(config["max_source_positions"]), head_size)
+    g.fixed = {"frames": int(config["max_source_positions"])}
+    cross = parts.attention_inputs(g, "cross", layers, heads, "frames", head_size)
     past = parts.attention_inputs(g, "past", layers, heads, "past", head_size)
 
     x = parts.embedded(g, ids)

@@ -166,7 +166,7 @@ def _measure(
             threads = case.threads
             backends = {s.name: RUNTIMES[s.runtime](s.files, threads=threads) for s in systems}
             recognisers = {n: lambda item, b=b: fixed_steps.run(frontend, b, *item) for n, b in backends.items()}  # type: ignore[misc]
-        groups = _inputs(case, sounds, frontend.sampling_rate, frontend.bounds.window or 0.0)
+        groups = _inputs(case, sounds, frontend.sampling_rate, frontend.bounds.padded)
         reference = backends[next(s.name for s in systems if s.is_float32)]
         inputs = [(group, fixed_steps.steps(frontend, reference, group)) for group in groups]
         audio = sum(len(w) for group in groups for w in group) / frontend.sampling_rate

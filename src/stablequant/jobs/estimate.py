@@ -110,7 +110,8 @@ def _in_the_process(
 
 def _scaled(model: str, sources: Sequence[str], settings: Settings, workers: int, folder: Path) -> Estimate:
     """What was measured on the longest batches, taken to the whole."""
-    loaded = load(model, settings.data.language).asked(settings.data.language, translate=settings.data.translate)
+    data = settings.data
+    loaded = load(model, data.language).asked(data.language, translate=data.translate, window=data.window)
     division = divide(sources, settings)
     require_labels(division.parts["dev"], settings)
     speech, task, settings = read(loaded.frontend, division), division.task, division.settings

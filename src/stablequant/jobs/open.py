@@ -50,7 +50,16 @@ class Opened:
         """
         settings = self.settings.updated(**values)
         data = settings.data
-        return replace(self, settings=settings, frontend=self.frontend.asked(data.language, translate=data.translate))
+        if (
+            data.window == "audio"
+            and self.plan
+            and self.checkpoint is None
+            and self.plan.settings.data.window == "full"
+        ):
+            what = "window=audio, but the files were written for whole windows alone"
+            raise SettingsError(what, expected="files that take any length", fix="quantize with --set window=audio")
+        frontend = self.frontend.asked(data.language, translate=data.translate, window=data.window)
+        return replace(self, settings=settings, frontend=frontend)
 
 
 def open_model(
@@ -86,7 +95,7 @@ def open_model(
         plan = Plan.load(folder / "plan.json")
         data = plan.settings.data
         language = plan.model.details.get("language")
-        frontend = load_frontend(folder, language).asked(data.language, translate=data.translate)
+        frontend = load_frontend(folder, language).asked(data.language, translate=data.translate, window=data.window)
         graphs = frontend.head.graphs
         runtime = runtime or choose(folder, graphs)
         if runtime in RUNTIMES:
@@ -118,7 +127,7 @@ def open_plan(folder: Path, checkpoint: str = "") -> tuple[Plan, SpeechModel]:
         raise ModelError(what, expected=error.expected, fix=fix) from error
     plan.check(loaded.fingerprint, (op.name for op in loaded.ops(matmuls=True)))
     data = plan.settings.data
-    return plan, loaded.asked(data.language, translate=data.translate)
+    return plan, loaded.asked(data.language, translate=data.translate, window=data.window)
 
 
 def planned_weights(folder: Path, plan: Plan, model: SpeechModel) -> WeightStore:

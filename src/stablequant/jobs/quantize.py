@@ -90,7 +90,8 @@ def quantize(
     require_possible(settings)
     require_ours(out, Path(model))
     began = time.perf_counter()
-    loaded = load(model, settings.data.language).asked(settings.data.language, translate=settings.data.translate)
+    data = settings.data
+    loaded = load(model, data.language).asked(data.language, translate=data.translate, window=data.window)
     division = divide(sources, settings)
     require_labels(division.parts["dev"], settings)
     speech = read(loaded.frontend, division)

@@ -110,7 +110,7 @@ def decode(
             shortest=frontend.bounds.shortest,
             refused=refused,
             longest=longest,
-            window=window or 0.0,
+            window=frontend.bounds.padded,
         )
     require_few_bad([bad for s in speech.values() for bad in s.skipped], len(everything), data.max_bad_fraction)
     return speech

@@ -87,7 +87,8 @@ def quantize(
     chosen = speech.settings.updated(**settings)
     require_possible(chosen)
     require_labels(speech.dev.utterances, chosen)
-    loaded = loaded.asked(chosen.data.language, translate=chosen.data.translate)
+    data = chosen.data
+    loaded = loaded.asked(data.language, translate=data.translate, window=data.window)
     parts = {"calibration": speech.calibration, "dev": speech.dev, "test": speech.test}
     everything = [utterance for part in parts.values() for utterance in part.utterances]
     task = task_of(chosen.data).suited(everything)

@@ -11,6 +11,7 @@ Adding an operation: a method here, a kernel in ``network/kernels.py`` and an em
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,9 @@ class Graph:
         self.weights = weights
         self.inputs: list[Input] = []
         self.outputs: dict[str, Output] = {}
+        #: Sizes that named axes have in every run, those of a window; runtimes are faster where a file says them.
+        self.fixed: dict[str, int] = {}
+        self.any_length = False
         self.nodes: list[Node] = []
         self.missing: list[str] = []
         self._counts: dict[str, int] = {}
@@ -215,12 +219,22 @@ class Graph:
         """Group normalisation whose statistics leave padding out, so that a batch gives what its parts give."""
         return self.add("group_norm", x, lengths, name=name, weights=_roles(name, True), groups=groups, eps=eps)
 
+    def sized(self, *, any_length: bool) -> Graph:
+        """The same graph, for files that take ``any_length`` or the fixed one alone."""
+        made = copy(self)
+        made.any_length = any_length
+        return made
+
     # -- reading -----------------------------------------------------------------------------------------------------
 
     @property
     def runs_in_steps(self) -> bool:
         """Whether an output becomes an input of the next step, as those of a decoder do: then its rows are few at a time."""
         return any(output.carries for output in self.outputs.values())
+
+    def shape(self, value: Input | Output) -> list[str | int]:
+        """The axes of an input or output as files have them: a size where it is the same in every run, else a name."""
+        return [axis if self.any_length else self.fixed.get(str(axis), axis) for axis in value.shape]
 
     def lower_bound(self, node: Node) -> float | None:
         """The least value that the activation function behind a node's first input can give; ``None``: it has none."""
