@@ -18,6 +18,7 @@ OTHERS: dict[str, Any] = {
     "data.normalizer": "none",
     "data.language": "de",
     "data.translate": True,
+    "data.window": "audio",
     "data.seed": 3,
     "data.max_bad_fraction": 0.5,
     "data.batch_size": 2,

@@ -283,9 +283,11 @@ def test_onnx_computes_what_the_kernel_does(name: str) -> None:
 
 def test_every_kind_of_node_has_an_emitter_and_a_case() -> None:
     # Fused attention is the simulation's alone: the file is written from the graph as the model gives it.
-    assert set(EMITTERS) == set(KERNELS) - {"attention"}
+    # Attention of one target's is the file's alone (tests/jobs/test_whisper.py compares it with the simulation).
+    one = {"multi_head_attention"}
+    assert set(EMITTERS) - one == set(KERNELS) - {"attention"}
     tested = {node.kind for case in CASES.values() for node in built(case).nodes}
-    assert tested == set(EMITTERS)
+    assert tested == set(EMITTERS) - one
 
 
 def test_without_a_past_there_is_nothing_of_it_in_the_cache() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from stablequant.jobs.speech import decode
 from stablequant.jobs.transcribe import transcribe
 from stablequant.quantize.simulate import Simulator
 from stablequant.recipes import recipe
-from stablequant.runtime.registry import RUNTIMES
+from stablequant.runtime.registry import RUNTIMES, graph_files
 from stablequant.settings import Settings, Window
 
 
@@ -69,6 +70,13 @@ def test_the_fast_recipe_makes_files_that_agree_with_the_simulation_and_are_used
     kinds = {entry.name: entry.activations[0].kind for entry in evidence.plan.layers}
     assert {name for name, kind in kinds.items() if kind == "static"} == {"model.encoder.conv1", "model.encoder.conv2"}
 
+    kinds_of = {
+        g: Counter(n.op_type for n in onnx.load(graph_files(out, ("encoder", "decoder"), "onnxruntime")[g]).graph.node)
+        for g in ("encoder", "decoder")
+    }
+    # Padded convolutions are int8 products of windows, and attention one operator wherever nothing is hidden.
+    assert kinds_of["encoder"]["MultiHeadAttention"] == 2 and not kinds_of["encoder"].keys() & {"Conv", "Softmax"}
+    assert kinds_of["decoder"]["MultiHeadAttention"] == kinds_of["decoder"]["Softmax"] == 1
     checks = [c for target in ("onnxruntime", "openvino") for c in export(out, target, sources=speech)["checks"]]
     assert len(checks) == 4 and all(c["passed"] for c in checks)
     assert evaluate(str(out), speech, "test")["utterances"] == 3

@@ -25,10 +25,13 @@ class Target:
             ``Writer.int8_weight``).
         windows: A convolution whose input is in so many planes (0: in float) is written as a linear layer over the windows that
             its kernel sees, because the target is faster at that.
+        pads_codes: That holds for a convolution that is padded too: its codes are.
         float_convolutions: The target computes a convolution in float from its int8 operands, so two planes are added before
             it instead of after it.
         block_kernel: A linear layer with a scale a block is one ``MatMulNBits``, an operator of ONNX Runtime, instead of plain
             ONNX around a float product.
+        attention_kernel: Attention that sees every step is one ``MultiHeadAttention``, an operator of ONNX Runtime that never
+            writes the scores of a long sequence down.
     """
 
     name: str
@@ -36,8 +39,10 @@ class Target:
     strict: bool = False
     move_shared_weights: bool = False
     windows: tuple[int, ...] = ()
+    pads_codes: bool = False
     float_convolutions: bool = False
     block_kernel: bool = False
+    attention_kernel: bool = False
 
     def check(self, plan: Plan) -> None:
         """Raise ExportError if the plan has something that the target does not take, before any file is written."""
@@ -59,7 +64,15 @@ class Target:
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
-        Target("onnxruntime", move_shared_weights=True, windows=(1,), float_convolutions=True, block_kernel=True),
+        Target(
+            "onnxruntime",
+            move_shared_weights=True,
+            windows=(1,),
+            pads_codes=True,
+            float_convolutions=True,
+            block_kernel=True,
+            attention_kernel=True,
+        ),
         Target("openvino", windows=(0, 1, 2)),
         Target("tensorrt", signed=True, strict=True),
     )

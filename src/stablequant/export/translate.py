@@ -15,6 +15,7 @@ from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import PerFrame
 from stablequant.grid.unrounded import Unrounded
 from stablequant.grid.weights import PerGroup
+from stablequant.network.fuse import fuse_heads
 from stablequant.network.graph import Graph, Node
 from stablequant.quantize.scheme import LayerScheme, Scheme, misfit
 from stablequant.quantize.weights import WeightStore
@@ -41,6 +42,8 @@ def to_onnx(
     for node in graph.nodes:
         if node.name in scheme:
             _require_kernels(node, scheme[node.name], target)
+    if target.attention_kernel:
+        graph = fuse_heads(graph, scheme)
     writer = Writer(graph, scheme, target, weights, data)
     for node in graph.nodes:
         EMITTERS[node.kind](writer, node)

@@ -124,7 +124,9 @@ class Writer:
             return True
         if node.kind != "conv1d" or (0 if grids is None else grids[0].planes) not in self.target.windows:
             return False
-        return bool(a["groups"] == 1 and a["padding"] == 0 and a["kernel"] <= MOST_COPIES * a["stride"])
+        if a["padding"] and not self.target.pads_codes:
+            return False
+        return bool(a["groups"] == 1 and a["kernel"] <= MOST_COPIES * a["stride"])
 
     def _computed_in_float(self, node: Node) -> bool:
         convolution = node.kind in ("conv1d", "conv2d")
@@ -195,15 +197,16 @@ class Writer:
         """``value`` as codes of 8 bits on a grid; readers share them."""
 
         def write() -> str:
-            return self.op("QuantizeLinear", value, self.constant(float(params.scale)), self._zero_point(params))
+            return self.op("QuantizeLinear", value, self.constant(float(params.scale)), self.zero_point(params))
 
         return self.once(("codes", value, params), write)
 
     def dequantised(self, codes: str, params: QuantParams) -> str:
         """What ``codes`` of a grid stand for."""
-        return self.op("DequantizeLinear", codes, self.constant(float(params.scale)), self._zero_point(params))
+        return self.op("DequantizeLinear", codes, self.constant(float(params.scale)), self.zero_point(params))
 
-    def _zero_point(self, params: QuantParams) -> str:
+    def zero_point(self, params: QuantParams) -> str:
+        """The code that stands for zero."""
         if self.target.signed:
             return self.constant(np.array(params.zero_point), np.int8)
         return self.constant(np.array(params.zero_point + 128), np.uint8)

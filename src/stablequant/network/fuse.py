@@ -7,6 +7,8 @@ whenever attention's two products stay in float.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
+from copy import copy
 
 from stablequant.network.graph import Graph, Node
 
@@ -32,3 +34,39 @@ def fuse_attention(graph: Graph) -> Graph:
     result.inputs, result.outputs = graph.inputs, graph.outputs
     result.nodes = [fused.get(node.name, node) for node in graph.nodes if node.name not in dropped]
     return result
+
+
+def fuse_heads(graph: Graph, apart: Collection[str]) -> Graph:
+    """``graph`` with one node of kind "multi_head_attention" wherever nothing is hidden from attention.
+
+    It has queries, and where they are as long keys and values, ahead of their division into heads ``[B, T, C]``, and gives values
+    merged again. Chains with one of the products ``apart`` stay as they are, those that hide padding or later steps too.
+    """
+    fused = fuse_attention(graph)
+    whole = {node.name for node in fused.nodes if node.kind == "attention" and _shows_all(node)}
+    by_output = {name: node for node in graph.nodes for name in node.outputs}
+    uses = Counter(name for node in graph.nodes for name in node.inputs)
+    nodes: dict[str, Node] = {}
+    dropped: set[str] = set()
+    for merge in (node for node in graph.nodes if node.kind == "merge_heads"):
+        context = by_output.get(merge.inputs[0], merge)
+        if context.name not in whole or uses[context.outputs[0]] != 1:
+            continue
+        softmax = by_output[context.inputs[0]]
+        scores = by_output[softmax.inputs[0]]
+        values = (*scores.inputs, context.inputs[1])
+        split = [by_output[v] for v in values if v in by_output and by_output[v].kind == "split_heads" and uses[v] == 1]
+        if {scores.name, context.name} & set(apart) or len(split) not in (1, 3) or values[0] not in split[0].outputs:
+            continue
+        parts = [node.outputs[0] for node in split]
+        inputs = tuple(by_output[v].inputs[0] if v in parts else v for v in values)
+        attrs = {"heads": split[0].attrs["heads"], "scale": scores.attrs["scale"]}
+        nodes[merge.name] = Node("multi_head_attention", context.name, inputs, merge.outputs, attrs)
+        dropped |= {context.name, softmax.name, scores.name, *(node.name for node in split)}
+    result = copy(graph)
+    result.nodes = [nodes.get(node.name, node) for node in graph.nodes if node.name not in dropped]
+    return result
+
+
+def _shows_all(node: Node) -> bool:
+    return not node.attrs["causal"] and not node.attrs["extras"]

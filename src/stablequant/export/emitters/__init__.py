@@ -31,6 +31,7 @@ def emitter(kind: str) -> Callable[[Emitter], Emitter]:
 
 EMITTERS |= {"linear": products.linear, "conv1d": products.conv1d, "conv2d": products.conv2d}
 EMITTERS |= {"matmul": attention.matmul, "attention_softmax": attention.attention_softmax}
+EMITTERS |= {"multi_head_attention": attention.multi_head_attention}
 EMITTERS |= {"activation": activations.activation}
 EMITTERS |= {
     "relative_bias": relative.relative_bias,

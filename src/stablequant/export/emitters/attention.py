@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from stablequant.export.emitters.lengths import counted, steps, valid
-from stablequant.export.writer import Writer
+from stablequant.export.writer import MICROSOFT, Writer
 from stablequant.grid.affine import QuantParams
 from stablequant.network.graph import Node
 from stablequant.network.kernels import HIDDEN
@@ -51,6 +51,12 @@ def attention_softmax(w: Writer, node: Node) -> None:
     if node.attrs["causal"]:
         scores = w.op("Add", scores, w.once(("causal",), lambda: _causal(w, node.inputs[0])))
     w.op("Softmax", scores, axis=-1, out=node.outputs[0])
+
+
+def multi_head_attention(w: Writer, node: Node) -> None:
+    """All of attention as one operator of ONNX Runtime: it deals channels to heads, and merges them again."""
+    attrs = {"num_heads": node.attrs["heads"], "scale": float(node.attrs["scale"])}
+    w.op("MultiHeadAttention", *node.inputs, out=node.outputs[0], domain=MICROSOFT, **attrs)
 
 
 def _brings_padding(w: Writer, product: Node) -> bool:

@@ -92,9 +92,18 @@ def _in_windows(w: Writer, node: Node) -> None:
     def gathered(value: str) -> str:
         return w.op("Gather", value, w.once(("windows", node.name), lambda: _window_steps(w, node)), axis=1)
 
+    def padded(codes: str) -> str:
+        """With the codes of zero on both sides."""
+        a, grids = node.attrs, w.grids(node)
+        if not a["padding"]:
+            return codes
+        assert grids is not None and isinstance(grids[0], QuantParams)
+        pads = w.constant([0, a["padding"], 0, 0, a["padding"] - a["trim"], 0])
+        return w.op("Pad", codes, pads, w.zero_point(grids[0]))
+
     spec = _by_frame(w, node)
     if spec is None:
-        linear(w, node, lambda held: w.op("Reshape", gathered(held), w.constant([0, 0, width])))
+        linear(w, node, lambda held: w.op("Reshape", gathered(padded(held)), w.constant([0, 0, width])))
         return
     weight = w.weight(node, transposed=True)
     frames.product(w, node, spec, lambda x: w.op("MatMul", x, weight), gathered)
@@ -110,7 +119,10 @@ def _window_steps(w: Writer, node: Node) -> str:
     """``[T', kernel]``: which steps of the input each window holds."""
     a = node.attrs
     kernel, stride = w.constant(np.array(a["kernel"])), w.constant(np.array(a["stride"]))
-    room = w.op("Sub", w.op("Add", steps(w, node.inputs[0], 1), stride), kernel)
+    count = steps(w, node.inputs[0], 1)
+    if a["padding"]:
+        count = w.op("Add", count, w.constant(np.array(2 * a["padding"] - a["trim"])))
+    room = w.op("Sub", w.op("Add", count, stride), kernel)
     numbers = counted(w, w.constant(np.array(0)), w.op("Div", room, stride))
     first = w.op("Unsqueeze", w.op("Mul", numbers, stride), w.constant([1]))
     return w.op("Add", first, w.constant(list(range(a["kernel"]))))
