@@ -3,19 +3,21 @@
     pip install '.[peers]'
     python bench/whisper.py openai/whisper-tiny.en --data examples/asterisk
 
-Ours are the files that `stablequant quantize --recipe fast` writes, of --calibration recordings. ONNX Runtime's dynamic
+Ours are the files that `stablequant quantize --recipe fast` writes, of --calibration recordings, and of every --run the files
+of a folder that quantize wrote by another recipe; rows "window=audio" compute the audio alone. ONNX Runtime's dynamic
 quantisation and NNCF are given our float graph. faster-whisper (CTranslate2) is converted from the checkpoint and decodes as the
 others do: greedy, in one window, without timestamps. Word errors are those of the test speech, each difference to float32 in
 ONNX Runtime with its paired 95 % interval. Times are end to end, features and decoding included, on recordings of real lengths,
-in turns: one thread, one recording at a time. A peer that is not installed, or fails, is listed with its reason.
-Writes bench/results/whisper.json.
+in turns: one thread, one recording at a time. A peer that is not installed, or fails, is listed with its reason. The float
+model's tokens are compared with those that transformers' `generate` chooses, recording by recording. Writes
+bench/results/whisper.json.
 """
 
 from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -40,6 +42,7 @@ from stablequant.jobs.speech import read_splits
 from stablequant.measure.latency import interleaved
 from stablequant.observe.collect import Histograms, observe
 from stablequant.quantize import by_frame
+from stablequant.quantize.plan import Plan
 from stablequant.quantize.weights import WeightStore
 from stablequant.recipes import recipe
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
@@ -49,6 +52,8 @@ from stablequant.tasks.bootstrap import paired_bootstrap
 
 #: Recordings that peers calibrate on, those that are timed, and the rounds.
 FED, TIMED, ROUNDS = 24, 8, 5
+#: What makes a row of files, by runtime.
+IN = {"onnxruntime": in_onnxruntime, "openvino": in_openvino}
 
 
 def ours(model: SpeechModel, histograms: Histograms, settings: Settings, folder: Path, target: Target) -> Files:
@@ -60,6 +65,37 @@ def ours(model: SpeechModel, histograms: Histograms, settings: Settings, folder:
         files[graph.name] = folder / names[graph.name]
         files[graph.name].write_bytes(to_onnx(graph, scheme, weights, target).SerializeToString())
     return files
+
+
+def equal_tokens(model: SpeechModel, speech: Speech, answers: Sequence[Answer]) -> int:
+    """Recordings to which transformers' greedy ``generate`` gives the very tokens of ``answers``."""
+    import torch
+    import transformers
+
+    theirs = transformers.WhisperForConditionalGeneration.from_pretrained(model.path, dtype=torch.float32).eval()
+    head, equal = model.frontend.head, 0
+    assert isinstance(head, Seq2SeqHead)
+    asked = {"do_sample": False, "num_beams": 1, "return_dict_in_generate": True}
+    for sound, answer in zip(speech.waveforms, answers, strict=True):
+        mel = model.frontend.features([sound]).feeds["input_features"].transpose(0, 2, 1)
+        with torch.inference_mode():
+            limit = head.most_steps(len(sound))
+            found = theirs.generate(torch.from_numpy(np.ascontiguousarray(mel)), max_new_tokens=limit, **asked)
+        tokens = (found["sequences"] if "sequences" in found else found)[0].tolist()
+        end = [] if answer.truncated else [head.decoder.end]
+        equal += [*head.decoder.prompt, *answer.tokens, *end] == tokens
+    return equal
+
+
+def runs(model: SpeechModel, folders: Sequence[Path]) -> Iterator[Peer]:
+    """Rows of the files in folders that quantize wrote, in every runtime that they are for."""
+    for folder in folders:
+        window = Plan.load(folder / "plan.json").settings.data.window
+        for name, row in IN.items():
+            names = file_names(model.frontend.head.graphs, name)
+            if all((folder / file).is_file() for file in names.values()):
+                files = {graph: folder / file for graph, file in names.items()}
+                yield row(f"stablequant, {folder.name}", model.asked(window=window), files, ours=True)
 
 
 def feeds(model: SpeechModel, speech: Speech, files: Files) -> Feeds:
@@ -100,16 +136,28 @@ def converted(model: SpeechModel, kind: str, work: Path, *, int8: bool) -> Peer:
 
 
 def systems(
-    model: SpeechModel, calibration: Speech, settings: Settings, work: Path, left_out: dict[str, str]
+    model: SpeechModel,
+    calibration: Speech,
+    settings: Settings,
+    work: Path,
+    folders: Sequence[Path],
+    left_out: dict[str, str],
 ) -> Iterator[Peer]:
     """Float and ours in both runtimes, and the peers that can be had."""
-    plain = {name: package.write_graphs(model, None, work, TARGETS[name]) for name in ("onnxruntime", "openvino")}
-    yield in_onnxruntime("float32", model, plain["onnxruntime"], int8=False)
-    yield in_openvino("float32", model, plain["openvino"], int8=False)
-    histograms = observe(model, (calibration.waveforms_of(batch) for batch in calibration.batches))
-    for name, row in (("onnxruntime", in_onnxruntime), ("openvino", in_openvino)):
-        made = ours(model, histograms, settings, work / "ours", TARGETS[name])
-        yield row("stablequant, fast", model, made, ours=True)
+    plain = {name: package.write_graphs(model, None, work, TARGETS[name]) for name in IN}
+    for name, row in IN.items():
+        yield row("float32", model, plain[name], int8=False)
+    for window in ("full", "audio"):
+        asked, folder, told = model.asked(window=window), work / window, "" if window == "full" else ", window=audio"
+        folder.mkdir()
+        if told:
+            files = package.write_graphs(asked, None, folder, TARGETS["onnxruntime"])
+            yield in_onnxruntime(f"float32{told}", asked, files, int8=False)
+        histograms = observe(asked, (calibration.waveforms_of(batch) for batch in calibration.batches))
+        for name, row in IN.items():
+            made = ours(asked, histograms, settings, folder / "ours", TARGETS[name])
+            yield row(f"stablequant, fast{told}", asked, made, ours=True)
+    yield from runs(model, folders)
     material = Material(model, plain["onnxruntime"], feeds(model, calibration, plain["onnxruntime"]), None, work)
     makers = {
         "ONNX Runtime, dynamic": lambda: ort_dynamic(material),
@@ -131,6 +179,9 @@ def main() -> None:
     add_data(parser)
     parser.add_argument("--calibration", type=int, default=32, help="recordings; default: 32")
     parser.add_argument("--count", type=int, default=0, help="test recordings; default: all")
+    parser.add_argument("--run", type=Path, action="append", default=[], help="folder of a run; may be repeated")
+    parser.add_argument("--timed", type=int, default=TIMED, help=f"recordings that are timed; default: {TIMED}")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of the timing; default: {ROUNDS}")
     arguments = parser.parse_args()
     model = load(arguments.model)
     chosen = {**recipe("fast").settings, "calibration_utterances": arguments.calibration, "batch_size": 1}
@@ -139,17 +190,19 @@ def main() -> None:
     test = speech["test"].first(arguments.count) if arguments.count else speech["test"]
     left_out: dict[str, str] = {}
     with TemporaryDirectory(prefix="stablequant-") as work:
-        found = list(systems(model, speech["calibration"], settings, Path(work), left_out))
+        found = list(systems(model, speech["calibration"], settings, Path(work), arguments.run, left_out))
         runners = {p.name: lambda w, p=p: p.recognize([w]) for p in found}
-        seconds = interleaved(runners, test.sample(TIMED), ROUNDS)
-        scores = []
+        seconds = interleaved(runners, test.sample(arguments.timed), arguments.rounds)
+        scores, answers = [], []
         for peer in found:
-            scores.append(task.score(test.utterances, [peer.recognize([w])[0] for w in test.waveforms]))
-            print(f"{peer.name}: {scores[-1].rate:.2f}", file=sys.stderr)
+            answers.append([peer.recognize([w])[0] for w in test.waveforms])
+            scores.append(task.score(test.utterances, answers[-1]))
+            print(f"{peer.name}: {scores[-1].rate:.2f}", file=sys.stderr, flush=True)
+    equal = equal_tokens(model, test, answers[0])
     medians = {name: statistics.median(s) for name, s in seconds.items()}
-    best = min(medians[p.name] for p in found if not p.int8)
+    best = min(medians[p.name] for p in found if not p.int8 and "window" not in p.name)
     rows = []
-    for peer, score in zip(found, scores, strict=True):
+    for peer, score, said in zip(found, scores, answers, strict=True):
         difference = paired_bootstrap(scores[0], score)
         rows.append(
             {
@@ -157,6 +210,7 @@ def main() -> None:
                 "ours": peer.ours,
                 "int8": peer.int8,
                 "wer": round(score.rate, 4),
+                "runaways": sum(a.truncated for a in said),
                 "delta": round(difference.delta, 4),
                 "delta_interval": [round(difference.low, 4), round(difference.high, 4)],
                 "speedup_vs_best_float": round(best / medians[peer.name], 4),
@@ -172,8 +226,9 @@ def main() -> None:
         "words": int(scores[0].total),
         "utterances": len(test.utterances),
         "calibration": len(speech["calibration"].utterances),
-        "timed": TIMED,
-        "rounds": ROUNDS,
+        "equal_tokens": equal,
+        "timed": arguments.timed,
+        "rounds": arguments.rounds,
         "best_float_seconds": round(best, 4),
         "left_out": left_out,
         "rows": rows,

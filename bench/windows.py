@@ -3,8 +3,9 @@
     python bench/windows.py openai/whisper-tiny.en --data examples/asterisk
 
 The float model in ONNX Runtime, one recording at a time, each cut to itself and so many seconds of the silence that pads it to
-the window. Differences to all of the window have their paired 95 % interval. A runaway is an answer that the limit of its length
-cut off. Writes bench/results/windows.json after every row; --more keeps the rows of other speech that are there.
+the window. Without "the end" its positions are simply the window's first; with it the last of them are the window's last, as
+window=audio has them. Differences to all of the window have their paired 95 % interval. A runaway is an answer that the limit
+of its length cut off. Writes bench/results/windows.json after every row; --more keeps the rows of other speech that are there.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from stablequant.families.frontend import Frontend
 from stablequant.heads.head import Answer
 from stablequant.jobs.speech import decode
 from stablequant.network.backend import Backend
+from stablequant.network.graph import Graph
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 from stablequant.settings import Settings
 from stablequant.tasks.bootstrap import paired_bootstrap
@@ -56,8 +58,15 @@ def answer(frontend: Frontend, backend: Backend, features: Features) -> Answer:
     return frontend.head.read(backend, frontend.encode(backend, features), features.sizes)[0]
 
 
-def measured(model: str, source: str, silences: list[float], count: int) -> Iterator[dict[str, Any]]:
-    """A row for the whole window and for each of ``silences``, on the test speech of ``source``."""
+def without_end(graph: Graph) -> Graph:
+    """``graph`` with the first positions of the window alone."""
+    made = graph.sized(any_length=True)
+    made.nodes = [replace(n, attrs={**n.attrs, "last": 0}) if "last" in n.attrs else n for n in graph.nodes]
+    return made
+
+
+def measured(model: str, source: str, cases: list[tuple[float, bool]], count: int) -> Iterator[dict[str, Any]]:
+    """A row for the whole window and for each of ``cases``, seconds and with the end or not, on the test speech of ``source``."""
     loaded = load(model).asked(window="audio")
     frontend = loaded.asked().frontend
     utterances = manifest.load([source])
@@ -68,9 +77,14 @@ def measured(model: str, source: str, silences: list[float], count: int) -> Iter
     whole = [frontend.features([w]) for w in test.waveforms]
     reference: tuple[Score, list[Answer]] | None = None
     with TemporaryDirectory(prefix="stablequant-") as work:
-        backend = OnnxRuntimeBackend(package.write_graphs(loaded, None, Path(work)), threads=1)
-        for silence in [math.inf, *silences]:
-            began = time.process_time()
+        plain = replace(loaded, graphs=tuple(map(without_end, loaded.graphs)))
+        backends = {}
+        for end, made in ((True, loaded), (False, plain)):
+            folder = Path(work) / str(end)
+            folder.mkdir()
+            backends[end] = OnnxRuntimeBackend(package.write_graphs(made, None, folder), threads=1)
+        for silence, end in [(math.inf, True), *cases]:
+            backend, began = backends[end], time.process_time()
             lengths = [f.sizes[0] / frontend.sampling_rate + min(silence, WINDOW) for f in whole]
             answers = [answer(frontend, backend, cut(f, n)) for f, n in zip(whole, lengths, strict=True)]
             seconds = time.process_time() - began
@@ -82,6 +96,7 @@ def measured(model: str, source: str, silences: list[float], count: int) -> Iter
                 "utterances": len(answers),
                 "words": int(score.total),
                 "silence": None if math.isinf(silence) else silence,
+                "end": end,
                 "wer": round(score.rate, 4),
                 "delta": round(difference.delta, 4),
                 "delta_interval": [round(difference.low, 4), round(difference.high, 4)],
@@ -96,7 +111,8 @@ def main() -> None:
     parser = arguments_of(__doc__)
     parser.add_argument("model", help="folder or hub id of a Whisper checkpoint for English")
     add_data(parser)
-    parser.add_argument("--silences", default="0,0.5,1,2,4,8", help="seconds; default: 0,0.5,1,2,4,8")
+    parser.add_argument("--silences", default="0.5,1,2", help="seconds; default: 0.5,1,2")
+    parser.add_argument("--plain", default="0,1,2,4,8", help="seconds, without the end; default: 0,1,2,4,8")
     parser.add_argument("--count", type=int, default=0, help="test recordings of each source; default: all")
     parser.add_argument("--more", action="store_true", help="keep the rows of other speech that are there")
     arguments = parser.parse_args()
@@ -106,10 +122,10 @@ def main() -> None:
         rows = [row for row in found["rows"] if row["data"] not in {Path(source).name for source in data}]
         commands = found["commands"]
     commands.append(command())
+    given = ((arguments.silences, True), (arguments.plain, False))
+    cases = [(float(seconds), end) for listed, end in given for seconds in listed.split(",") if seconds]
     for source in data:
-        for row in measured(
-            arguments.model, source, [float(s) for s in arguments.silences.split(",")], arguments.count
-        ):
+        for row in measured(arguments.model, source, cases, arguments.count):
             rows.append(row)
             print(row, file=sys.stderr, flush=True)
             save("windows", {"model": Path(arguments.model).name, "commands": commands, "rows": rows})

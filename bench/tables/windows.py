@@ -24,7 +24,9 @@ def table(name: str) -> str:
     rows = [
         [
             x["data"],
-            "all of the window" if x["silence"] is None else f"{x['silence']:g} s",
+            "all of the window"
+            if x["silence"] is None
+            else f"{x['silence']:g} s" + ("" if x["end"] else ", without the end"),
             f"{x['wer']:.2f}",
             "" if x["silence"] is None else f"{x['delta']:+.2f}",
             "" if x["silence"] is None else interval(x["delta_interval"]),

@@ -297,6 +297,17 @@ def test_without_a_past_there_is_nothing_of_it_in_the_cache() -> None:
     assert np.array_equal(found["out0"], values["x"].numpy())
 
 
+def test_the_last_positions_are_the_ends_of_the_table_wherever_it_is_cut_short() -> None:
+    graph = Graph("g", {"table": torch.arange(6.0)[:, None]})
+    x = graph.input("x", "float32", ("batch", "steps", 1))
+    graph.output(graph.add("positions", x, weights={"table": "table"}, last=2), "out0", ("steps", 1))
+    graph.any_length = True
+    for steps, rows in ((4, [0, 1, 4, 5]), (6, [0, 1, 2, 3, 4, 5]), (2, [4, 5])):
+        values = {"x": torch.zeros(1, steps, 1)}
+        assert Executor(graph).run(values)["out0"].flatten().tolist() == rows
+        assert in_onnx(written(graph), values)["out0"].flatten().tolist() == rows
+
+
 def test_positions_begin_at_zero_without_a_past_and_after_it_with_one() -> None:
     graph = built(CASES["rotary, after a past"])
     proto = written(graph)

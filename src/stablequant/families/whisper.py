@@ -26,9 +26,9 @@ from stablequant.network.graph import Graph, check_weights
 TOKENS_A_SECOND, TOKENS_AT_LEAST = 10.0, 10
 #: Spectrogram frames a second, and the stride of the second convolution: config.json tells the encoder's frames alone.
 MEL_FRAMES_A_SECOND, STRIDE = 100, 2
-#: Where the window is shortened: seconds of silence that follow the longest recording (docs/results/whisper.md: with none
-#: the decoder does not hear where speech ends), and what lengths are a multiple of, so that few shapes occur.
-SILENCE, STEP = 1.0, 0.5
+#: Where the window is shortened: seconds of silence that follow the longest recording, and what lengths are a multiple of, so
+#: that few shapes occur. The last positions stay the window's last: by them the decoder knows the end (docs/results/whisper.md).
+SILENCE, STEP, LAST = 2.0, 0.5, 25
 #: Which of attention's projections have a bias; keys have none.
 BIAS = {"key": False, "value": True}
 
@@ -146,7 +146,7 @@ def _encoder(config: Mapping[str, Any], weights: dict[str, Tensor]) -> Graph:
     for name, stride in (("conv1", 1), ("conv2", STRIDE)):
         x = g.conv1d(x, f"model.encoder.{name}", stride=stride, padding=1)
         x = g.add("activation", x, function="gelu")
-    x = g.add("add", x, g.add("positions", x, weights={"table": "model.encoder.embed_positions.weight"}))
+    x = g.add("add", x, g.add("positions", x, weights={"table": "model.encoder.embed_positions.weight"}, last=LAST))
     for i in range(config["encoder_layers"]):
         layer = f"model.encoder.layers.{i}"
         h = g.layer_norm(x, f"{layer}.self_attn_layer_norm")

@@ -230,9 +230,9 @@ def _rotary_tables(node: Node, weights: Mapping[str, Tensor], like: Tensor, *pas
 
 @kernel("positions")
 def _positions(node: Node, weights: Mapping[str, Tensor], like: Tensor, *past: Tensor) -> Tensor:
-    """Rows ``[T, C]`` of a table, one a position of ``like`` ``[B, T, ...]``, which come after those in ``past``."""
-    offset = past[0].shape[2] if past else 0
-    return weights["table"][offset : offset + like.shape[1]]
+    """Rows ``[T, C]`` of a table, one a position of ``like`` ``[B, T, ...]`` behind those in ``past``; its ``last`` the ends."""
+    offset, table, last = past[0].shape[2] if past else 0, weights["table"], node.attrs.get("last", 0)
+    return torch.cat((table[offset : offset + like.shape[1] - last], table[len(table) - last :]))
 
 
 @kernel("rotary")

@@ -172,7 +172,12 @@ def _merge_heads(w: Writer, node: Node) -> None:
 
 @emitter("positions")
 def _positions(w: Writer, node: Node) -> None:
-    w.op("Gather", w.parameter(node, "table"), _numbers(w, node), axis=0, out=node.outputs[0])
+    numbers, last = _numbers(w, node), node.attrs.get("last", 0) if w.graph.any_length else 0
+    if last:  # those of the table's end, wherever it is cut short
+        rows = len(w.float_weight(node, "table"))
+        begin = w.op("Slice", numbers, w.constant([0]), w.constant([-last]))
+        numbers = w.op("Concat", begin, w.constant(list(range(rows - last, rows))), axis=0)
+    w.op("Gather", w.parameter(node, "table"), numbers, axis=0, out=node.outputs[0])
 
 
 def _numbers(w: Writer, node: Node) -> str:
