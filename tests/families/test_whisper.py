@@ -174,6 +174,29 @@ def _heard(pair: Pair, token: int) -> str:
     return next(code for code, number in requests.languages.items() if number == token)
 
 
+def test_tokens_with_timestamps_are_those_of_generate_and_other_models_tell_none(english: Pair) -> None:
+    config = english.theirs.generation_config
+    plain = list(config.suppress_tokens)
+    zero = config.no_timestamps_token_id + 1
+    suppressed = [token for token in plain if token < zero]
+    timed = head(english).timed()
+    timed = replace(timed, decoder=replace(timed.decoder, suppressed=tuple(suppressed)))
+    frontend, sounds = replace(english.ours.frontend, head=timed), support.waveforms()
+    answers = frontend.recognize(english.backend, sounds)
+    config.suppress_tokens = suppressed
+    try:
+        for answer, sound in zip(answers, sounds, strict=True):
+            expected = english.generated(sound, return_timestamps=True)
+            # What transformers goes on with, behind the last time, is another segment.
+            assert tuple(expected[: len(answer.tokens)]) == answer.tokens
+            assert answer.tokens[0] >= zero and answer.segments
+    finally:
+        config.suppress_tokens = plain
+    for other in (support.moonshine(), support.graft()):
+        with pytest.raises(SettingsError, match="timestamps, which the model does not tell"):
+            other.frontend.timed()
+
+
 def test_drafts_change_nothing_and_teacher_forced_logits_choose_the_answer(multilingual: Pair) -> None:
     frontend, backend = multilingual.ours.frontend, multilingual.backend
     sounds = support.waveforms()

@@ -122,7 +122,15 @@ def test_long_audio_is_cut_into_windows_and_scored_as_a_whole(folder: Path, tmp_
     assert len(sound) > 2 * whispers.SECONDS * 16000
     soundfile.write(tmp_path / "long.wav", sound, 16000)
     (row,) = transcribe(str(folder), [tmp_path / "long.wav"])["transcripts"]
-    assert row["pieces"] >= 3
+    assert row["pieces"] >= 3 and "segments" not in row
+    (timed,) = transcribe(str(folder), [tmp_path / "long.wav"], timestamps=True)["transcripts"]
+    segments = timed["segments"]
+    assert " ".join(s["text"] for s in segments).split() == timed["text"].split()
+    # Each piece's times count from its own begin, the recording's from its first.
+    assert segments[-1]["start"] >= len(sound) / 16000 - whispers.SECONDS
+    assert all(s["start"] <= s["end"] <= len(sound) / 16000 + 0.3 for s in segments)
+    with pytest.raises(SettingsError, match="the model does not tell"):
+        transcribe("tests/assets/wavlm-graft", [tmp_path / "long.wav"], timestamps=True)
     rows: list[dict[str, Any]] = [{"id": "long", "audio": "long.wav", "text": "too long", "split": "test"}]
     (tmp_path / "speech.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     found = evaluate(str(folder), [str(tmp_path / "speech.jsonl")], "all")

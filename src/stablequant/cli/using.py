@@ -76,6 +76,10 @@ def transcribe(
     checkpoint: Checkpoint = "",
     language: Language = "",
     task: Task = "",
+    timestamps: Annotated[
+        bool,
+        typer.Option("--timestamps", help="Tell the start and end of each segment, of a model that can (Whisper)."),
+    ] = False,
     settings: Set = [],  # noqa: B006
     json: Json = False,
 ) -> None:
@@ -84,7 +88,15 @@ def transcribe(
     from stablequant.report.tables import transcribing, transcript_remarks
 
     asked = {**spoken(language, task), **pairs(settings)}
-    work = Transcription.start(model, files, asked, runtime=runtime, checkpoint=checkpoint, threads=threads or None)
+    work = Transcription.start(
+        model,
+        files,
+        asked,
+        runtime=runtime,
+        checkpoint=checkpoint,
+        threads=threads or None,
+        timestamps=timestamps,
+    )
     told: set[str] = set()
     progress = ProgressLine()
 
@@ -95,7 +107,11 @@ def transcribe(
         progress.clear()
         for line in transcript_remarks(row, work.skipped):
             say(line)
-        show(f"{row['file']}\t{row['text']}" if len(work.files) > 1 else row["text"])
+        name = f"{row['file']}\t" if len(work.files) > 1 else ""
+        if not timestamps:
+            show(f"{name}{row['text']}")
+        for segment in row.get("segments", ()):
+            show(f"{name}{segment['start']:.2f}\t{segment['end']:.2f}\t{segment['text']}")
 
     if not json:
         for line in transcribing(work.result()):

@@ -56,6 +56,10 @@ class Frontend:
             raise SettingsError(what, expected="a model with a window, such as Whisper", fix="leave the setting out")
         return replace(self, head=self.head.asked(language, translate=translate), window=window)
 
+    def timed(self) -> Self:
+        """The same for answers with the times of their segments; see `Head.timed`."""
+        return replace(self, head=self.head.timed())
+
     def features(self, waveforms: Sequence[NDArray[np.float32]]) -> Features:
         """Model inputs of a batch of mono float32 waveforms ``[T]`` at ``sampling_rate``."""
         if self.window == "audio" and isinstance(self.family, Windowed):

@@ -78,6 +78,7 @@ def whisper_ids(config: Mapping[str, Any], tokenizer: Any, folder: Path) -> Whis
             tasks.get("translate") if languages else None,
             closing,
             _usual_language(generation, config, languages),
+            _latest_first(generation, path),
         ),
         suppressed=ids("suppress_tokens"),
         suppressed_first=ids("begin_suppress_tokens"),
@@ -101,6 +102,14 @@ def _usual_language(
         case [[1, int(first)], *_]:
             return by_id.get(first)
     return None
+
+
+def _latest_first(generation: Mapping[str, Any], path: Path) -> int | None:
+    """How late the first timestamp may be, in steps."""
+    value = generation.get("max_initial_timestamp_index")
+    if value is not None and (type(value) is not int or value < 0):
+        raise _unfit(path, "max_initial_timestamp_index", value, "a whole number, or null")
+    return value
 
 
 def _listed(value: object, key: str, path: Path) -> list[Any]:

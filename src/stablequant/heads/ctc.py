@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stablequant.heads.head import Answer, Hints, Logits
-from stablequant.heads.requests import refuse_translation
+from stablequant.heads.requests import refuse_times, refuse_translation
 from stablequant.network.backend import Backend
 
 
@@ -57,6 +57,10 @@ class CtcHead:
         """As it is; see `Head.asked`."""
         refuse_translation(translate=translate)
         return self
+
+    def timed(self) -> Self:
+        """Refused; see `Head.timed`."""
+        refuse_times()
 
     def constants(self) -> dict[str, Any]:
         """See `Head.constants`."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stablequant.heads.timestamps import Timestamps
 from stablequant.network.backend import Backend
 
 
@@ -26,6 +27,7 @@ class DecoderSpec:
             for a transcript. They belong to an answer's tokens.
         suppressed: Tokens that are never chosen after the opening.
         suppressed_first: Tokens that are not chosen as the very first after it.
+        timestamps: The tokens that stand for times, where they are written among the text.
     """
 
     prompt: tuple[int, ...]
@@ -36,6 +38,7 @@ class DecoderSpec:
     opening: tuple[tuple[int, ...], ...] = ()
     suppressed: tuple[int, ...] = ()
     suppressed_first: tuple[int, ...] = ()
+    timestamps: Timestamps | None = None
 
 
 def finished(tokens: Sequence[int], limit: int, settings: DecoderSpec) -> bool:

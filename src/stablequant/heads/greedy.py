@@ -46,7 +46,8 @@ def greedy(
         settings: The decoder's constants.
         drafts: Guesses of the token ids, without prompt and end.
     """
-    rows = None if drafts is None else follow(backend, encoded, drafts, limits, settings)
+    # What may follow a time depends on all before it, so a draft is not scored in one pass.
+    rows = None if drafts is None or settings.timestamps else follow(backend, encoded, drafts, limits, settings)
     if rows is None:
         rows = _generate(backend, encoded, limits, settings)
     return [Generated(tuple(t for t in tokens if t != settings.end), tokens[-1:] != [settings.end]) for tokens in rows]
@@ -64,7 +65,11 @@ def _generate(
     cache = empty_cache(backend, len(rows), settings)
     while True:
         out = backend.run("decoder", {"input_ids": backend.put(feed), **encoded, **cache})
-        choices = choosable(backend.get(out["logits"])[:, -1:], known, settings)[:, 0].argmax(-1)
+        scores = choosable(backend.get(out["logits"])[:, -1:], known, settings)[:, 0]
+        opening = len(settings.opening)
+        if settings.timestamps and known >= opening:
+            scores = settings.timestamps.choosable(scores, [rows[r][opening:] for r in batch], settings.end)
+        choices = scores.argmax(-1)
         known += 1
         for r, choice in zip(batch, choices, strict=True):
             if r in unfinished:

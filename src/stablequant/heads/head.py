@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from stablequant.heads.timestamps import Segment
 from stablequant.network.backend import Backend
 
 Logits = list[NDArray[np.float32]]
@@ -25,12 +26,14 @@ class Answer:
         tokens: The ids it was made from.
         truncated: Whether the length limit cut it off (a runaway decoder).
         looping: Whether a decoder said one phrase over and over, see `loops`.
+        segments: With their times, where the head was asked for them (`Head.timed`).
     """
 
     text: str
     tokens: tuple[int, ...]
     truncated: bool = False
     looping: bool = False
+    segments: tuple[Segment, ...] = ()
 
 
 def joined(answers: Sequence[Answer]) -> Answer:
@@ -88,6 +91,13 @@ class Head(Protocol):
 
         Raises:
             SettingsError: The model cannot be asked for that.
+        """
+
+    def timed(self) -> Self:
+        """The same head for answers with the times of their segments; after `asked`.
+
+        Raises:
+            SettingsError: The model does not tell times.
         """
 
     def constants(self) -> dict[str, Any]:

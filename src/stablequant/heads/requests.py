@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import NoReturn
 
 from stablequant.errors import SettingsError
 from stablequant.heads.decoder import DecoderSpec
+from stablequant.heads.timestamps import Timestamps
 
 _ENGLISH = ("en", "eng")
 
@@ -22,6 +24,7 @@ class Requests:
         translate: Token that asks for a translation into English.
         closing: The tokens that end every prompt, such as the one for text without timestamps.
         usual: The language that is heard where none is given; ``None``: the model chooses.
+        latest_first: How many steps after 0.00 s the first timestamp may be; ``None``: any.
     """
 
     languages: Mapping[str, int] = field(default_factory=dict)
@@ -29,6 +32,7 @@ class Requests:
     translate: int | None = None
     closing: tuple[int, ...] = ()
     usual: str | None = None
+    latest_first: int | None = None
 
     def put_to(self, decoder: DecoderSpec, language: str | None, *, translate: bool) -> DecoderSpec:
         """``decoder`` with a prompt for speech in ``language``, or in the usual one; without either it chooses each utterance's.
@@ -55,6 +59,25 @@ class Requests:
             what = f"language {language}, which the model does not know"
             raise SettingsError(what, expected=f"one of {', '.join(sorted(self.languages))}")
         return replace(decoder, prompt=(*start, self.languages[code], *rest), opening=())
+
+    def with_times(self, decoder: DecoderSpec) -> DecoderSpec:
+        """``decoder``, with a prompt already, for text with timestamps: all but the token that asks for none.
+
+        Raises:
+            SettingsError: There is no such token.
+        """
+        if not self.closing:
+            refuse_times()
+        times, count = Timestamps(self.closing[-1] + 1, self.latest_first), len(self.closing)
+        if decoder.opening:
+            return replace(decoder, opening=decoder.opening[:-count], timestamps=times)
+        return replace(decoder, prompt=decoder.prompt[:-count], timestamps=times)
+
+
+def refuse_times() -> NoReturn:
+    """Raise SettingsError where a model is asked for times that it does not tell."""
+    what = "timestamps, which the model does not tell"
+    raise SettingsError(what, expected="text alone", fix="use a Whisper, whose decoder writes them")
 
 
 def refuse_translation(*, translate: bool) -> None:

@@ -13,7 +13,8 @@ from stablequant.heads.decoder import DecoderSpec, forced, take_rows
 from stablequant.heads.greedy import Generated, greedy
 from stablequant.heads.head import Answer, Hints, Logits
 from stablequant.heads.loops import loops
-from stablequant.heads.requests import Requests, refuse_translation
+from stablequant.heads.requests import Requests, refuse_times, refuse_translation
+from stablequant.heads.timestamps import Timestamps
 from stablequant.network.backend import Backend
 
 #: An id that no decoder chooses.
@@ -54,7 +55,8 @@ class Seq2SeqHead:
     ) -> list[Answer]:
         """Transcripts; see `Head.read`."""
         limits = [self.most_steps(int(n)) for n in sizes]
-        answers = [self._answer(g) for g in greedy(backend, outputs, limits, self.decoder, hints)]
+        found = greedy(backend, outputs, limits, self.decoder, hints)
+        answers = [self._answer(g, int(n)) for g, n in zip(found, sizes, strict=True)]
         # The bound is meant for loops on noise. Text of short tokens may reach it by being spoken.
         short = [i for i, a in enumerate(answers) if a.truncated and not _mostly_latin(a.text)]
         if short:
@@ -62,7 +64,7 @@ class Seq2SeqHead:
             more = [min(int(SHORT_TOKENS * limits[i]), self._room()) for i in short]
             again = greedy(backend, rows, more, self.decoder)
             for i, generated in zip(short, again, strict=True):
-                answers[i] = self._answer(generated)
+                answers[i] = self._answer(generated, int(sizes[i]))
         return answers
 
     def logits(self, backend: Backend, outputs: dict[str, Any], answers: Sequence[Answer]) -> Logits:
@@ -91,6 +93,12 @@ class Seq2SeqHead:
             return self
         return replace(self, decoder=self.requests.put_to(self.decoder, language, translate=translate))
 
+    def timed(self) -> Self:
+        """With a prompt that asks for timestamps; see `Head.timed`."""
+        if self.requests is None:
+            refuse_times()
+        return replace(self, decoder=self.requests.with_times(self.decoder))
+
     def constants(self) -> dict[str, Any]:
         """See `Head.constants`."""
         return {
@@ -105,14 +113,25 @@ class Seq2SeqHead:
     def from_constants(cls, constants: Mapping[str, Any]) -> Seq2SeqHead:
         """See `Head.from_constants`."""
         decoder = {name: _in_tuples(value) for name, value in constants["decoder"].items()}
+        if decoder["timestamps"]:
+            decoder["timestamps"] = Timestamps(**decoder["timestamps"])
         return cls(None, **{**constants, "decoder": DecoderSpec(**decoder)})
 
     def _room(self) -> int:
         return self.positions - len(self.decoder.prompt)
 
-    def _answer(self, generated: Generated) -> Answer:
-        text = self.tokenizer.decode(list(generated.tokens), skip_special_tokens=True).strip()
-        return Answer(text, generated.tokens, generated.truncated, loops(generated.tokens))
+    def _answer(self, generated: Generated, samples: int) -> Answer:
+        tokens, times = generated.tokens, self.decoder.timestamps
+        looping = loops(tokens)
+        if times is None:
+            return Answer(self._text(tokens), tokens, generated.truncated, looping)
+        text = self._text([token for token in tokens if token < times.zero])
+        segments = times.segments(tokens, samples / self.sampling_rate, self._text)
+        return Answer(text, tokens, generated.truncated, looping, segments)
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return text.strip()
 
 
 def _in_tuples(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class Transcription:
         skipped: What could not be used, with the reason, by file.
         notes: What is odd, by file.
         left_out: What was not tried in a folder, and why.
+        timestamps: Whether the times of segments are told.
     """
 
     model: str
@@ -65,6 +66,7 @@ class Transcription:
     skipped: dict[str, str]
     notes: list[list[str]]
     left_out: list[list[str]]
+    timestamps: bool = False
     _heard: dict[int, list[Heard]] = field(default_factory=lambda: defaultdict(list))
     _pieces: dict[int, int] = field(default_factory=dict)
 
@@ -78,6 +80,7 @@ class Transcription:
         runtime: str = "",
         checkpoint: str = "",
         threads: int | None = None,
+        timestamps: bool = False,
     ) -> Transcription:
         """Open the model and read every recording of ``files`` through, so that a bad one is told before work begins.
 
@@ -88,11 +91,17 @@ class Transcription:
             runtime: That runs int8 files; default: by the files, what is installed, and the processor.
             checkpoint: Where the float checkpoint of the plan is now; default: where it was.
             threads: Of the runtime; default: its own choice.
+            timestamps: Whether to tell the times of segments.
+
+        Raises:
+            SettingsError: There are to be timestamps, and the model has none.
         """
         language = Settings.parse(given or {}).data.language  # before anything is opened
         found, left_out = _listed(files)
         plain = open_model(model, runtime=runtime, checkpoint=checkpoint, threads=threads, language=language)
         opened = plain.given(given or {})
+        if timestamps:
+            opened = replace(opened, frontend=opened.frontend.timed())
         data, frontend = opened.settings.data, opened.frontend
         utterances = [Utterance(name, None, path) for name, path in found.items()]
         bounds = frontend.bounds
@@ -108,6 +117,7 @@ class Transcription:
             dict(skipped),
             [list(note) for note in notes],
             left_out,
+            timestamps,
         )
 
     def rows(self, progress: Progress = silent) -> Iterator[dict[str, Any]]:
@@ -134,7 +144,8 @@ class Transcription:
         Returns:
             ``transcripts``: ``file``, ``text``, ``cut_off`` (whether the length limit cut the text off), ``repeats``
             (whether a decoder said one phrase over and over), ``pieces``, ``parts`` (``start``, ``end`` in seconds and
-            ``text`` of each piece), ``finished`` (false where work stopped within the recording); ``skipped`` and
+            ``text`` of each piece), ``finished`` (false where work stopped within the recording), with ``timestamps``
+            ``segments`` (``start``, ``end`` in seconds of the recording and ``text``); ``skipped`` and
             ``notes``: what could not be used, or is odd, by file; ``left_out``: what was not tried in a folder, and why.
         """
         return {
@@ -175,11 +186,20 @@ class Transcription:
             "pieces": len(heard),
             "parts": [{"start": round(h.start, 3), "end": round(h.end, 3), "text": h.answer.text} for h in heard],
             "finished": self._done(index) and name not in self.skipped,
-        }
+        } | ({"segments": _segments(heard)} if self.timestamps else {})
 
     @cached_property
     def _names(self) -> tuple[str, ...]:
         return tuple(self.files)
+
+
+def _segments(heard: Sequence[Heard]) -> list[dict[str, Any]]:
+    """Segments of all pieces of a recording, in seconds of the recording."""
+    return [
+        {"start": round(h.start + s.start, 2), "end": round(h.start + s.end, 2), "text": s.text}
+        for h in heard
+        for s in h.answer.segments
+    ]
 
 
 def _listed(files: Sequence[Path]) -> tuple[dict[str, Path], list[list[str]]]:
