@@ -52,6 +52,8 @@ from stablequant.tasks.bootstrap import paired_bootstrap
 
 #: Recordings that peers calibrate on, those that are timed, and the rounds.
 FED, TIMED, ROUNDS = 24, 8, 5
+#: What else makes Whisper int8.
+PEERS = ("dynamic", "nncf", "faster-whisper-float32", "faster-whisper-int8")
 #: What makes a row of files, by runtime.
 IN = {"onnxruntime": in_onnxruntime, "openvino": in_openvino}
 
@@ -141,6 +143,7 @@ def systems(
     settings: Settings,
     work: Path,
     folders: Sequence[Path],
+    peers: Sequence[str],
     left_out: dict[str, str],
 ) -> Iterator[Peer]:
     """Float and ours in both runtimes, and the peers that can be had."""
@@ -160,12 +163,12 @@ def systems(
     yield from runs(model, folders)
     material = Material(model, plain["onnxruntime"], feeds(model, calibration, plain["onnxruntime"]), None, work)
     makers = {
-        "ONNX Runtime, dynamic": lambda: ort_dynamic(material),
-        "NNCF, post-training": lambda: nncf_ptq(material),
-        "faster-whisper, float32": lambda: converted(model, "float32", work, int8=False),
-        "faster-whisper, int8": lambda: converted(model, "int8", work, int8=True),
+        "dynamic": lambda: ort_dynamic(material),
+        "nncf": lambda: nncf_ptq(material),
+        "faster-whisper-float32": lambda: converted(model, "float32", work, int8=False),
+        "faster-whisper-int8": lambda: converted(model, "int8", work, int8=True),
     }
-    for name, make in makers.items():
+    for name, make in ((name, makers[name]) for name in peers):
         try:
             yield make()
         except Exception as error:  # whatever a peer fails with is its result
@@ -180,6 +183,8 @@ def main() -> None:
     parser.add_argument("--calibration", type=int, default=32, help="recordings; default: 32")
     parser.add_argument("--count", type=int, default=0, help="test recordings; default: all")
     parser.add_argument("--run", type=Path, action="append", default=[], help="folder of a run; may be repeated")
+    parser.add_argument("--peers", default=",".join(PEERS), help=f"which; default: {','.join(PEERS)}")
+    parser.add_argument("--name", default="whisper", help="of the result; default: whisper")
     parser.add_argument("--timed", type=int, default=TIMED, help=f"recordings that are timed; default: {TIMED}")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of the timing; default: {ROUNDS}")
     arguments = parser.parse_args()
@@ -190,7 +195,8 @@ def main() -> None:
     test = speech["test"].first(arguments.count) if arguments.count else speech["test"]
     left_out: dict[str, str] = {}
     with TemporaryDirectory(prefix="stablequant-") as work:
-        found = list(systems(model, speech["calibration"], settings, Path(work), arguments.run, left_out))
+        peers = arguments.peers.split(",")
+        found = list(systems(model, speech["calibration"], settings, Path(work), arguments.run, peers, left_out))
         runners = {p.name: lambda w, p=p: p.recognize([w]) for p in found}
         seconds = interleaved(runners, test.sample(arguments.timed), arguments.rounds)
         scores, answers = [], []
@@ -233,7 +239,7 @@ def main() -> None:
         "left_out": left_out,
         "rows": rows,
     }
-    print(whisper.table(save("whisper", result, timed=True)))
+    print(whisper.table(save(arguments.name, result, timed=True)))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def table(name: str) -> str:
             f"{x['wer']:.2f}",
             f"{x['delta']:+.2f}" if number else "",
             interval(x["delta_interval"]) if number else "",
-            f"{x['runaways']}",
+            known(x.get("runaways"), "{}"),
             f"{x['speedup_vs_best_float']:.2f}",
             f"{min(rounds[number]):.2f} to {max(rounds[number]):.2f}",
             f"{x['bytes'] / 1e6:.0f}",
@@ -33,7 +33,9 @@ def table(name: str) -> str:
         f"Speed end to end, best float32 = 1: {r['timed']} recordings of all lengths one at a time, one thread, "
         f"medians of {r['rounds']} rounds in turns, and the ratio to the same baseline round by round; {cpu(r)}."
     )
-    note += f" Tokens of float32 are those of transformers' `generate` in {r['equal_tokens']} of {r['utterances']} recordings."
+    if "equal_tokens" in r:
+        equal = f"{r['equal_tokens']} of {r['utterances']}"
+        note += f" Tokens of float32 are those of transformers' `generate` in {equal} recordings."
     if r["left_out"]:
         note += " Left out: " + "; ".join(f"{n} ({why})" for n, why in r["left_out"].items()) + "."
     return markdown(HEAD, rows, note, made_by(r))
