@@ -48,7 +48,8 @@ def test_a_float_file_computes_what_pytorch_does(folder: Path, tmp_path: Path, r
     model = load(folder).asked(window=window)
     head, simulation = model.frontend.head, Simulator(model).backend({})
     backend = RUNTIMES[runtime](package.write_graphs(model, None, tmp_path, TARGETS[runtime]), threads=1)
-    for sounds in (support.waveforms(), support.waveforms()[:1]):
+    # The shortest ones do not fill the window of these models.
+    for sounds in (support.waveforms(), support.waveforms()[:1], [w[:6000] for w in support.waveforms()]):
         features = model.frontend.features(sounds)
         outputs = [model.frontend.encode(b, features) for b in (simulation, backend)]
         answers = head.read(simulation, outputs[0], features.sizes)
