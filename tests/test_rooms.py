@@ -9,7 +9,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "stablequant"
 
 #: In the order data flows; docs/architecture.md says what each is for.
 ROOMS = (
-    "errors settings recipes files memory progress processes grid data network heads families tasks observe quantize runtime "
+    "errors widths settings recipes files memory progress processes grid data network heads families tasks observe quantize runtime "
     "search export measure jobs report library cli"
 ).split()
 
