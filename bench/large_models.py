@@ -3,7 +3,7 @@
     python bench/large_models.py
     python bench/large_models.py --models HuBERT-large --steps default     # hours: GPTQ of a large model on one thread
 
-The shapes of published models with random weights, in bfloat16 shards (bench/random_models.py). Random weights transcribe
+The shapes of published models with random weights, in bfloat16 shards (bench/sharded_models.py). Random weights transcribe
 nothing, and take what trained ones take. Speech is the shortest real recordings of examples/asterisk, so few of each split that
 a step ends soon. `fast` and `default` are whole runs of stablequant quantize; `moments`, `round` and `estimate` are the parts of
 the latter that take most memory: GPTQ's moments, GPTQ of the widest layers, and the backward pass. Peak memory is what Linux
@@ -24,8 +24,8 @@ from typing import Any
 
 import inputs  # first: it sets what torch reads when it is imported
 import torch
-from random_models import SHARDED, sharded
 from result_path import ROOT, load_result, result_path, save
+from sharded_models import SHARDED, sharded
 from tables import large_models
 
 from stablequant.data import manifest

@@ -3,20 +3,24 @@
     pip install '.[peers]'
     python bench/sizes.py [--threads 1 2]
     python bench/sizes.py --models wav2vec2-base --no-peers --seconds 30 --name sizes-30s
+    python bench/sizes.py --models wav2vec2-bert Parakeet-CTC-0.6B --brief --name sizes-conformers
 
-wav2vec2-base and HuBERT-large as their configurations have them, with one calibrated scale an input and with a scale a frame
-wherever a layer can have one; what the default recipe chooses lies between. Random weights transcribe nothing, so there is no
-error rate, and grids come from one pass over noise instead of a search; neither changes a time. The baseline is the fastest
-float32 of ONNX Runtime and OpenVINO on the graph without a plan, transformers' own model in PyTorch, and the same compiled; where
-the processor computes in bfloat16 there are rows for that. All take turns. Memory and load time come from a process of their own
-each. A backend or peer that fails is listed with its reason. Writes bench/results/NAME.json.
+wav2vec2-base, HuBERT-large and the first layers of conformers (bench/random_models.py) as their configurations have them, with
+one calibrated scale an input and with a scale a frame wherever a layer can have one; what the default recipe chooses lies
+between. Random weights transcribe nothing, so there is no error rate, and grids come from one pass over noise instead of a
+search; neither changes a time. The baseline is the fastest float32 of ONNX Runtime and OpenVINO on the graph without a plan,
+transformers' own model in PyTorch, and the same compiled; where the processor computes in bfloat16 there are rows for that. All
+take turns. Memory and load time come from a process of their own each. A backend or peer that fails is listed with its reason.
+``--brief`` leaves out PyTorch, memory, and all peers but two that run in the same runtimes. On one thread the seconds are those
+that this process computes, so that others on the machine count less. Writes bench/results/NAME.json, anew after each model.
 """
 
 from __future__ import annotations
 
 import gc
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,7 +30,7 @@ import numpy as np
 import torch
 from peers.quantisers import QUANTISERS
 from peers.row import Material, Peer
-from random_models import NETWORKS, checkpoint
+from random_models import CONFORMERS, LAYERS, NETWORKS, checkpoint
 from result_path import save
 from tables import sizes
 from transformers import AutoModelForCTC
@@ -54,6 +58,8 @@ BESIDE = (
     "NNCF, post-training",
     "torchao, dynamic",
 )
+#: Of those, the ones that run in our runtimes as we let them.
+BRIEFLY = ("ONNX Runtime, dynamic", "NNCF, post-training")
 Feeds = Mapping[str, Any]
 
 
@@ -126,19 +132,21 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
 
-def peers(model: SpeechModel, file: Path, work: Path, left_out: dict[str, str]) -> Iterator[Peer]:
+def peers(names: Iterable[str], model: SpeechModel, file: Path, work: Path, left_out: dict[str, str]) -> Iterator[Peer]:
     """Other ways to int8. They calibrate on noise: what they do to words is in bench/compare_peers.py."""
     feeds = {"model": [model.frontend.features([noise(2.0)]).feeds]}
     material = Material(model, {"model": file}, feeds, None, work)
-    for name in BESIDE:
+    for name in names:
         try:
             yield QUANTISERS[name](material)
         except Exception as error:  # whatever a peer fails with is its result
             left_out[name] = reason(error)
 
 
-def measure(name: str, seconds: float, batch: int, threads: int, *, beside: bool) -> dict[str, Any]:
-    """One size of model, ``batch`` recordings at a time, on so many threads, and with ``beside`` the peers, which have one."""
+def measure(
+    name: str, seconds: float, batch: int, threads: int, *, beside: Iterable[str], brief: bool
+) -> dict[str, Any]:
+    """One size of model, ``batch`` recordings at a time, on so many threads; the peers ``beside`` it have one."""
     folder = checkpoint(name)
     model = load(folder)
     torch.set_num_threads(threads)
@@ -148,33 +156,32 @@ def measure(name: str, seconds: float, batch: int, threads: int, *, beside: bool
     systems: dict[str, dict[str, Any]] = {}
     with TemporaryDirectory(prefix="stablequant-") as work:
         files = write(model, Path(work))
-        runners = in_torch(folder, feeds, left_out)
+        runners = {} if brief else in_torch(folder, feeds, left_out)
         for (kind, target), file in files.items():
             for runtime in (r for r in installed(bfloat16=True) if target_of(r) == target):
                 half = runtime != target
                 label = f"{'bfloat16' if half else 'float32'}, {target}" if kind == "float" else f"{kind}, {runtime}"
-                cost = footprint.measure({"model": file}, runtime, model.frontend, threads=threads)
-                systems[label] = {
-                    "bytes": file.stat().st_size,
-                    "peak_rss_bytes": cost.peak_rss_bytes,
-                    "load_seconds": round(cost.load_seconds, 2),
-                }
+                systems[label] = {"bytes": file.stat().st_size}
+                if not brief:
+                    cost = footprint.measure({"model": file}, runtime, model.frontend, threads=threads)
+                    systems[label]["peak_rss_bytes"] = cost.peak_rss_bytes
+                    systems[label]["load_seconds"] = round(cost.load_seconds, 2)
                 backend = RUNTIMES[runtime]({"model": file}, threads=threads)
                 runners[label] = lambda _, b=backend: b.run("model", feeds)  # type: ignore[misc]
-        for peer in peers(model, files["float", "onnxruntime"], Path(work), left_out) if beside else ():
+        for peer in peers(beside, model, files["float", "onnxruntime"], Path(work), left_out):
             systems[peer.name] = {"bytes": peer.bytes, "peak_rss_bytes": peer.peak_rss_bytes, "peer": True}
             runners[peer.name] = lambda _, p=peer: p.recognize(sounds)  # type: ignore[misc]
-        if beside:
+        if beside and not brief:
             try:
                 runners["PT2E, static"] = in_pt2e(folder, feeds)
                 systems["PT2E, static"] = {"peer": True}
             except Exception as error:  # whatever it fails with is its result
                 left_out["PT2E, static"] = reason(error)
-        measured = interleaved(runners, [None], ROUNDS)
+        measured = interleaved(runners, [None], ROUNDS, time.process_time if threads == 1 else time.perf_counter)
     medians = {label: statistics.median(s) for label, s in measured.items()}
     best = min((label for label in medians if label.startswith("float32")), key=medians.__getitem__)
     return {
-        "model": name,
+        "model": f"{name}, {LAYERS} layers" if name in CONFORMERS else name,
         "threads": threads,
         "float_bytes": model.float_bytes,
         "ops": len(model.ops()),
@@ -201,24 +208,29 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--models", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    usual = [name for name in NETWORKS if name not in CONFORMERS]
+    parser.add_argument("--models", nargs="+", choices=NETWORKS, default=usual)
     parser.add_argument("--name", default="sizes", help="of the result")
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--brief", action="store_true", help="no PyTorch, no memory, two peers")
     arguments = parser.parse_args()
-    rows = []
-    for name in arguments.models:
-        for threads in arguments.threads:
-            beside = threads == 1 and not arguments.no_peers
-            rows.append(measure(name, arguments.seconds, arguments.batch, threads, beside=beside))
-            gc.collect()
-    result = {
+    brief = arguments.brief
+    result: dict[str, Any] = {
         "seconds": arguments.seconds,
         "batch": arguments.batch,
         "rounds": ROUNDS,
-        "runtimes": [*(RUNTIMES[r]({}).name for r in installed()), f"torch {torch.__version__}"],
-        "models": rows,
+        "runtimes": [*(RUNTIMES[r]({}).name for r in installed()), *([] if brief else [f"torch {torch.__version__}"])],
+        "models": [],
     }
-    print(sizes.table(save(arguments.name, result, timed=True)))
+    saved = ""
+    for name in arguments.models:
+        for threads in arguments.threads:
+            beside = () if threads > 1 or arguments.no_peers else BRIEFLY if brief else BESIDE
+            found = measure(name, arguments.seconds, arguments.batch, threads, beside=beside, brief=brief)
+            result["models"].append(found)
+            saved = save(arguments.name, result, timed=True)
+            gc.collect()
+    print(sizes.table(saved))
 
 
 if __name__ == "__main__":

@@ -166,6 +166,32 @@ def test_layers_that_read_one_value_share_its_codes_and_its_largest_values() -> 
     assert [counted[kind] for kind in ("ReduceMax", "QuantizeLinear", "MatMul")] == [1, 1, 3]
 
 
+def test_values_between_two_codes_fall_on_the_side_that_the_simulation_takes() -> None:
+    """Both divide by a code's step, largest value over 127: dividing by either first rounds some of these otherwise."""
+    graph = built(Case(X, lambda g: g.linear("x", "l", bias=False), {"l.weight": (8, 8)}))
+    graph.weights["l.weight"] = torch.eye(8)
+    scheme = {"l": LayerScheme((PerFrame(),), WeightSpec())}
+    rng = np.random.default_rng(0)
+    largest = rng.uniform(0.5, 2.0, (2, 4000, 1)).astype(np.float32)
+    x = (largest * (rng.integers(-126, 126, (2, 4000, 8)) + 0.5) / 127).astype(np.float32)
+    x[:, :, :1] = largest
+    expected = simulated(graph, scheme, {"x": torch.from_numpy(x)})["out0"].numpy()
+    backends = in_runtimes(graph, scheme)
+    for name in ("as written", "optimised"):
+        assert np.abs(backends[name].run("case", {"x": x})["out0"] - expected).max() < 1e-5, name
+
+
+def test_no_pass_over_many_rows_is_spent_on_magnitudes_or_quotients_in_onnxruntime() -> None:
+    graph = built(Case(X, lambda g: g.linear("x", "l"), {"l.weight": (6, 8), "l.bias": (6,)}))
+    scheme = {"l": LayerScheme((PerFrame(),), WeightSpec())}
+
+    def kinds(target: str) -> set[str]:
+        return {node.op_type for node in onnx.load_from_string(file(graph, scheme, TARGETS[target])).graph.node}
+
+    assert not kinds("onnxruntime") & {"Abs", "Div"}
+    assert {"Abs", "Div"} <= kinds("openvino")
+
+
 def test_convolutions_of_one_value_with_other_windows_have_their_own_codes() -> None:
     def write(g: Graph) -> tuple[str, ...]:
         return g.conv1d("x", "w", bias=False), g.conv1d("x", "n", bias=False, stride=2), g.linear("x", "l", bias=False)

@@ -30,8 +30,9 @@ class Target:
             it instead of after it.
         block_kernel: A linear layer with a scale a block is one ``MatMulNBits``, an operator of ONNX Runtime, instead of plain
             ONNX around a float product.
-        attention_kernel: Attention that sees every step is one ``MultiHeadAttention``, an operator of ONNX Runtime that never
-            writes the scores of a long sequence down.
+        attention_kernel: Attention that hides nothing but padding is one ``MultiHeadAttention``, an operator of ONNX Runtime that
+            never writes the scores of a long sequence down.
+        row_scales: QuantizeLinear has a kernel of a scale a row that is computed when it runs.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Target:
     float_convolutions: bool = False
     block_kernel: bool = False
     attention_kernel: bool = False
+    row_scales: bool = False
 
     def check(self, plan: Plan) -> None:
         """Raise ExportError if the plan has something that the target does not take, before any file is written."""
@@ -72,6 +74,7 @@ TARGETS: dict[str, Target] = {
             float_convolutions=True,
             block_kernel=True,
             attention_kernel=True,
+            row_scales=True,
         ),
         Target("openvino", windows=(0, 1, 2)),
         Target("tensorrt", signed=True, strict=True),

@@ -37,13 +37,14 @@ def fuse_attention(graph: Graph) -> Graph:
 
 
 def fuse_heads(graph: Graph, apart: Collection[str]) -> Graph:
-    """``graph`` with one node of kind "multi_head_attention" wherever nothing is hidden from attention.
+    """``graph`` with one node of kind "multi_head_attention" wherever attention hides nothing, or nothing but its own padding.
 
     It has queries, and where they are as long keys and values, ahead of their division into heads ``[B, T, C]``, and gives values
-    merged again. Chains with one of the products ``apart`` stay as they are, those that hide padding or later steps too.
+    merged again. Where a sequence that attends to itself is padded, queries and keys are divided ``[B, H, T, d]``, and the valid
+    steps ``[B]`` follow. Chains with one of the products ``apart`` stay as they are, those that hide later steps too.
     """
     fused = fuse_attention(graph)
-    whole = {node.name for node in fused.nodes if node.kind == "attention" and _shows_all(node)}
+    whole = {node.name: node for node in fused.nodes if node.kind == "attention" and not node.attrs["causal"]}
     by_output = {name: node for node in graph.nodes for name in node.outputs}
     uses = Counter(name for node in graph.nodes for name in node.inputs)
     nodes: dict[str, Node] = {}
@@ -56,17 +57,22 @@ def fuse_heads(graph: Graph, apart: Collection[str]) -> Graph:
         scores = by_output[softmax.inputs[0]]
         values = (*scores.inputs, context.inputs[1])
         split = [by_output[v] for v in values if v in by_output and by_output[v].kind == "split_heads" and uses[v] == 1]
-        if {scores.name, context.name} & set(apart) or len(split) not in (1, 3) or values[0] not in split[0].outputs:
+        padding = softmax.inputs[1:]
+        if {scores.name, context.name} & set(apart):
+            continue
+        if softmax.attrs["extras"] == ("lengths",) and padding == (scores.lengths,):
+            split = [
+                node for node in split if node.outputs[0] == values[2]
+            ]  # the rest is divided before padding is added
+            if len(split) != 1:
+                continue
+        elif padding or len(split) not in (1, 3) or values[0] not in split[0].outputs:
             continue
         parts = [node.outputs[0] for node in split]
-        inputs = tuple(by_output[v].inputs[0] if v in parts else v for v in values)
+        inputs = (*(by_output[v].inputs[0] if v in parts else v for v in values), *padding)
         attrs = {"heads": split[0].attrs["heads"], "scale": scores.attrs["scale"]}
         nodes[merge.name] = Node("multi_head_attention", context.name, inputs, merge.outputs, attrs)
         dropped |= {context.name, softmax.name, scores.name, *(node.name for node in split)}
     result = copy(graph)
     result.nodes = [nodes.get(node.name, node) for node in graph.nodes if node.name not in dropped]
     return result
-
-
-def _shows_all(node: Node) -> bool:
-    return not node.attrs["causal"] and not node.attrs["extras"]

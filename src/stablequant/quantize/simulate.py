@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -166,8 +167,10 @@ def _static(x: Tensor, params: QuantParams) -> Tensor:
 def _by_frame(x: Tensor, spec: PerFrame, axes: tuple[int, ...]) -> Tensor:
     shifted = x if spec.shift is None else x + spec.shift
     largest = (shifted.abs() if spec.shift is None else shifted).amax(axes, keepdim=True)
-    largest = largest.clamp_(min=SMALLEST_MAXIMUM)
-    held = _static(shifted / largest, spec.unit).mul_(largest)
+    unit = spec.unit
+    step = largest.clamp_(min=SMALLEST_MAXIMUM).mul_(float(np.float32(unit.scale)))
+    low, high = unit.qmin - unit.zero_point, unit.qmax - unit.zero_point
+    held = torch.div(shifted, step).round_().clamp_(low, high).mul_(step)
     return held if spec.shift is None else held.sub_(spec.shift)
 
 

@@ -14,8 +14,9 @@ from stablequant.runtime.outputs import Outputs
 from stablequant.runtime.processor import int8_overflows
 from stablequant.runtime.threads import asked_threads
 
-#: ONNX Runtime folds MatMul + Add into Gemm, which its int8 fusions do not know: a quantised layer then runs in float.
-DISABLED = ("MatMulAddFusion",)
+#: ONNX Runtime folds MatMul + Add into Gemm, which its int8 fusions do not know: a quantised layer then runs in float. And its
+#: kernel of Add + Gelu is slower than both by themselves, of which Gelu has AVX512 (bench/row_kernels.py).
+DISABLED = ("MatMulAddFusion", "BiasGeluFusion")
 #: x86 without VNNI adds two products of uint8 and int8 in 16 bits, which can overflow; uint8 by uint8 cannot, as fast there.
 #: With VNNI the former is right, and faster than the latter (docs/results/speed.md).
 EXACT = {"session.x64quantprecision": "1"}
