@@ -57,6 +57,14 @@ def test_every_wrong_setting_is_told_at_once(cli):
     assert "Fix: docs/settings.md lists the settings and their values." in ran.err
 
 
+def test_a_wrong_condition_is_named_with_the_list_before_anything_is_opened(cli):
+    ran = cli("evaluate", "nowhere", "--data", "nowhere", "--conditions", "noise:10,wind")
+    assert ran.code == 2
+    assert ran.out == ""
+    assert ran.err.startswith("error: the condition 'wind' is unknown. Expected one of clean, noise, babble, ")
+    assert "Fix: conditions are clean, noise[:dB], " in ran.err
+
+
 def test_an_unknown_executor_is_told(cli):
     ran = cli("quantize", MODEL, "--data", "nowhere", "--out", "out", "--executor", "slurm")
     assert ran.code == 2

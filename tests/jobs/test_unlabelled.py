@@ -131,7 +131,7 @@ def test_nothing_that_is_told_of_the_run_is_called_an_error_rate(run: Run) -> No
 
 
 def test_evaluate_compares_as_the_run_did(run: Run, tmp_path: Path) -> None:
-    result = evaluate(str(run.out), [str(run.speech)])
+    result = evaluate(str(run.out), [str(run.speech)], conditions="noise:0")
     file = read_summary(run.out)["int8_file"]
     same = ("metric", "rate", "rate_interval", "words", "utterances", "normalizer", "divergence", "divergence_error")
     assert {key: result[key] for key in same} == {key: file[key] for key in same}
@@ -139,6 +139,12 @@ def test_evaluate_compares_as_the_run_did(run: Run, tmp_path: Path) -> None:
     told = tables.evaluation(result)
     assert "no error rate was measured" in told
     assert ERROR_RATES.findall(told + json.dumps(result)) == []
+    # In noise float's own words are no longer those that it says of the clean recordings.
+    (noisy,) = result["conditions"]
+    assert noisy["float"]["metric"] == "word difference"
+    assert noisy["float"]["rate"] > 0
+    assert noisy["int8"]["delta"] == pytest.approx(noisy["int8"]["rate"] - noisy["float"]["rate"], abs=1e-3)
+    assert {row["float_rate"] for row in result["buckets"]["set"]} == {0}
     # The same folder on speech with text: errors are counted, after the normaliser of its language.
     path = support.small_manifest(tmp_path / "speech.jsonl", 3)
     labelled = evaluate(str(run.out), [str(path)])

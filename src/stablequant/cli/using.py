@@ -40,6 +40,14 @@ def evaluate(
     ] = False,
     checkpoint: Checkpoint = "",
     runtime: Runtime = "",
+    conditions: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[:NUMBER],...",
+            help="Evaluate under these as well, int8 beside float: clean, noise:10, telephone ... (see docs/conditions.md).",
+            show_default=False,
+        ),
+    ] = "",
     language: Language = "",
     task: Task = "",
     settings: Set = [],  # noqa: B006
@@ -57,6 +65,7 @@ def evaluate(
         simulate=simulate,
         checkpoint=checkpoint,
         runtime=runtime,
+        conditions=conditions,
         progress=ProgressLine(),
     )
     print_json(result) if json else show(evaluation(result))

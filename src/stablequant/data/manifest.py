@@ -57,7 +57,7 @@ def load(specs: Sequence[str]) -> tuple[Utterance, ...]:
     times = Counter(utterance.id for source in sources for utterance in source)
     names = _distinct([_name(spec) for spec in specs])
     return tuple(
-        replace(utterance, id=f"{name}/{utterance.id}") if times[utterance.id] > 1 else utterance
+        replace(utterance, set_name=name, id=f"{name}/{utterance.id}" if times[utterance.id] > 1 else utterance.id)
         for name, source in zip(names, sources, strict=True)
         for utterance in source
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -33,6 +33,7 @@ class Utterance:
         speaker: Who speaks, if the manifest tells.
         split: ``"calibration"``, ``"dev"``, ``"test"``, or None where the manifest does not say.
         source: The manifest it came from, for messages.
+        set_name: Of the speech it came with, where several sources are used together.
 
     Raises:
         DataError: If ``split`` is another word.
@@ -45,6 +46,7 @@ class Utterance:
     speaker: str | None = None
     split: str | None = None
     source: str = ""
+    set_name: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         """Hold that the split is one of the three, so that no utterance is lost between them."""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from stablequant.data import manifest
+from stablequant.data.conditions import parse
 from stablequant.data.speech import Speech
 from stablequant.data.splits import fingerprint, make_splits
+from stablequant.data.traits import traits
 from stablequant.data.utterance import SPLITS, Utterance, unlabelled
 from stablequant.errors import ModelError, SettingsError
 from stablequant.families.frontend import Frontend
-from stablequant.heads.head import Answer, joined
+from stablequant.heads.head import Answer
+from stablequant.jobs.conditions import evaluate_conditions
 from stablequant.jobs.open import Opened, open_model, open_plan
-from stablequant.jobs.pieces import lengths
+from stablequant.jobs.pieces import lengths, whole
 from stablequant.jobs.speech import decode
 from stablequant.network.backend import Backend
 from stablequant.progress import Progress, silent
@@ -24,6 +25,7 @@ from stablequant.quantize.simulate import Simulator
 from stablequant.runtime.processor import machine
 from stablequant.runtime.transcribe import transcribe
 from stablequant.settings import Settings
+from stablequant.tasks.breakdown import breakdown
 from stablequant.tasks.fidelity import Divergence, divergence, divergence_score, figures
 from stablequant.tasks.score import Score
 from stablequant.tasks.task import Evaluation, Task, task_of
@@ -39,6 +41,7 @@ def evaluate(
     simulate: bool = False,
     checkpoint: str = "",
     runtime: str = "",
+    conditions: str = "",
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Score ``model`` on one split of ``sources``.
@@ -54,15 +57,19 @@ def evaluate(
         simulate: Run the plan in simulation instead of the int8 files.
         checkpoint: Where the float checkpoint of the plan is now; default: where it was.
         runtime: That runs the int8 files; default: by the files, what is installed, and the processor.
+        conditions: Under which the speech is evaluated as well, split by commas, see `data.conditions`; int8 files are compared
+            with the float model then, if its checkpoint is at hand.
         progress: Told what is running.
 
     Raises:
-        SettingsError: There is no such split, or the settings would divide the speech otherwise than the plan's search did.
+        SettingsError: There is no such split or condition, or the settings would divide the speech otherwise than the plan's
+            search did.
         ModelError: The speech has no text, and there is no float checkpoint to compare with.
     """
     if split not in (*SPLITS, "all"):
         what = f"--split {split}"
         raise SettingsError(what, expected=f"one of {', '.join(SPLITS)}, all")
+    wanted = parse(conditions) if conditions else ()
     language = Settings().updated(**(given or {})).data.language
     plain = open_model(model, simulate=simulate, checkpoint=checkpoint, runtime=runtime, language=language)
     opened = plain.given(given or {})
@@ -72,21 +79,31 @@ def evaluate(
     task = task_of(settings.data).suited(utterances)
     settings = settings.updated(**task.decided())
     chosen = _chosen(opened, utterances, split, settings.data.seed)
-    reference = None
-    if unlabelled(utterances):
+    frontend, reference, said = opened.frontend, None, None
+    if bare := unlabelled(utterances):
         reference = float_of(opened, model, checkpoint)
     else:  # what has no text beside others serves calibration alone
         chosen = [u for u in chosen if u.text is not None]
-    speech = decode(opened.frontend, task, {split: chosen}, settings, longest=None)[split]
-    limits = lengths(opened.frontend.bounds, settings.data)
+        if wanted and opened.plan is not None:
+            reference = _float_at_hand(opened, model, checkpoint)
+    speech = decode(frontend, task, {split: chosen}, settings, longest=None)[split]
+    limits = lengths(frontend.bounds, settings.data)
     pieces, owners = speech.in_pieces(limits.piece, settings.data.batch_size, limits.batch)
     fidelity = {}
-    if reference is not None:
-        said, distance = against_float(opened.frontend, reference, opened.backend, pieces, progress)
-        speech, fidelity = speech.with_texts([a.text for a in whole(said, owners)]), figures(distance)
-    answers = transcribe(opened.frontend, opened.backend, pieces, progress)
-    result = evaluate_answers(task, speech.utterances, whole(answers, owners))
+    if bare and reference is not None:
+        answers, distance = against_float(frontend, reference, opened.backend, pieces, progress)
+        texts, fidelity = whole(answers, owners), figures(distance)
+        speech = speech.with_texts([a.text for a in texts])
+        said = evaluate_answers(task, speech.utterances, texts)
+    elif reference is not None:
+        texts = whole(transcribe(frontend, reference, pieces, progress, "float"), owners)
+        said = evaluate_answers(task, speech.utterances, texts)
+    ours = whole(transcribe(frontend, opened.backend, pieces, progress), owners)
+    result = evaluate_answers(task, speech.utterances, ours)
     counts = [owners.count(i) for i in range(len(speech.utterances))]
+    own = "float" if opened.plan is None else "int8"
+    systems = ({"float": reference} if reference else {}) | {own: opened.backend}
+    clean = ({"float": said} if said else {}) | {own: result}
     return {
         "model": model,
         "runtime": opened.runtime,
@@ -101,6 +118,10 @@ def evaluate(
         "skipped": dict(speech.skipped),
         "notes": [list(note) for note in speech.notes],
         "machine": machine(),
+        **breakdown(task, traits(speech), result, said),
+        "conditions": evaluate_conditions(
+            frontend, systems, task, speech, wanted, settings, clean=clean, progress=progress
+        ),
         "transcripts": [
             {
                 "id": u.id,
@@ -113,12 +134,6 @@ def evaluate(
             for u, a, count in zip(result.examples, result.answers, counts, strict=True)
         ],
     }
-
-
-def whole(answers: Sequence[Answer], owners: Sequence[int]) -> tuple[Answer, ...]:
-    """Answers to recordings, of those to their pieces: of each the index of its recording, ascending."""
-    pairs = zip(owners, answers, strict=True)
-    return tuple(joined([answer for _, answer in group]) for _, group in groupby(pairs, key=itemgetter(0)))
 
 
 def evaluate_on(
@@ -155,6 +170,16 @@ def float_of(opened: Opened, model: str | Path, checkpoint: str = "") -> Backend
         fix = "say where the float checkpoint is now with --checkpoint, or give speech with its text"
         raise ModelError(what, expected=error.expected, fix=fix) from error
     return Simulator(loaded).backend({})
+
+
+def _float_at_hand(opened: Opened, model: str, checkpoint: str) -> Backend | None:
+    """The float model that ``opened`` was made from; ``None`` where its checkpoint is not, unless that was named."""
+    try:
+        return Simulator(opened.checkpoint or open_plan(Path(model), checkpoint)[1]).backend({})
+    except ModelError:
+        if checkpoint:
+            raise
+        return None
 
 
 def against_float(

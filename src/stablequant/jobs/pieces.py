@@ -1,10 +1,14 @@
-"""How long audio is cut for a model, by what it copes with and by the memory that is there."""
+"""How long audio is cut for a model, by what it copes with and by the memory that is there; and its pieces' answers as one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 from stablequant.families.family import Bounds
+from stablequant.heads.head import Answer, joined
 from stablequant.measure.memory import available
 from stablequant.settings import DataSettings
 
@@ -29,3 +33,9 @@ def lengths(bounds: Bounds, data: DataSettings, memory: float | None = None) -> 
     """
     fitting = bounds.fitting(SHARE * (available() if memory is None else memory))
     return Lengths(min(bounds.longest, fitting), min(data.batch_seconds, fitting))
+
+
+def whole(answers: Sequence[Answer], owners: Sequence[int]) -> tuple[Answer, ...]:
+    """Answers to recordings, of those to their pieces: of each the index of its recording, ascending."""
+    pairs = zip(owners, answers, strict=True)
+    return tuple(joined([answer for _, answer in group]) for _, group in groupby(pairs, key=itemgetter(0)))

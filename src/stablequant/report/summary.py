@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from stablequant.data.traits import traits
 from stablequant.jobs.evidence import PAPER, Evidence
 from stablequant.quantize.bits import average_bits
 from stablequant.runtime.processor import machine
 from stablequant.tasks import fidelity
 from stablequant.tasks.bootstrap import paired_bootstrap
+from stablequant.tasks.breakdown import breakdown
 from stablequant.tasks.task import Evaluation
 
 SCHEMA_VERSION = 1
@@ -56,6 +58,7 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
             "transcripts_identical_to_unoptimised": round(against_plain.identical, 4),
             f"{unit}difference_limit": round(against_simulation.limit, 4),
         },
+        **breakdown(evidence.job.task, traits(evidence.job.speech["test"]), evidence.test["int8_file"], reference),
         "warnings": list(evidence.warnings),
         "flagged": list(plan.flagged),
         "p": plan.p if plan.p is not None or not plan.flagged else {x.name: x.p for x in plan.layers if x.flagged},

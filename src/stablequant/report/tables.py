@@ -108,7 +108,25 @@ def evaluation(result: dict[str, Any]) -> str:
         lines.append(
             f"note: {result['in_pieces']} recordings are longer than is transcribed at a time: cut into pieces"
         )
-    return "\n".join([text, *lines, *speech_remarks(result["skipped"], result["notes"])])
+    parts = [text, *lines, *speech_remarks(result["skipped"], result["notes"])]
+    return "\n".join([*parts, *(["", conditions(result["conditions"])] if result["conditions"] else [])])
+
+
+def conditions(rows: Sequence[dict[str, Any]]) -> str:
+    """Float and int8 under each condition, and below what is alarming."""
+    cells, alarms = [], []
+    for row in rows:
+        found = [row[name] for name in ("float", "int8")]
+        metric = next(f["metric"] for f in found if f)
+        rates = [f"{f['rate']:.2f}" if f else "" for f in found]
+        beside = row["int8"] and row["int8"].get("delta_interval")
+        delta = [f"{row['int8']['delta']:+.2f}", "{:+.2f} to {:+.2f}".format(*beside)] if beside else ["", ""]
+        cells.append([row["condition"], metric, *rates, *delta, str(row["utterances"])])
+        alarms += [f"alarm: {row['condition']}: {text}" for text in row["alarms"]]
+    head = ["condition", "", "float", "int8", "delta", "95 % interval", "recordings"]
+    alone = rows[0]["float"] is None
+    missing = ["int8 alone: the float checkpoint is not at hand (--checkpoint says where it is)"] if alone else []
+    return "\n".join([table(head, cells), *missing, *alarms])
 
 
 def transcribing(result: dict[str, Any]) -> list[str]:

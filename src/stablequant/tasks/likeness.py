@@ -28,7 +28,7 @@ class Likeness(Recognition):
     @property
     def metric(self) -> str:
         """Word difference, or character difference where words are not set apart."""
-        return _metric(self._rules())
+        return _metric(self.rules_for(()))
 
     def suited(self, examples: Sequence[Utterance]) -> Task:
         """On speech with text, `Recognition`: its errors can be counted."""
@@ -59,7 +59,7 @@ class Likeness(Recognition):
             "rate": round(interval.rate, 4),
             "rate_interval": [round(interval.low, 4), round(interval.high, 4)],
             "character_difference": round(100 * edits / max(1, characters), 4),
-            "normalizer": self._rules().normalizer,
+            "normalizer": self.rules_for(()).normalizer,
             "utterances": len(rows),
             **{name: sum(getattr(r, name) for r in rows) for name in Counts._fields},
             "empty": sum(r.words > 0 and r.words - r.deletions + r.insertions == 0 for r in rows),
@@ -76,12 +76,12 @@ class Likeness(Recognition):
                 found.append(f"{count} of {len(answers)} transcripts are {what}")
         return found
 
-    def _rules(self, texts: Sequence[str] = ()) -> Rules:
+    def rules_for(self, references: Sequence[str]) -> Rules:
         """Both sides are of one model, which writes a word in one way: only rules that a user named forgive more."""
         name: str = self.settings.normalizer
         if name == AUTO:
             name = resolve(AUTO, self.settings.language).normalizer
-        return resolve(name, self.settings.language, texts)
+        return resolve(name, self.settings.language, references)
 
     def _aligned(self, examples: Sequence[Utterance], answers: Sequence[Answer]) -> tuple[list[Counts], str]:
         references = [u.text for u in examples if u.text is not None]
@@ -89,7 +89,7 @@ class Likeness(Recognition):
             what = f"{len(examples) - len(references)} of {len(examples)} utterances have no text to compare with"
             fix = "put the float model's transcripts there, or judge by divergence (sq.Divergence)"
             raise DataError(what, expected="the float model's transcripts in the place of the text", fix=fix)
-        rules = self._rules(references)
+        rules = self.rules_for(references)
         return align(rules, references, [a.text for a in answers]), _metric(rules)
 
 

@@ -10,9 +10,10 @@ from stablequant.data.utterance import Utterance, unlabelled
 from stablequant.errors import DataError
 from stablequant.heads.head import Answer, Head
 from stablequant.settings import DataSettings
-from stablequant.tasks.asr import EvaluationResult
+from stablequant.tasks.asr import Counts, EvaluationResult, align
 from stablequant.tasks.asr import evaluate as count
 from stablequant.tasks.bootstrap import bootstrap
+from stablequant.tasks.edges import Edges, edges
 from stablequant.tasks.rules import Rules, resolve
 from stablequant.tasks.score import Score
 from stablequant.tasks.task import Task, task, task_of
@@ -71,6 +72,20 @@ class Recognition:
         hypotheses = [a.text for a in answers]
         rules = self.rules or self.settings.normalizer
         return count(ids, references, hypotheses, rules, self.settings.written)
+
+    def counts(self, examples: Sequence[Utterance], answers: Sequence[Answer]) -> list[Counts]:
+        """What the alignment of each utterance counts."""
+        references = [self._text(u) for u in examples]
+        return align(self.rules_for(references), references, [a.text for a in answers])
+
+    def edges(self, examples: Sequence[Utterance], answers: Sequence[Answer]) -> list[Edges]:
+        """Errors of each utterance on its first word, on its last, and elsewhere."""
+        references = [self._text(u) for u in examples]
+        return edges(self.rules_for(references), references, [a.text for a in answers])
+
+    def rules_for(self, references: Sequence[str]) -> Rules:
+        """By which transcripts are compared with ``references``."""
+        return self.rules or resolve(self.settings.normalizer, self.settings.written, references)
 
     @staticmethod
     def _text(example: Utterance) -> str:

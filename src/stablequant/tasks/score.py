@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from stablequant.errors import DataError
 
@@ -46,6 +47,16 @@ class Score:
     def rate(self) -> float:
         """All errors over all units, times ``factor``: in points where that is 100."""
         return self.factor * sum(self.errors) / self.total
+
+    def part(self, indices: Sequence[int]) -> Score:
+        """Of the utterances ``indices`` alone."""
+        return replace(
+            self,
+            ids=tuple(self.ids[i] for i in indices),
+            errors=tuple(self.errors[i] for i in indices),
+            units=tuple(self.units[i] for i in indices),
+            tie_break=tuple(self.tie_break[i] for i in indices) if self.tie_break else (),
+        )
 
     @property
     def total(self) -> float:
