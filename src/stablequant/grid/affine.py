@@ -110,6 +110,12 @@ class QuantParams:
         """The real values of the lowest and the highest code."""
         return Range(self.scale * (self.qmin - self.zero_point), self.scale * (self.qmax - self.zero_point))
 
+    @property
+    def unclipped(self) -> Range:
+        """The real values that are rounded to a code and not clamped: half a step further on either side."""
+        low, high = self.range.low, self.range.high
+        return Range(low - self.scale / 2, high + self.scale / 2)
+
 
 def code_limits(bits: int) -> tuple[int, int]:
     """Return the lowest and highest signed code of ``bits`` bits.

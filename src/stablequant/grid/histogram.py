@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from stablequant.errors import DataError, ModelError, SettingsError
+from stablequant.grid import shift
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +38,12 @@ _SIDE = _INNER + 2
 _EDGES = np.concatenate(
     ([0.0], (np.arange(_FIRST, _FIRST + _INNER + 1, dtype=np.int32) << _SHIFT).view(np.float32), [np.inf])
 )
+# Bins that are joined where whole distributions are compared: eight are left an octave, an eighth as wide as their values.
+_JOIN = 1 << (MANTISSA_BITS - 3)
+# One sign's; the last has no end, and is taken to be an octave wide.
+_JOINED = np.concatenate(([0.0], _EDGES[1:-1:_JOIN], [2.0 * _EDGES[-2]]))
+#: Ends of the joined bins, ascending [n + 1].
+JOINED_EDGES = np.concatenate((-_JOINED[:0:-1], _JOINED))
 # 1 MiB of float32 at a time: the temporaries stay in the cache, and are bounded whatever the tensor's size.
 _CHUNK = 1 << 18
 
@@ -147,6 +154,19 @@ class Histogram:
         used = np.flatnonzero(counts)
         smallest = max(self.minimum, -self.maximum, 0.0)
         return _cut(_EDGES[used], _EDGES[used + 1], counts[used], smallest, max(-self.minimum, self.maximum))
+
+    def joined(self) -> NDArray[np.int64]:
+        """Counts of the bins between `JOINED_EDGES`, ascending, the empty ones too [n]."""
+        inner = self._counts[:, 1:-1].reshape(2, -1, _JOIN).sum(axis=2)
+        positive, negative = np.concatenate((self._counts[:, :1], inner, self._counts[:, -1:]), axis=1)
+        return np.concatenate((negative[::-1], positive))
+
+    def outside(self, low: float, high: float) -> float:
+        """How many values lie below ``low`` or above ``high``, uniform in a bin."""
+        if not self.count:
+            return 0.0
+        bins = self.nonempty()
+        return shift.beyond(bins.counts, bins.low, bins.high, low, high).item() * self.count
 
     def percentile(self, q: float) -> float:
         """Return the value that ``q`` percent (0..100) of the values do not exceed; exact at 0 and 100."""

@@ -1,0 +1,50 @@
+"""Commands that judge a plan after it was made: drift."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stablequant.cli.app import app
+from stablequant.cli.console import ProgressLine, plain_errors, print_json, show
+from stablequant.cli.options import Checkpoint, Json
+
+Folder = Annotated[Path, typer.Argument(help="A folder that quantize wrote.", show_default=False)]
+
+#: Exit code of speech that calibration does not cover.
+NOT_COVERED = 3
+
+
+@app.command()
+@plain_errors()
+def drift(
+    folder: Folder,
+    data: Annotated[
+        list[str],
+        typer.Option(
+            help="Production speech, as for quantize, but without need of text; or FILE.npz that --save wrote. May be repeated.",
+            show_default=False,
+        ),
+    ],
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz", help="Write what was observed as a part, to be judged with others.", show_default=False
+        ),
+    ] = None,
+    false_alarms: Annotated[
+        float, typer.Option(help="Rate at which speech of calibration's own kind is said not to be covered.")
+    ] = 0.01,
+    checkpoint: Checkpoint = "",
+    json: Json = False,
+) -> None:
+    """Say whether calibration still fits production speech; exit code 3 where it does not."""
+    from stablequant.jobs.drift import drift as run
+    from stablequant.report.drift import drift as told
+
+    result = run(folder, data, checkpoint=checkpoint, save=save, false_alarms=false_alarms, progress=ProgressLine())
+    print_json(result) if json else show(told(result))
+    if not result["covered"]:
+        raise typer.Exit(NOT_COVERED)

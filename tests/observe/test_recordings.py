@@ -1,0 +1,64 @@
+"""Recordings one at a time: in pieces that the model takes, with those that cannot be used counted as they come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import support
+
+from stablequant.data import manifest
+from stablequant.errors import AudioError
+from stablequant.observe.recordings import Recordings, Watcher
+from stablequant.quantize.simulate import Simulator
+from stablequant.tasks.fidelity import divergence
+
+RATE = 16000
+
+
+def folder(path: Path, bad: int) -> Path:
+    path.mkdir()
+    rng = np.random.default_rng(0)
+    for name, seconds in (("a", 1.0), ("b", 130.0)):
+        soundfile.write(path / f"{name}.flac", 0.1 * rng.standard_normal(int(seconds * RATE)), RATE)
+    for number in range(bad):
+        (path / f"broken{number}.wav").write_bytes(b"RIFF")
+    return path
+
+
+def test_a_long_recording_comes_in_pieces_and_too_many_bad_ones_end_it(tmp_path):
+    frontend = support.graft().frontend
+    recordings = Recordings(manifest.load([str(folder(tmp_path / "a", 1))]), frontend, 0.5)
+    found = list(recordings)
+    assert [sum(map(len, pieces)) for pieces in found] == [RATE, 130 * RATE]
+    assert [len(pieces) > 1 for pieces in found] == [False, True]
+    assert max(map(len, found[1])) <= frontend.bounds.longest * RATE
+    assert (recordings.used, [name for name, _ in recordings.skipped]) == (2, ["broken0.wav"])
+
+    recordings = Recordings(manifest.load([str(folder(tmp_path / "b", 3))]), frontend, 0.5)
+    with pytest.raises(AudioError, match="3 of 5 recordings cannot be used"):
+        list(recordings)
+
+
+@pytest.mark.parametrize("name", support.MODELS)
+def test_a_watched_recording_has_the_histograms_and_the_divergence_of_a_batch(name):
+    model = support.MODELS[name]()
+    quantised = Simulator(model).backend(support.scheme(name))
+    seen = Watcher(model, quantised, matmuls=True)(support.waveforms(support.CALIBRATION))
+    batch = {f"{n}#{i}": h for n, hs in support.histograms(name).items() for i, h in enumerate(hs)}
+    assert list(seen.histograms) == list(batch)
+    assert {n: h.count for n, h in seen.histograms.items()} == {n: h.count for n, h in batch.items()}
+
+    plain, nats, steps = Simulator(model).backend({}), 0.0, 0
+    for waveform in support.waveforms(support.CALIBRATION):
+        features, head = model.frontend.features([waveform]), model.frontend.head
+        outputs = [model.frontend.encode(backend, features) for backend in (plain, quantised)]
+        answers = head.read(plain, outputs[0], features.sizes)
+        (a,), (b,) = (head.logits(k, o, answers) for k, o in zip((plain, quantised), outputs, strict=True))
+        distance = divergence(a, b)
+        nats, steps = nats + distance.nats, steps + distance.steps
+    assert seen.divergence.steps == steps
+    assert seen.divergence.nats == pytest.approx(nats, rel=1e-3)
+    assert nats > 0
