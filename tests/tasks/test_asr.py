@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stablequant.errors import DataError, SettingsError
-from stablequant.tasks.asr import EvaluationResult, evaluate
+from stablequant.tasks.asr import EvaluationResult, evaluate, wrong_words
 from stablequant.tasks.rules import resolve
 
 WORDS = st.lists(st.sampled_from(["a", "bb", "ccc"]), max_size=6).map(" ".join)
@@ -165,3 +165,17 @@ def test_a_unit_that_there_is_not():
 def test_json_that_is_no_result(text):
     with pytest.raises(DataError, match="not an evaluation result.*hypotheses"):
         EvaluationResult.from_json(text)
+
+
+def test_words_that_went_wrong_are_told_word_by_word():
+    rules = resolve("english")
+    assert wrong_words(rules, "Please enter your number.", "please center your big number") == [
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert wrong_words(rules, "I'm here", "I am here") == [False, False, False]  # as one word or two
+    assert wrong_words(rules, "yes", "") == []
+    assert wrong_words(rules, "", "yes um") == [True, False]  # fillers count as no word

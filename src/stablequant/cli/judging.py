@@ -1,4 +1,4 @@
-"""Commands that judge a plan after it was made: drift."""
+"""Commands that judge a plan after it was made: drift, clipped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from stablequant.cli.app import app
 from stablequant.cli.console import ProgressLine, plain_errors, print_json, show
-from stablequant.cli.options import Checkpoint, Json
+from stablequant.cli.options import Checkpoint, Data, Json
 
 Folder = Annotated[Path, typer.Argument(help="A folder that quantize wrote.", show_default=False)]
 
@@ -48,3 +48,26 @@ def drift(
     print_json(result) if json else show(told(result))
     if not result["covered"]:
         raise typer.Exit(NOT_COVERED)
+
+
+@app.command()
+@plain_errors()
+def clipped(
+    folder: Folder,
+    data: Data,
+    checkpoint: Checkpoint = "",
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Draw it by layer and token as well.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say what static grids clip: in which layers and channels, in which tokens, and whether those words go wrong."""
+    from stablequant.files import write_text
+    from stablequant.jobs.clipped import clipped as run
+    from stablequant.report.clipped import clipped as told
+    from stablequant.report.clipped import drawn
+
+    result = run(folder, data, checkpoint=checkpoint, progress=ProgressLine())
+    if plot is not None:
+        write_text(plot, drawn(result))
+    print_json(result) if json else show(told(result))

@@ -1,4 +1,4 @@
-"""The entry point: stablequant inspect | quantize | export | evaluate | transcribe | benchmark | drift ..."""
+"""The entry point: stablequant inspect | quantize | export | evaluate | transcribe | benchmark | drift | clipped ..."""
 
 from __future__ import annotations
 

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 #: What is compared of an activation, in the order of the columns here.
 STATISTICS = ("beyond", "wasserstein", "psi")
 DRAWS = 2_000
-#: Spread below which a statistic counts as constant in all draws: a share of one in a million values.
-LEAST_SPREAD = 1e-6
+#: Spread that each statistic is given at least. A handful of outliers makes the share of clipped values: where few recordings
+#: hold any, draws of them spread less than new recordings do (bench/drift.py).
+LEAST_SPREAD = np.array((2e-4, 1e-6, 1e-6))
 #: Divisor of what would be divided by 0.
 SMALLEST = 1e-30
 
@@ -140,7 +141,7 @@ def limits(
 
     A quarter of that rate is given to each of the four: the three statistics, and the ratio of divergences (Bonferroni). A
     statistic's limit in an activation is its mean over the draws plus T of its standard deviations there; T is the quantile of
-    the largest such excess over all activations.
+    the largest such excess over all activations, and no less than it would be for as many independent normal ones.
 
     Args:
         activations: Calibration, recording by recording.
@@ -151,6 +152,8 @@ def limits(
         draws: Of the bootstrap.
         seed: Of the draws.
     """
+    from scipy.special import ndtri
+
     first, second = draws_of(len(nats), judged, draws, seed)
     level = 1 - false_alarms / (len(STATISTICS) + 1)
     means, spreads, largest = [], [], np.full((draws, len(STATISTICS)), -np.inf)
@@ -161,9 +164,10 @@ def limits(
         means.append(mean)
         spreads.append(spread)
     excess = np.quantile(largest, level, axis=0, method="higher")
+    normal = ndtri(1 - (1 - level) / len(means))
     ratios = (second @ nats / (second @ steps)) / np.maximum(first @ nats / (first @ steps), SMALLEST)
     # An infinite excess is of a statistic that applies to no activation.
-    values = np.array(means) + np.where(np.isfinite(excess), excess, np.nan) * np.array(spreads)
+    values = np.array(means) + np.where(np.isfinite(excess), np.maximum(excess, normal), np.nan) * np.array(spreads)
     return Limits(values, float(np.quantile(ratios, level, method="higher")))
 
 

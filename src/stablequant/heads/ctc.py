@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from stablequant.heads.alignment import between, spikes
 from stablequant.heads.head import Answer, Hints, Logits
 from stablequant.heads.requests import refuse_times, refuse_translation
 from stablequant.network.backend import Backend
@@ -34,12 +35,24 @@ class CtcHead:
     ) -> list[Answer]:
         """Transcripts; see `Head.read`. Hints are of no use here."""
         ids = best_path(backend.get(outputs["logits"]), backend.get(outputs["frames"]), self.blank)
-        return [Answer(self._text(tokens), tokens) for tokens in ids]
+        return [Answer(self.text(tokens), tokens) for tokens in ids]
 
     def logits(self, backend: Backend, outputs: dict[str, Any], answers: Sequence[Answer]) -> Logits:
         """Logits of the valid frames; see `Head.logits`."""
         rows = zip(backend.get(outputs["logits"]), backend.get(outputs["frames"]).tolist(), strict=True)
         return [np.asarray(row[:count]) for row, count in rows]
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """In words; see `Head.text`. Repeats are merged already; merging again would swallow true double letters."""
+        text: str = self.tokenizer.decode(tokens, group_tokens=False, skip_special_tokens=False)
+        return text.strip()
+
+    def heard(
+        self, backend: Backend, outputs: dict[str, Any], answer: Answer, attention: NDArray[np.floating] | None
+    ) -> NDArray[np.float64]:
+        """By the best path's frames of each token; see `Head.heard`."""
+        count = int(backend.get(outputs["frames"])[0])
+        return between(*spikes(backend.get(outputs["logits"])[0, :count].argmax(-1), self.blank), count)
 
     def steps(self, answers: Sequence[Answer]) -> list[int]:
         """None: there is no decoder."""
@@ -70,11 +83,6 @@ class CtcHead:
     def from_constants(cls, constants: Mapping[str, Any]) -> CtcHead:
         """See `Head.from_constants`."""
         return cls(None, constants["blank"])
-
-    def _text(self, tokens: tuple[int, ...]) -> str:
-        # Repeats are merged already; merging again would swallow true double letters.
-        text: str = self.tokenizer.decode(tokens, group_tokens=False, skip_special_tokens=False)
-        return text.strip()
 
 
 def best_path(logits: NDArray[Any], frames: NDArray[np.int64], blank: int) -> list[tuple[int, ...]]:

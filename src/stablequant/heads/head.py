@@ -71,6 +71,23 @@ class Head(Protocol):
     def logits(self, backend: Backend, outputs: dict[str, Any], answers: Sequence[Answer]) -> Logits:
         """Logits ``[steps, V]`` of each utterance, its valid steps alone; a decoder is given the answers' tokens."""
 
+    def text(self, tokens: Sequence[int]) -> str:
+        """What tokens of an answer say."""
+
+    def heard(
+        self, backend: Backend, outputs: dict[str, Any], answer: Answer, attention: NDArray[np.floating] | None
+    ) -> NDArray[np.float64]:
+        """Where in its recording each token of an answer was heard: ends of their spans ``[tokens + 1]``, from 0 to 1, ascending.
+
+        A span ends halfway to the next token: frames that say none belong to the nearest.
+
+        Args:
+            backend: Ran the first graph.
+            outputs: Of that graph, for this utterance alone.
+            answer: With one token or more.
+            attention: Of a decoder's steps to the encoder's frames ``[tokens, frames]``; a head without a decoder needs none.
+        """
+
     def steps(self, answers: Sequence[Answer]) -> list[int]:
         """Steps that a decoder takes to say each answer, the end included; 0 without a decoder."""
 

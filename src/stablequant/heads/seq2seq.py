@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from stablequant.heads.alignment import between, warped
 from stablequant.heads.decoder import DecoderSpec, forced, take_rows
 from stablequant.heads.greedy import Generated, greedy
 from stablequant.heads.head import Answer, Hints, Logits
@@ -73,6 +74,19 @@ class Seq2SeqHead:
         rows = zip(backend.get(out["logits"]), answers, strict=True)
         return [np.asarray(row[: 1 + len(answer.tokens)]) for row, answer in rows]
 
+    def text(self, tokens: Sequence[int]) -> str:
+        """In words; see `Head.text`."""
+        text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return text.strip()
+
+    def heard(
+        self, backend: Backend, outputs: dict[str, Any], answer: Answer, attention: NDArray[np.floating] | None
+    ) -> NDArray[np.float64]:
+        """By dynamic time warping of cross-attention; see `Head.heard`."""
+        assert attention is not None
+        first, last = warped(attention)
+        return between(first, last, attention.shape[1])
+
     def steps(self, answers: Sequence[Answer]) -> list[int]:
         """One a token, and one for the end where the limit did not cut it off."""
         return [len(a.tokens) + (not a.truncated) for a in answers]
@@ -120,18 +134,8 @@ class Seq2SeqHead:
     def _room(self) -> int:
         return self.positions - len(self.decoder.prompt)
 
-    def _answer(self, generated: Generated, samples: int) -> Answer:
-        tokens, times = generated.tokens, self.decoder.timestamps
-        looping = loops(tokens)
-        if times is None:
-            return Answer(self._text(tokens), tokens, generated.truncated, looping)
-        text = self._text([token for token in tokens if token < times.zero])
-        segments = times.segments(tokens, samples / self.sampling_rate, self._text)
-        return Answer(text, tokens, generated.truncated, looping, segments)
-
-    def _text(self, tokens: Sequence[int]) -> str:
-        text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
-        return text.strip()
+    def _answer(self, generated: Generated) -> Answer:
+        return Answer(self.text(generated.tokens), generated.tokens, generated.truncated)
 
 
 def _in_tuples(value: Any) -> Any:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self, get_args
 
+import numpy as np
+
 from stablequant.errors import DataError
 from stablequant.files import json_value
 from stablequant.tasks.rules import AUTO, Rules, Unit, resolve
@@ -230,6 +232,27 @@ def align(rules: Rules, references: Sequence[str], hypotheses: Sequence[str]) ->
             )
         )
     return rows
+
+
+def wrong_words(rules: Rules, reference: str, hypothesis: str) -> list[bool]:
+    """For each word of ``hypothesis``, as it stands, whether a minimal alignment has it wrong: substituted or inserted.
+
+    Both are normalised word by word, so that a word stays a word; one that normalises to several is wrong if one of them is,
+    and one that normalises to nothing is right.
+    """
+    import jiwer
+
+    pieces = [rules.clean(word).split() for word in hypothesis.split()]
+    said = " ".join(w for word in reference.split() for w in rules.clean(word).split())
+    found = " ".join(w for piece in pieces for w in piece)
+    if not said or not found:
+        return [bool(piece) for piece in pieces]
+    right = np.zeros(len(found.split()), bool)
+    for chunk in jiwer.process_words(said, found).alignments[0]:
+        if chunk.type == "equal":
+            right[chunk.hyp_start_idx : chunk.hyp_end_idx] = True
+    ends = np.cumsum([len(piece) for piece in pieces])
+    return [not right[end - len(piece) : end].all() for piece, end in zip(pieces, ends, strict=True)]
 
 
 def _check_texts(ids: Sequence[str], kind: str, texts: Sequence[str]) -> None:
