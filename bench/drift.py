@@ -49,7 +49,7 @@ Waveform = NDArray[np.float32]
 #: Recordings of calibration, of the second sample at most, and of each condition.
 CALIBRATION, SECOND, CONDITION = 64, 96, 16
 #: Sizes of the samples that are judged, how many are drawn of each, and how many divisions there are.
-SIZES, DRAWN, DIVISIONS = (4, 16), 200, 40
+SIZES, DRAWN, DIVISIONS = (4, 16), 100, 100
 RATE = 0.01
 
 
@@ -199,7 +199,7 @@ def divisions(whole: Reference, calibration: int, rng: np.random.Generator) -> I
     told = []
     for done in range(1, DIVISIONS + 1):
         order = rng.permutation(len(whole.seconds))
-        judge = Judge(part(whole, order[:calibration]), draws=1000)
+        judge = Judge(part(whole, order[:calibration]), draws=500)
         told.append(fires(excess(judge, part(whole, order[calibration:]))))
         if not done % 10:
             yield rates(told)
@@ -263,7 +263,7 @@ def main() -> None:
 
     rate = model.frontend.sampling_rate
     kinds = {
-        name: [np.clip(f(s, rate, rng), -1, 1).astype(np.float32) for s in rest[:CONDITION]]
+        name: [np.clip(f(s, rate, np.random.default_rng(i)), -1, 1).astype(np.float32) for i, s in enumerate(rest[:CONDITION])]
         for name, f in CONDITIONS.items()
     }
     for pair in arguments.other:
