@@ -119,23 +119,24 @@ class Reference:
 class _Row:
     """An activation in one recording: joined bins that are not empty, their counts, and what the grid clips."""
 
-    bins: NDArray[np.int64]
-    counts: NDArray[np.int64]
+    bins: NDArray[np.int16]
+    counts: NDArray[np.uint32]
     largest: float
     outside: float
 
 
 def _row(histogram: Histogram, ends: Ends) -> _Row:
-    counts = histogram.joined()
-    bins = np.flatnonzero(counts)
+    whole = histogram.joined()
+    used = np.flatnonzero(whole)
+    bins, counts = used.astype(np.int16), whole[used].astype(np.uint32)  # hundreds of recordings are held so
     if not len(bins):
-        return _Row(bins, counts[bins], 0.0, 0)
+        return _Row(bins, counts, 0.0, 0.0)
     outside = 0.0 if ends is None else histogram.outside(*ends)
-    return _Row(bins, counts[bins], max(-histogram.minimum, histogram.maximum), outside)
+    return _Row(bins, counts, max(-histogram.minimum, histogram.maximum), outside)
 
 
 def _activation(rows: list[_Row], ends: Ends) -> Activation:
-    bins = np.unique(np.concatenate([row.bins for row in rows]))
+    bins = np.unique(np.concatenate([row.bins for row in rows])).astype(np.int64)
     counts = np.zeros((len(rows), len(bins)), np.uint32)
     for line, row in zip(counts, rows, strict=True):
         line[np.searchsorted(bins, row.bins)] = row.counts
