@@ -37,10 +37,10 @@ from stablequant.families.model import SpeechModel
 from stablequant.files import digest
 from stablequant.grid import chance
 from stablequant.grid.affine import QuantParams
-from stablequant.grid.chance import STATISTICS, Limits
+from stablequant.grid.chance import STATISTICS, Ends, Limits
 from stablequant.observe.collect import observe
-from stablequant.observe.recordings import Watcher
-from stablequant.observe.reference import Ends, Reference
+from stablequant.observe.recordings import Seen, Watcher
+from stablequant.observe.reference import Reference
 from stablequant.quantize import calibrated
 from stablequant.quantize.scheme import Scheme
 from stablequant.quantize.simulate import Simulator
@@ -104,19 +104,19 @@ def seen(model: SpeechModel, scheme: Scheme, sounds: Sequence[Waveform], title: 
     path = WORK / "drift" / f"{digest(made_of)[:16]}.npz"
     if path.is_file():
         return Reference.load(path)
-    watch = Watcher(model, Simulator(model).backend(scheme), matmuls=False)
-    progress = ProgressLine()
-
-    def rows() -> Iterator[Any]:
-        for done, sound in enumerate(sounds, 1):
-            yield watch([sound]), len(sound) / model.frontend.sampling_rate
-            progress(title, done, len(sounds))
-
     ends: dict[str, Ends] = {}
     for name, layer in scheme.items():
         for index, grid in enumerate(layer.activations):
             assert isinstance(grid, QuantParams)
             ends[f"{name}#{index}"] = (grid.unclipped.low, grid.unclipped.high)
+    watch = Watcher(model, Simulator(model).backend(scheme), ends, matmuls=False)
+    progress = ProgressLine()
+
+    def rows() -> Iterator[Seen]:
+        for done, sound in enumerate(sounds, 1):
+            yield watch([sound])
+            progress(title, done, len(sounds))
+
     made = Reference.of(rows(), ends, {})
     made.save(path)
     return made
@@ -125,7 +125,7 @@ def seen(model: SpeechModel, scheme: Scheme, sounds: Sequence[Waveform], title: 
 def part(reference: Reference, rows: NDArray[np.int64]) -> Reference:
     """Some of the recordings."""
     activations = {
-        name: replace(a, counts=a.counts[rows], largest=a.largest[rows], outside=a.outside[rows])
+        name: replace(a, mass=a.mass[rows], outside=a.outside[rows], largest=a.largest[rows])
         for name, a in reference.activations.items()
     }
     return Reference({}, activations, reference.nats[rows], reference.steps[rows], reference.seconds[rows])
@@ -154,7 +154,7 @@ def excess(judge: Judge, judged: Reference) -> dict[str, Any]:
     calibration, limits = judge.calibration, judge.limits(judged)
     names = list(calibration.activations)
     pairs = [(calibration.activations[n], judged.activations[n]) for n in names]
-    values = np.array([chance.statistics(c, j.whole, float(j.outside.sum(dtype=float))) for c, j in pairs])
+    values = np.array([chance.statistics(c, j.whole, int(j.outside.sum(dtype=np.int64))) for c, j in pairs])
     ratio = judged.nats.sum() / judged.steps.sum() / (calibration.nats.sum() / calibration.steps.sum())
     found: dict[str, Any] = {}
     for index, statistic in enumerate(STATISTICS):
@@ -220,11 +220,11 @@ def joined(a: Reference, b: Reference) -> Reference:
     for name, first in a.activations.items():
         second = b.activations[name]
         bins = np.union1d(first.bins, second.bins)
-        counts = np.zeros((len(a.seconds) + len(b.seconds), len(bins)), np.uint32)
-        counts[: len(a.seconds), np.searchsorted(bins, first.bins)] = first.counts
-        counts[len(a.seconds) :, np.searchsorted(bins, second.bins)] = second.counts
-        both = (np.concatenate((getattr(first, n), getattr(second, n))) for n in ("largest", "outside"))
-        activations[name] = chance.Activation(bins, counts, *both, first.ends)
+        mass = np.zeros((len(a.seconds) + len(b.seconds), len(bins)), np.uint32)
+        mass[: len(a.seconds), np.searchsorted(bins, first.bins)] = first.mass
+        mass[len(a.seconds) :, np.searchsorted(bins, second.bins)] = second.mass
+        both = (np.concatenate((getattr(first, n), getattr(second, n))) for n in ("outside", "largest"))
+        activations[name] = chance.Activation(bins, mass, *both, first.ends)
     rest = (np.concatenate((getattr(a, n), getattr(b, n))) for n in ("nats", "steps", "seconds"))
     return Reference({}, activations, *rest)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from stablequant.grid import chance
-from stablequant.grid.chance import Activation, Limits
+from stablequant.grid.chance import MASS, Activation, Limits, Single
 from stablequant.grid.histogram import Histogram
 
 RECORDINGS = 32
@@ -28,27 +31,24 @@ def recordings(rng: np.random.Generator, count: int, *, gain: float = 1.0, move:
     return found
 
 
-def activation(column: list[Histogram], ends: tuple[float, float] | None) -> Activation:
-    counts = np.stack([h.joined() for h in column])
-    bins = np.flatnonzero(counts.sum(0))
-    largest = np.array([max(-h.minimum, h.maximum) for h in column], np.float32)
-    outside = np.array([h.outside(*ends) if ends else 0.0 for h in column], np.float32)
-    return Activation(bins, counts[:, bins].astype(np.uint32), largest, outside, ends)
+def activation(column: Sequence[Histogram], ends: tuple[float, float] | None) -> Activation:
+    return Activation.of([Single.of(h, ends) for h in column], ends)
 
 
 def calibration(rng: np.random.Generator) -> list[Activation]:
     """One grid reaches as far as its calibration, one clips a part of it."""
     first, second = zip(*recordings(rng, RECORDINGS), strict=True)
     most = max(max(-h.minimum, h.maximum) for h in first)
-    return [activation(list(first), (-most, most)), activation(list(second), (-0.6, 0.6))]
+    return [activation(first, (-most, most)), activation(second, (-0.6, 0.6))]
 
 
 def beyond(kept: list[Activation], limits: Limits, judged: list[list[Histogram]]) -> NDArray[np.bool_]:
     """Which statistics ``[activations, 3]`` are beyond their limits."""
     found = []
     for a, column in zip(kept, zip(*judged, strict=True), strict=True):
-        outside = sum(h.outside(*a.ends) for h in column) if a.ends else 0.0
-        found.append(chance.statistics(a, np.sum([h.joined() for h in column], 0), outside))
+        singles = [Single.of(h, a.ends) for h in column]
+        mass = np.sum([s.mass for s in singles], 0, dtype=np.int64)
+        found.append(chance.statistics(a, mass, sum(s.outside for s in singles)))
     return np.array(found) > limits.values
 
 
@@ -82,7 +82,7 @@ def test_more_of_the_same_is_told_at_the_rate_and_a_shift_always() -> None:
 
 def test_a_scale_a_frame_has_nothing_beyond_it_and_is_compared_all_the_same() -> None:
     rng = np.random.default_rng(1)
-    kept = [Activation(a.bins, a.counts, a.largest, 0 * a.outside, None) for a in calibration(rng)]
+    kept = [replace(a, outside=0 * a.outside, ends=None) for a in calibration(rng)]
     limits = limits_of(kept, 24, 0.01, 500)
     assert np.isnan(limits.values[:, 0]).all()
     assert beyond(kept, limits, recordings(rng, 24, gain=3.0)).tolist() == [[False, True, True]] * 2
@@ -97,3 +97,15 @@ def test_the_divergence_has_a_limit_of_its_own() -> None:
     assert 1.2 < many < few < 6
     with pytest.raises(ValueError, match=r"multinomial|pvals|n"):
         chance.draws_of(RECORDINGS, -1, 10, 0)
+
+
+def test_a_recording_counts_as_every_other_however_long_it_is() -> None:
+    short, long = Histogram(), Histogram()
+    short.update(torch.tensor([1.0, 1.0, 3.0]))
+    for _ in range(1000):
+        long.update(torch.tensor([-0.5]))
+    kept = activation([short, long], (-2.0, 2.0))
+    assert kept.mass.sum(1).tolist() == pytest.approx([MASS, MASS], rel=1e-8)
+    assert (kept.outside / MASS).tolist() == pytest.approx([1 / 3, 0.0])
+    assert kept.whole[kept.bins].tolist() == pytest.approx([MASS, MASS * 2 / 3, MASS / 3])
+    assert chance.statistics(kept, kept.whole, int(kept.outside.sum())) == pytest.approx([1 / 6, 0, 0])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stablequant.cli import judging
 from stablequant.errors import DataError, ModelError, SettingsError
 from stablequant.files import file_digest
+from stablequant.grid.chance import MASS
 from stablequant.jobs.drift import drift
 from stablequant.jobs.evidence import Evidence
 from stablequant.observe.production import Production
@@ -65,12 +66,12 @@ def test_parts_add_up_to_the_whole_and_need_no_checkpoint(evidence, folder, tmp_
     assert whole["seconds"] == pytest.approx(sum(map(len, kept.values())) / RATE, abs=0.1)
 
     one, other = (Production.load(tmp_path / f"{name}.npz") for name in ("whole", "merged"))
-    assert list(one.histograms) == [f"{row['layer']}#{row['input']}" for row in whole["activations"]]
-    first = next(iter(one.histograms))
-    assert one.histograms[first].count == sum(map(len, kept.values()))
-    for name, histogram in one.histograms.items():
-        for key, array in histogram.to_arrays().items():
-            assert np.array_equal(array, other.histograms[name].to_arrays()[key]), name
+    assert list(one.mass) == [f"{row['layer']}#{row['input']}" for row in whole["activations"]]
+    assert one.outside == other.outside
+    for name, mass in one.mass.items():  # sums of integers, in whatever order
+        assert np.array_equal(mass, other.mass[name]), name
+    first = next(iter(one.mass))
+    assert one.mass[first].sum() == pytest.approx(len(names) * MASS, rel=1e-6)
 
 
 def test_calibration_itself_is_covered_and_noise_is_not(evidence, folder, tmp_path):
@@ -87,9 +88,12 @@ def test_calibration_itself_is_covered_and_noise_is_not(evidence, folder, tmp_pa
         "compared_with": 5,
     }
     ours = {f"{n}#{i}": h for n, hs in evidence.histograms.items() for i, h in enumerate(hs)}
+    assert list(kept.activations) == list(ours)
     for name, activation in kept.activations.items():  # one at a time, and in batches as quantize observes
-        assert activation.counts.sum() == ours[name].count
         assert activation.largest.max() == pytest.approx(max(-ours[name].minimum, ours[name].maximum), rel=1e-3)
+        assert activation.whole.sum() == pytest.approx(5 * MASS, rel=1e-6)
+    same_layer = {name: row for name, row in zip(ours, found["activations"], strict=True) if row["wasserstein"] > 1e-9}
+    assert same_layer == {}
 
     rng = np.random.default_rng(0)
     noisy = {n: w + 0.3 * rng.standard_normal(len(w)).astype(np.float32) for n, w in sounds(evidence).items()}

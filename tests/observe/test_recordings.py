@@ -11,6 +11,7 @@ import support
 
 from stablequant.data import manifest
 from stablequant.errors import AudioError
+from stablequant.grid.chance import MASS
 from stablequant.observe.recordings import Recordings, Watcher
 from stablequant.quantize.simulate import Simulator
 from stablequant.tasks.fidelity import divergence
@@ -46,10 +47,17 @@ def test_a_long_recording_comes_in_pieces_and_too_many_bad_ones_end_it(tmp_path)
 def test_a_watched_recording_has_the_histograms_and_the_divergence_of_a_batch(name):
     model = support.MODELS[name]()
     quantised = Simulator(model).backend(support.scheme(name))
-    seen = Watcher(model, quantised, matmuls=False)(support.waveforms(support.CALIBRATION))
+    ends = dict.fromkeys((f"{op.name}#0" for op in model.ops()), (-1.0, 1.0))
+    seen = Watcher(model, quantised, ends, matmuls=False)(support.waveforms(support.CALIBRATION))
     batch = {f"{op.name}#0": support.histograms(name)[op.name][0] for op in model.ops()}
-    assert list(seen.histograms) == list(batch)
-    assert {n: h.count for n, h in seen.histograms.items()} == {n: h.count for n, h in batch.items()}
+    assert list(seen.activations) == list(batch)
+    for layer, histogram in batch.items():
+        single = seen.activations[layer]
+        assert single.largest == pytest.approx(max(-histogram.minimum, histogram.maximum), rel=1e-3)
+        shares = histogram.joined() / histogram.count
+        assert np.abs(single.mass / MASS - shares).max() < 1e-3
+        assert single.outside / MASS == pytest.approx(histogram.outside(-1, 1) / histogram.count, abs=1e-3)
+    assert seen.seconds == sum(map(len, support.waveforms(support.CALIBRATION))) / RATE
 
     plain, nats, steps = Simulator(model).backend({}), 0.0, 0
     for waveform in support.waveforms(support.CALIBRATION):

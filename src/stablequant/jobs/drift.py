@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,12 @@ from stablequant.families.model import SpeechModel
 from stablequant.files import file_digest
 from stablequant.grid import chance
 from stablequant.grid.affine import QuantParams
-from stablequant.grid.chance import STATISTICS, Activation, Limits
-from stablequant.grid.histogram import Histogram
+from stablequant.grid.chance import STATISTICS, Ends, Limits
 from stablequant.jobs.open import Opened, open_model
 from stablequant.jobs.speech import decode, divide
 from stablequant.observe.production import ENDING, Production
-from stablequant.observe.recordings import Recordings, Watcher
-from stablequant.observe.reference import NAME, Ends, Reference
+from stablequant.observe.recordings import Recordings, Seen, Watcher
+from stablequant.observe.reference import NAME, Reference
 from stablequant.progress import Progress, silent
 from stablequant.quantize.plan import Plan
 from stablequant.runtime.processor import machine
@@ -94,7 +93,7 @@ def judged(
     as_many = reference.as_many(production.recordings, production.seconds)
     found = reference.activations
     limits = chance.limits(found.values(), reference.nats, reference.steps, as_many, false_alarms, draws=draws)
-    values = np.array([_statistics(a, production.histograms[name]) for name, a in found.items()])
+    values = np.array([chance.statistics(a, production.mass[n], production.outside[n]) for n, a in found.items()])
     rows = [_row(name, *pair) for name, *pair in zip(found, values, limits.values, strict=True)]
     distance = _divergence(reference, production, limits)
     return {
@@ -111,11 +110,6 @@ def judged(
         "divergence": distance,
         "activations": rows,
     }
-
-
-def _statistics(activation: Activation, seen: Histogram) -> NDArray[np.float64]:
-    outside = 0.0 if activation.ends is None else seen.outside(*activation.ends)
-    return chance.statistics(activation, seen.joined(), outside)
 
 
 def _row(name: str, values: NDArray[np.float64], limits: NDArray[np.float64]) -> dict[str, Any]:
@@ -161,8 +155,8 @@ class _Work:
             self._opened = open_model(self.folder, simulate=True, checkpoint=self.checkpoint)
         opened = self._opened
         assert opened.checkpoint is not None
-        matmuls = self.plan.settings.activations.attention_matmuls
-        return opened.checkpoint, Watcher(opened.checkpoint, opened.backend, matmuls=matmuls)
+        model, matmuls = opened.checkpoint, self.plan.settings.activations.attention_matmuls
+        return model, Watcher(model, opened.backend, ends_of(self.plan, model), matmuls=matmuls)
 
     def reference(self) -> Reference:
         """Calibration speech, observed once and kept in the folder."""
@@ -186,9 +180,9 @@ class _Work:
         title, total = "observing calibration speech", len(speech.waveforms)
         self.progress(title, 0, total)
 
-        def seen() -> Any:
+        def seen() -> Iterator[Seen]:
             for done, waveform in enumerate(speech.waveforms, 1):
-                yield watch([waveform]), len(waveform) / speech.sampling_rate
+                yield watch([waveform])
                 self.progress(title, done, total)
 
         made = Reference.of(seen(), ends_of(self.plan, model), self.identity)
@@ -204,8 +198,6 @@ class _Work:
         self.progress(title, 0, len(recordings))
         for pieces in recordings:
             production.add(watch(pieces))
-            production.seconds += sum(map(len, pieces)) / model.frontend.sampling_rate
-            production.recordings += 1
             self.progress(title, recordings.used, len(recordings) - len(recordings.skipped))
         production.skipped = len(recordings.skipped)
         return production

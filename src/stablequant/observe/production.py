@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stablequant.errors import DataError
-from stablequant.grid.histogram import Histogram
-from stablequant.observe.recordings import Flat, Seen
-from stablequant.observe.storage import load_histograms, save_histograms
+from stablequant.files import json_value, replacing
+from stablequant.grid.histogram import JOINED_EDGES
+from stablequant.observe.recordings import Seen
 
 #: Endings of parts among sources of speech.
 ENDING = ".npz"
+VERSION = 1
 _COUNTS = ("recordings", "skipped", "seconds", "nats", "steps")
 
 
@@ -22,8 +29,9 @@ class Production:
     """Sums over recordings, of a size that does not depend on how many there were.
 
     Attributes:
-        identity: What they depend on beside the speech: checkpoint, processor, plan.
-        histograms: Of every activation.
+        identity: What they depend on beside the speech: the plan, which names its checkpoint.
+        mass: Of every activation's joined bins ``[bins]``, each recording's with the same sum; see grid/chance.py.
+        outside: Of the values that its static grid clips.
         recordings: How many were observed.
         skipped: How many could not be used.
         seconds: Of audio.
@@ -32,7 +40,8 @@ class Production:
     """
 
     identity: Mapping[str, Any]
-    histograms: Flat = field(default_factory=dict)
+    mass: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    outside: dict[str, int] = field(default_factory=dict)
     recordings: int = 0
     skipped: int = 0
     seconds: float = 0.0
@@ -40,8 +49,11 @@ class Production:
     steps: int = 0
 
     def add(self, seen: Seen) -> None:
-        """Count a recording's activations and divergence in."""
-        self._add(seen.histograms)
+        """Count a recording in."""
+        for name, single in seen.activations.items():
+            self._add(name, single.mass, single.outside)
+        self.recordings += 1
+        self.seconds += seen.seconds
         self.nats += seen.divergence.nats
         self.steps += seen.divergence.steps
 
@@ -57,18 +69,25 @@ class Production:
             )
             what = f"production speech was observed with another {', '.join(differ)}"
             raise DataError(what, expected="parts of one run folder", fix="observe that speech again with this folder")
-        self._add(other.histograms)
+        for name, mass in other.mass.items():
+            self._add(name, mass, other.outside[name])
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def save(self, path: Path) -> None:
-        """Write it as a part.
+        """Write it as a part, all or nothing.
 
         Raises:
             ResourceError: The file cannot be written.
         """
         counts = {name: getattr(self, name) for name in _COUNTS}
-        save_histograms(path, self.histograms, {"identity": dict(self.identity), "production": counts})
+        header = {"version": VERSION, "identity": dict(self.identity), "names": list(self.mass), **counts}
+        mass = np.array(list(self.mass.values()), np.int64).reshape(len(self.mass), len(JOINED_EDGES) - 1)
+        outside = np.array(list(self.outside.values()), np.int64)
+        with replacing(path) as part, part.open("wb") as file:
+            np.savez_compressed(
+                file, allow_pickle=False, header=np.array(json.dumps(header)), mass=mass, outside=outside
+            )
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -78,16 +97,20 @@ class Production:
             DataError: It is missing, damaged, or something else.
         """
         try:
-            histograms, meta = load_histograms(path)
-            counts = {
-                name: (float if name in ("seconds", "nats") else int)(meta["production"][name]) for name in _COUNTS
-            }
-            return cls(dict(meta["identity"]), histograms, **counts)  # type: ignore[arg-type]
-        except (DataError, KeyError, TypeError, ValueError) as error:
-            what = f"{path} cannot be read as a part ({error.what if isinstance(error, DataError) else error})"
+            with np.load(path, allow_pickle=False) as file:
+                header, mass, outside = json_value(str(file["header"])), file["mass"], file["outside"]
+            if header["version"] != VERSION or (len(mass) and mass.shape[1] != len(JOINED_EDGES) - 1):
+                what = "it is of another version"
+                raise ValueError(what)
+            names = [str(name) for name in header["names"]]
+            counts = {n: (float if n in ("seconds", "nats") else int)(header[n]) for n in _COUNTS}
+            pairs = dict(zip(names, mass, strict=True)), dict(zip(names, outside.tolist(), strict=True))
+            return cls(dict(header["identity"]), *pairs, **counts)  # type: ignore[arg-type]
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            what = f"{path} cannot be read as a part ({error})"
             expected = "a file that stablequant drift --save wrote"
             raise DataError(what, expected=expected, fix="observe that speech again") from error
 
-    def _add(self, histograms: Mapping[str, Histogram]) -> None:
-        for name, histogram in histograms.items():
-            self.histograms.setdefault(name, Histogram(name)).merge(histogram)
+    def _add(self, name: str, mass: NDArray[Any], outside: int) -> None:
+        self.mass[name] = self.mass.get(name, np.int64(0)) + mass.astype(np.int64)
+        self.outside[name] = self.outside.get(name, 0) + outside

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,14 +14,11 @@ from stablequant.data.utterance import Utterance
 from stablequant.errors import AudioError
 from stablequant.families.frontend import Frontend
 from stablequant.families.model import SpeechModel
-from stablequant.grid.histogram import Histogram
+from stablequant.grid.chance import Ends, Single
 from stablequant.network.backend import Backend
 from stablequant.network.execute import Executor, TorchBackend
 from stablequant.observe.collect import Observer
 from stablequant.tasks.fidelity import Divergence, divergence
-
-#: "layer#index" -> histogram: a product of activations has two.
-Flat = dict[str, Histogram]
 
 
 @dataclass(frozen=True)
@@ -29,20 +26,22 @@ class Seen:
     """One recording.
 
     Attributes:
-        histograms: Of every activation.
+        activations: By "layer#index": a product of activations has two.
+        seconds: Of audio.
         divergence: Of int8 from float.
     """
 
-    histograms: Flat
+    activations: Mapping[str, Single]
+    seconds: float
     divergence: Divergence
 
 
 class Watcher:
     """Runs a model in float, looking at its activations, and in int8 beside it."""
 
-    def __init__(self, model: SpeechModel, int8: Backend, *, matmuls: bool) -> None:
-        """Watch ``model``; ``int8`` runs the same graphs under the plan."""
-        self._model, self._int8, self._matmuls = model, int8, matmuls
+    def __init__(self, model: SpeechModel, int8: Backend, ends: Mapping[str, Ends], *, matmuls: bool) -> None:
+        """Watch ``model``; ``int8`` runs the same graphs under the plan, whose static grids have ``ends`` by activation."""
+        self._model, self._int8, self._ends, self._matmuls = model, int8, ends, matmuls
         self._executors = {graph.name: Executor(graph) for graph in model.graphs}
 
     def __call__(self, pieces: Iterable[NDArray[np.float32]]) -> Seen:
@@ -50,7 +49,7 @@ class Watcher:
         observer = Observer(self._model, matmuls=self._matmuls)
         plain, watched = TorchBackend(self._executors), TorchBackend(self._executors, observer)
         frontend, head = self._model.frontend, self._model.frontend.head
-        nats, steps = 0.0, 0
+        nats, steps, samples = 0.0, 0, 0
         for piece in pieces:
             features = frontend.features([piece])
             outputs = frontend.encode(watched, features)
@@ -58,9 +57,10 @@ class Watcher:
             (reference,) = head.logits(watched, outputs, answers)
             (found,) = head.logits(self._int8, frontend.encode(self._int8, features), answers)
             distance = divergence(reference, found)
-            nats, steps = nats + distance.nats, steps + distance.steps
+            nats, steps, samples = nats + distance.nats, steps + distance.steps, samples + len(piece)
         flat = {f"{name}#{i}": h for name, hs in observer.histograms.items() for i, h in enumerate(hs)}
-        return Seen(flat, Divergence(nats, steps))
+        singles = {name: Single.of(h, self._ends[name]) for name, h in flat.items()}
+        return Seen(singles, samples / frontend.sampling_rate, Divergence(nats, steps))
 
 
 class Recordings:

@@ -15,15 +15,12 @@ from numpy.typing import NDArray
 
 from stablequant.errors import DataError
 from stablequant.files import json_value, replacing
-from stablequant.grid.chance import Activation
-from stablequant.grid.histogram import Histogram
+from stablequant.grid.chance import Activation, Ends, Single
 from stablequant.observe.recordings import Seen
 
 #: Name of the file in a run's folder.
 NAME = "reference.npz"
 VERSION = 1
-#: Values between these are not clipped; ``None``: there is no static grid.
-Ends = tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -52,12 +49,16 @@ class Reference:
         return max(1, min(recordings, round(seconds / float(self.seconds.mean()))))
 
     @classmethod
-    def of(cls, seen: Iterable[tuple[Seen, float]], ends: Mapping[str, Ends], identity: Mapping[str, Any]) -> Self:
-        """From what was seen of each recording, with its seconds; ``ends`` by activation."""
-        rows = [({name: _row(h, ends[name]) for name, h in s.histograms.items()}, s.divergence, t) for s, t in seen]
-        activations = {name: _activation([row[name] for row, _, _ in rows], ends[name]) for name in ends}
-        nats, steps = (np.array([getattr(d, key) for _, d, _ in rows], float) for key in ("nats", "steps"))
-        return cls(identity, activations, nats, steps, np.array([t for _, _, t in rows]))
+    def of(cls, seen: Iterable[Seen], ends: Mapping[str, Ends], identity: Mapping[str, Any]) -> Self:
+        """From what was seen of each recording; ``ends`` of static grids by activation."""
+        rows: dict[str, list[Single]] = {name: [] for name in ends}
+        figures = []
+        for one in seen:
+            for name, single in one.activations.items():
+                rows[name].append(single)
+            figures.append((one.divergence.nats, one.divergence.steps, one.seconds))
+        activations = {name: Activation.of(singles, ends[name]) for name, singles in rows.items()}
+        return cls(identity, activations, *np.array(figures, float).T)
 
     def save(self, path: Path) -> None:
         """Write it, all or nothing.
@@ -74,7 +75,7 @@ class Reference:
         arrays: dict[str, NDArray[Any]] = {
             "sizes": np.array([len(a.bins) for a in found]),
             "bins": np.concatenate([a.bins for a in found]),
-            "counts": np.concatenate([a.counts for a in found], axis=1),
+            "mass": np.concatenate([a.mass for a in found], axis=1),
             "largest": np.stack([a.largest for a in found]),
             "outside": np.stack([a.outside for a in found]),
             "recordings": np.stack((self.nats, self.steps, self.seconds)),
@@ -98,47 +99,18 @@ class Reference:
                 what = f"its version is {header['version']}, not {VERSION}"
                 raise ValueError(what)
             stops = np.cumsum(arrays["sizes"])[:-1]
-            columns = zip(np.split(arrays["bins"], stops), np.split(arrays["counts"], stops, axis=1), strict=True)
+            columns = zip(np.split(arrays["bins"], stops), np.split(arrays["mass"], stops, axis=1), strict=True)
             ends = {
                 name: None if pair is None else (float(pair[0]), float(pair[1]))
                 for name, pair in header["ends"].items()
             }
-            rows = zip(ends.items(), columns, arrays["largest"], arrays["outside"], strict=True)
+            rows = zip(ends.items(), columns, arrays["outside"], arrays["largest"], strict=True)
             activations = {
-                name: Activation(bins, counts, largest, outside, pair)
-                for (name, pair), (bins, counts), largest, outside in rows
+                name: Activation(bins, mass, outside, largest, pair)
+                for (name, pair), (bins, mass), outside, largest in rows
             }
             return cls(header["identity"], activations, *arrays["recordings"])
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             what = f"{path} cannot be read as calibration speech: {error}"
             fix = f"remove {path}: the next stablequant drift observes the calibration speech again"
             raise DataError(what, expected="a file that an earlier stablequant drift left", fix=fix) from error
-
-
-@dataclass(frozen=True)
-class _Row:
-    """An activation in one recording: joined bins that are not empty, their counts, and what the grid clips."""
-
-    bins: NDArray[np.int16]
-    counts: NDArray[np.uint32]
-    largest: float
-    outside: float
-
-
-def _row(histogram: Histogram, ends: Ends) -> _Row:
-    whole = histogram.joined()
-    used = np.flatnonzero(whole)
-    bins, counts = used.astype(np.int16), whole[used].astype(np.uint32)  # hundreds of recordings are held so
-    if not len(bins):
-        return _Row(bins, counts, 0.0, 0.0)
-    outside = 0.0 if ends is None else histogram.outside(*ends)
-    return _Row(bins, counts, max(-histogram.minimum, histogram.maximum), outside)
-
-
-def _activation(rows: list[_Row], ends: Ends) -> Activation:
-    bins = np.unique(np.concatenate([row.bins for row in rows])).astype(np.int64)
-    counts = np.zeros((len(rows), len(bins)), np.uint32)
-    for line, row in zip(counts, rows, strict=True):
-        line[np.searchsorted(bins, row.bins)] = row.counts
-    largest = np.array([row.largest for row in rows], np.float32)
-    return Activation(bins, counts, largest, np.array([row.outside for row in rows], np.float32), ends)
