@@ -133,6 +133,10 @@ def test_what_is_missing_or_foreign_is_told(evidence, folder, tmp_path):
         shutil.rmtree(other)
     with pytest.raises(SettingsError, match="--false-alarms 2"):
         drift(folder, [source], false_alarms=2)
+    with pytest.raises(SettingsError, match="a name that ends in .npz"):
+        drift(folder, [source], save=tmp_path / "part")
+    with pytest.raises(SettingsError, match="given twice"):
+        drift(folder, ["part.npz", "part.npz"])
     part = tmp_path / "part.npz"
     part.write_bytes(b"PK")
     with pytest.raises(DataError, match="cannot be read as a part"):

@@ -60,11 +60,17 @@ def drift(
     Raises:
         ModelError: The float checkpoint is gone, and speech is to be observed.
         DataError: Neither reference.npz nor the calibration speech is there, or a part is of another plan.
-        SettingsError: ``false_alarms`` is no rate.
+        SettingsError: ``false_alarms`` is no rate, ``save`` has another ending, or a source is given twice.
     """
     if not 0 < false_alarms < 1:
         what = f"--false-alarms {false_alarms:g}"
         raise SettingsError(what, expected="a rate above 0 and below 1")
+    if save is not None and save.suffix != ENDING:
+        what = f"--save {save}"
+        raise SettingsError(what, expected=f"a name that ends in {ENDING}, by which --data knows a part")
+    if len(set(sources)) < len(sources):
+        what = "the same speech or part is given twice with --data"
+        raise SettingsError(what, expected="each once", fix="leave one out")
     parts = [source for source in sources if source.endswith(ENDING)]
     speech = [source for source in sources if source not in parts]
     work = _Work(folder, checkpoint, progress)
