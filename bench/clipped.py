@@ -60,6 +60,8 @@ def main() -> None:
     texts = [u.text for u in speech.utterances if u.text is not None]
     rules = resolve(settings.data.normalizer, settings.data.written, texts) if texts else None
     found = look(Simulator(model, matmuls=True), scheme, flagged, speech, rules, ProgressLine())
+    for run in found["runs"].values():  # the others clip what least squared error lets them
+        run["layers"] = [row for row in run["layers"] if row["layer"] in flagged]
     path = RESULTS / "clipped.json"
     models: dict[str, Any] = json.loads(path.read_text())["models"] if path.is_file() else {}
     models[arguments.name or Path(arguments.model).name] = {
