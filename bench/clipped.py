@@ -34,6 +34,16 @@ from stablequant.tasks.rules import resolve
 
 #: Recordings that grids are made from.
 CALIBRATION = 64
+#: Layers that are told of beside the flagged ones.
+OTHERS = 10
+
+
+def told(rows: list[dict[str, Any]], flagged: list[str]) -> list[dict[str, Any]]:
+    """The flagged layers, and of the others, whose grids have least squared error, those that clip most of their frames."""
+    others = sorted(
+        (r for r in rows if r["layer"] not in flagged), key=lambda r: r["clipped_frames"] / r["frames"], reverse=True
+    )
+    return [r for r in rows if r["layer"] in flagged] + others[:OTHERS]
 
 
 def main() -> None:
@@ -60,8 +70,8 @@ def main() -> None:
     texts = [u.text for u in speech.utterances if u.text is not None]
     rules = resolve(settings.data.normalizer, settings.data.written, texts) if texts else None
     found = look(Simulator(model, matmuls=True), scheme, flagged, speech, rules, ProgressLine())
-    for run in found["runs"].values():  # the others clip what least squared error lets them
-        run["layers"] = [row for row in run["layers"] if row["layer"] in flagged]
+    for run in found["runs"].values():
+        run["layers"] = told(run["layers"], flagged)
     path = RESULTS / "clipped.json"
     models: dict[str, Any] = json.loads(path.read_text())["models"] if path.is_file() else {}
     models[arguments.name or Path(arguments.model).name] = {

@@ -44,7 +44,7 @@ def table(name: str) -> str:
 
 def share(value: float) -> str:
     """In per cent."""
-    return f"{100 * value:.2g}%"
+    return f"{float(f'{100 * value:.2g}'):g}%"  # no exponent at 100
 
 
 def words(found: dict[str, Any]) -> str:

@@ -126,7 +126,7 @@ def _frames(row: dict[str, Any]) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.2g} %"
+    return "" if share is None else f"{float(f'{100 * share:.2g}'):g} %"  # no exponent at 100
 
 
 def _chance(p: float) -> str:
