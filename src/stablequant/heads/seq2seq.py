@@ -134,8 +134,14 @@ class Seq2SeqHead:
     def _room(self) -> int:
         return self.positions - len(self.decoder.prompt)
 
-    def _answer(self, generated: Generated) -> Answer:
-        return Answer(self.text(generated.tokens), generated.tokens, generated.truncated)
+    def _answer(self, generated: Generated, samples: int) -> Answer:
+        tokens, times = generated.tokens, self.decoder.timestamps
+        looping = loops(tokens)
+        if times is None:
+            return Answer(self.text(tokens), tokens, generated.truncated, looping)
+        text = self.text([token for token in tokens if token < times.zero])
+        segments = times.segments(tokens, samples / self.sampling_rate, self.text)
+        return Answer(text, tokens, generated.truncated, looping, segments)
 
 
 def _in_tuples(value: Any) -> Any:

@@ -97,5 +97,5 @@ class Recordings:
                 require_few_bad(self.skipped, total, self._most)
                 continue
             self.used += 1
-            pieces = cut(samples, rate, bounds.longest)
+            pieces = (piece.samples for piece in cut([samples], rate, bounds.longest))
             yield [piece for piece in pieces if len(piece) >= bounds.shortest]
