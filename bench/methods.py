@@ -18,8 +18,9 @@ from result_path import command, load_result, save
 
 from stablequant.cli.console import ProgressLine
 from stablequant.jobs.quantize import quantize
+from stablequant.report.results import read_summary
 from stablequant.report.tables import methods
-from stablequant.report.write import read_summary, write_reports
+from stablequant.report.write import write_reports
 from stablequant.search.pools import LocalPool
 from stablequant.search.stage1 import Sensitivity
 from stablequant.settings import Settings

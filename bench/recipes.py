@@ -22,7 +22,8 @@ from stablequant.cli.console import ProgressLine
 from stablequant.jobs.evidence import Evidence
 from stablequant.jobs.quantize import quantize
 from stablequant.recipes import RECIPES, recipe
-from stablequant.report.write import read_summary, write_reports
+from stablequant.report.results import read_summary
+from stablequant.report.write import write_reports
 from stablequant.runtime.processor import machine
 from stablequant.search.pools import LocalPool
 from stablequant.settings import Settings

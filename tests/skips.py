@@ -12,6 +12,7 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 #: What a machine may lack, in the words of the skip. An absent package is none of these: the dev extra has them all.
 ALLOWED = {
     "no device that is always full",  # /dev/full is Linux's
+    "no Chromium here",  # a browser is no package of Python's
     "no user namespaces here, so no file system of one's own",  # other systems and most containers
     "mounting a file system is not allowed here",  # some containers
 }

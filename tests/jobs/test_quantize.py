@@ -16,7 +16,8 @@ from stablequant.files import file_digest
 from stablequant.jobs.evidence import Evidence
 from stablequant.jobs.export import export
 from stablequant.jobs.quantize import quantize
-from stablequant.report.write import read_summary, write_reports
+from stablequant.report.results import read_summary
+from stablequant.report.write import write_reports
 from stablequant.search.objective import POINTS_A_NAT
 from stablequant.search.stage1 import Sensitivity
 from stablequant.settings import Settings

@@ -14,7 +14,8 @@ from stablequant.jobs.evidence import Evidence
 from stablequant.jobs.quantize import quantize
 from stablequant.recipes import RECIPES, recipe, recipe_for
 from stablequant.report import tables
-from stablequant.report.write import read_summary, write_reports
+from stablequant.report.results import read_summary
+from stablequant.report.write import write_reports
 from stablequant.settings import Settings
 
 

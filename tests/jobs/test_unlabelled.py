@@ -25,7 +25,8 @@ from stablequant.jobs.quantize import quantize
 from stablequant.quantize.simulate import Simulator
 from stablequant.report import tables
 from stablequant.report.formats import verdict
-from stablequant.report.write import read_summary, write_reports
+from stablequant.report.results import read_summary
+from stablequant.report.write import write_reports
 from stablequant.settings import Settings
 
 #: A search without labels: three values of p.

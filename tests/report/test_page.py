@@ -11,12 +11,18 @@ from typing import Any
 import pytest
 
 from stablequant.jobs.evidence import Evidence
+from stablequant.report import page as pages
 from stablequant.report.card import card
-from stablequant.report.formats import interval, signed, verdict
-from stablequant.report.layers import sensitivity, split_name
-from stablequant.report.page import curves, page
-from stablequant.report.summary import summarise
+from stablequant.report.formats import interval, signed, split_name, verdict
+from stablequant.report.layers import sensitivity
+from stablequant.report.material import Material
+from stablequant.report.summary import p_curves, summarise
 from stablequant.search.stage2 import PercentileSearch, Trial
+
+
+def page(evidence: Evidence, summary: dict[str, Any]) -> str:
+    return pages.page(Material.of(evidence, summary))
+
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
@@ -124,11 +130,13 @@ def test_provenance_is_there(read: Reader, evidence: Evidence, summary: dict[str
 
 def test_the_page_loads_nothing(rendered: str, read: Reader) -> None:
     for tag, attributes in read.elements:
-        assert tag not in ("script", "link", "img", "iframe", "object", "embed", "base", "use", "image")
+        assert tag not in ("script", "link", "img", "iframe", "object", "embed", "base", "use", "image", "form")
         for name, value in attributes.items():
             assert not name.startswith("on")
-            if name in ("src", "href", "xlink:href", "srcset", "data", "style"):
-                assert tag == "a"
+            if name == "src":
+                assert (tag, str(value)[:23]) == ("audio", "data:audio/mpeg;base64,")
+            if name in ("href", "xlink:href", "srcset", "data", "style"):
+                assert (tag, str(value)[0]) == ("a", "#")
             assert "url(" not in (value or "")
     style = "".join(re.findall(r"<style>(.*?)</style>", rendered, re.DOTALL))
     assert "@import" not in style
@@ -176,7 +184,8 @@ def test_a_run_without_flagged_layers_says_so(evidence: Evidence) -> None:
     assert "None is flagged" in read.text
     assert f"{calm[3].name} , costs +0.11" in read.text
     assert "nothing was clipped" in read.text
-    assert read.classes("activation") == []
+    assert "The widest activations under one calibrated scale" in read.text
+    assert len(read.classes("activation")) == pages.MOST_HISTOGRAMS
     assert "None %" not in read.text
 
 
@@ -225,9 +234,9 @@ def test_a_search_per_layer_draws_each_layers_own_curve(evidence: Evidence) -> N
     second = tuple(Trial({"a": values[0], "b": p}, 7 + p, 4.0) for p in values)
     search = dataclasses.replace(evidence.search, stage2=PercentileSearch({}, {}, (shared, first, second)))
     changed = dataclasses.replace(evidence, search=search)
-    found = curves(changed)
-    assert [c.title for c in found] == ["one p for all flagged layers", "a", "b"]
-    assert [c.chosen for c in found] == [values[-1], values[0], values[0]]
+    found = p_curves(changed)
+    assert [c["layer"] for c in found] == [None, "a", "b"]
+    assert [c["chosen"] for c in found] == [values[-1], values[0], values[0]]
 
 
 def test_sentences_of_stage_1_do_not_run_into_each_other(evidence: Evidence) -> None:

@@ -11,7 +11,12 @@ from stablequant.report.write import write_reports
 
 def test_summary_card_and_page_are_written(evidence: Evidence, tmp_path: Path) -> None:
     summary = write_reports(evidence, tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["README.md", "report.html", "summary.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "README.md",
+        "report.html",
+        "summary.json",
+        "utterances.jsonl",
+    ]
     assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8")) == summary
     assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert (tmp_path / "README.md").read_text(encoding="utf-8").startswith("---\n")

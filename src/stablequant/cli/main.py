@@ -1,15 +1,15 @@
-"""The entry point: stablequant inspect | quantize | export | evaluate | transcribe | benchmark | drift | clipped ..."""
+"""The entry point: stablequant inspect | quantize | export | evaluate | transcribe | benchmark | drift | clipped | report ..."""
 
 from __future__ import annotations
 
 import os
 import signal
 
-from stablequant.cli import judging, making, using
+from stablequant.cli import judging, making, showing, using
 from stablequant.cli.app import app
 from stablequant.cli.console import plain_errors, plain_streams
 
-__all__ = ["judging", "making", "using"]
+__all__ = ["judging", "making", "showing", "using"]
 
 
 def main() -> None:

@@ -150,8 +150,9 @@ def quantize(
     """
     from stablequant.jobs.quantize import quantize as run
     from stablequant.recipes import recipe_for
+    from stablequant.report.results import read_summary
     from stablequant.report.tables import methods
-    from stablequant.report.write import read_summary, write_reports
+    from stablequant.report.write import write_reports
     from stablequant.runtime.registry import advice
     from stablequant.settings import Settings
 

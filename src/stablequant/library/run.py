@@ -28,7 +28,8 @@ from stablequant.library.speech import SpeechSplits, read_speech
 from stablequant.progress import Progress, silent
 from stablequant.quantize.plan import Plan
 from stablequant.recipes import recipe_for
-from stablequant.report.write import read_summary, write_reports
+from stablequant.report.results import read_summary
+from stablequant.report.write import write_reports
 from stablequant.runtime.transcribe import transcribe, transcribe_stream
 from stablequant.search.pools import LocalPool
 from stablequant.settings import Settings

@@ -33,7 +33,6 @@ def card(evidence: Evidence, summary: dict[str, Any]) -> str:
         ],
         bare=summary["data"]["references"] == "float32",
         nats=evidence.plan.settings.search.objective == "divergence",
-        agreements=evidence.agreements,
         files=list(file_names(frontend.head.graphs).values()),
         graphs=frontend.head.graphs,
         sampling_rate=frontend.sampling_rate,

@@ -20,9 +20,27 @@ STYLE = """text { font: 12px sans-serif; fill: #222 } .head { font-weight: bold 
 
 def clipped(result: dict[str, Any]) -> str:
     """The layers that clip most frames, before and after quantisation, the tokens, and the verdict."""
-    before, after = result["runs"]["before"], result["runs"]["after"]
-    then = {row["layer"]: row for row in after["layers"]}
-    rows = [
+    before, cells = result["runs"]["before"], rows(result)
+    lines = [table(["layer", *HEADS], cells) if cells else "no layer clips anything", ""]
+    if tokens := before["tokens"]:
+        said = ", ".join(f"{k['token']} {_percent(k['clipped'])}" for k in tokens["kinds"][:MOST])
+        lines.append(f"tokens by frames clipped (by {result['aligned_by']}): {said}; of all {_percent(tokens['mean'])}")
+    lines += [f"words {when}: {_words(result['runs'][run]['words'])}" for run, when in RUNS.items()]
+    lines.append(
+        f"{result['recordings']} recordings, {result['seconds']:.0f} s; {result['static_layers']} layers with a static grid"
+    )
+    lines += [*speech_remarks(result["skipped"], []), verdict(result)]
+    return "\n".join(lines)
+
+
+#: Columns of `rows` behind the layer's name.
+HEADS = ("values", "frames", "after", "in speech", "in silence", "channels", "most in channel")
+
+
+def rows(result: dict[str, Any]) -> list[list[str]]:
+    """The layers that clip most: shares of values and frames in float, of frames under the plan, and channels."""
+    then = {row["layer"]: row for row in result["runs"]["after"]["layers"]}
+    return [
         [
             row["layer"],
             f"{100 * row['clipped'] / row['values']:.3g} %",
@@ -35,17 +53,6 @@ def clipped(result: dict[str, Any]) -> str:
         ]
         for row in _worst(result)
     ]
-    head = ["layer", "values", "frames", "after", "in speech", "in silence", "channels", "most in channel"]
-    lines = [table(head, rows) if rows else "no layer clips anything", ""]
-    if tokens := before["tokens"]:
-        said = ", ".join(f"{k['token']} {_percent(k['clipped'])}" for k in tokens["kinds"][:MOST])
-        lines.append(f"tokens by frames clipped (by {result['aligned_by']}): {said}; of all {_percent(tokens['mean'])}")
-    lines += [f"words {when}: {_words(result['runs'][run]['words'])}" for run, when in RUNS.items()]
-    lines.append(
-        f"{result['recordings']} recordings, {result['seconds']:.0f} s; {result['static_layers']} layers with a static grid"
-    )
-    lines += [*speech_remarks(result["skipped"], []), verdict(result)]
-    return "\n".join(lines)
 
 
 #: The two runs, in words.

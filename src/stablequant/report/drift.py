@@ -15,11 +15,9 @@ HEADS = {"beyond": "beyond the grid", "wasserstein": "Wasserstein", "psi": "PSI"
 
 def drift(result: dict[str, Any]) -> str:
     """A table of the layers that are nearest to their limits or furthest beyond, and the verdict."""
-    rows = sorted(result["activations"], key=strain, reverse=True)[:WORST]
-    cells = [[name(row), *(_cell(row, s) for s in HEADS)] for row in rows]
     distance, calibration = result["divergence"], result["calibration"]
     mark = " !" if distance["exceeds"] else ""
-    return f"""{table(["layer (limit in brackets, ! where it is exceeded)", *HEADS.values()], cells)}
+    return f"""{table(["layer (limit in brackets, ! where it is exceeded)", *HEADS.values()], rows(result))}
 
 int8 diverges from float by {figure(distance["production"])} nats a step (calibration {figure(distance["calibration"])}, \
 limit {figure(distance["limit"])}){mark}
@@ -29,14 +27,20 @@ Wasserstein distances are in mean magnitudes of calibration; a scale a frame has
 {verdict(result)}"""
 
 
+def rows(result: dict[str, Any]) -> list[list[str]]:
+    """The layers that are nearest to their limits or furthest beyond, with each statistic and its limit."""
+    found = sorted(result["activations"], key=strain, reverse=True)[:WORST]
+    return [[name(row), *(_cell(row, s) for s in HEADS)] for row in found]
+
+
 def verdict(result: dict[str, Any]) -> str:
     """Whether calibration covers production, in one sentence."""
-    rows = result["activations"]
+    found = result["activations"]
     count, rate = result["calibration"]["compared_with"], result["false_alarms"]
     kind = f"{count} recordings of calibration's kind, false alarm rate {rate:.2g}"
     if result["covered"]:
-        return f"covered: production differs from calibration by no more than chance, in all {len(rows)} activations ({kind})."
-    beyond = [row for row in rows if row["exceeds"]]
+        return f"covered: production differs from calibration by no more than chance, in all {len(found)} activations ({kind})."
+    beyond = [row for row in found if row["exceeds"]]
     if not beyond:
         return (
             f"not covered: activations are as in calibration, but int8 diverges from float by more than there ({kind})."
@@ -45,7 +49,7 @@ def verdict(result: dict[str, Any]) -> str:
     times = strain(worst)
     size = f"{times:.1f} times its limit" if times < float("inf") else "where calibration had none"
     return (
-        f"not covered: in {len(beyond)} of {len(rows)} activations production differs from calibration by more than chance, "
+        f"not covered: in {len(beyond)} of {len(found)} activations production differs from calibration by more than chance, "
         f"most in {name(worst)} ({HEADS[_statistic(worst)]} at {size}; {kind}): calibrate again with speech of this kind."
     )
 

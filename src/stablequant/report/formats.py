@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -12,7 +13,7 @@ MINUS = "\N{MINUS SIGN}"
 METHODS = {"int8_file": "int8 file", "paper": "the paper's scheme"}
 
 
-def method(name: str, row: dict[str, Any]) -> str:
+def method(name: str, row: Mapping[str, Any]) -> str:
     """What a method is called; the paper's scheme with its p and how that was found."""
     called = METHODS.get(name, name)
     if "p" not in row:
@@ -20,7 +21,7 @@ def method(name: str, row: dict[str, Any]) -> str:
     return f"{called}, p {row['p']:g} by {row['objective']}" if row["flagged"] else f"{called}, no layer flagged"
 
 
-def paper_note(summary: dict[str, Any]) -> str:
+def paper_note(summary: Mapping[str, Any]) -> str:
     """How the paper's scheme was found, where it stands beside another; empty where it does not."""
     row = summary["methods"].get("paper")
     if row is None:
@@ -44,12 +45,12 @@ def signed(value: float, digits: int = 2) -> str:
     return text[1:] if float(text) == 0 else text.replace("-", MINUS)
 
 
-def interval(ends: tuple[float, float] | list[float]) -> str:
+def interval(ends: Sequence[float]) -> str:
     """The two ends of an interval."""
     return f"{signed(ends[0])} to {signed(ends[1])}"
 
 
-def span(ends: tuple[float, float] | list[float]) -> str:
+def span(ends: Sequence[float]) -> str:
     """The two ends of an interval of what has no sign."""
     return f"{ends[0]:.2f} to {ends[1]:.2f}"
 
@@ -78,7 +79,7 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def chance(ends: tuple[float, float] | list[float]) -> str:
+def chance(ends: Sequence[float]) -> str:
     """What an interval of a difference allows one to say."""
     low, high = ends
     if low > 0:
@@ -88,7 +89,7 @@ def chance(ends: tuple[float, float] | list[float]) -> str:
     return "which this speech cannot tell from chance" if high > low else "exactly none"
 
 
-def verdict(summary: dict[str, Any]) -> str:
+def verdict(summary: Mapping[str, Any]) -> str:
     """The run in one sentence."""
     file = summary["int8_file"]
     ops, done = summary["ops"], summary["ops_int8"]
@@ -107,26 +108,40 @@ def verdict(summary: dict[str, Any]) -> str:
     )
 
 
-def counted(summary: dict[str, Any]) -> str:
+def counted(summary: Mapping[str, Any]) -> str:
     """What errors or differences are counted in."""
     return "character" if summary["float"]["metric"] in ("CER", "character difference") else "word"
 
 
-def distance(row: dict[str, Any]) -> tuple[str, str]:
+def distance(row: Mapping[str, Any]) -> tuple[str, str]:
     """A divergence and its standard error, which one utterance does not have."""
     error = row["divergence_error"]
     return figure(row["divergence"]), "" if error is None else figure(error, 2)
 
 
-def nats(row: dict[str, Any]) -> str:
+def nats(row: Mapping[str, Any]) -> str:
     """A divergence with its standard error."""
     mean, error = distance(row)
     return f"{mean} nats a step" + (f" (standard error {error})" if error else "")
 
 
-def p_text(summary: dict[str, Any]) -> str:
+def p_text(summary: Mapping[str, Any]) -> str:
     """The chosen p, or one for each layer."""
     p = summary["p"]
     if isinstance(p, dict):
         return ", ".join(f"{name}: {value:g} %" for name, value in p.items())
     return "none" if p is None else f"{p:g} %"
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """A layer's name as module and what is left, the module ending in the number of a block where there is one.
+
+    ``a.layers.3.attention.q`` is ``a.layers.3`` and ``attention.q``; ``a.convs.0.conv`` is ``a.convs`` and ``0.conv``,
+    for a block that is one operation is no group.
+    """
+    parts = name.split(".")
+    numbers = [i for i, part in enumerate(parts) if part.isdigit() and len(parts) - i > 2]
+    cut = numbers[0] + 1 if numbers else max(len(parts) - 1, 0)
+    if not numbers and len(parts) > 2 and parts[-2].isdigit():
+        cut -= 1
+    return ".".join(parts[:cut]), ".".join(parts[cut:])

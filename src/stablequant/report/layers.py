@@ -6,12 +6,25 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from statistics import mean
 
 from markupsafe import Markup
 
-from stablequant.quantize.options import PER_BLOCK, PER_FRAME, PER_FRAME_SHIFTED, RESIDUAL, STATIC, STATIC_SHIFTED
-from stablequant.quantize.plan import LayerPlan
+from stablequant.observe.collect import Histograms
+from stablequant.quantize.options import (
+    FOUR_BITS,
+    PER_BLOCK,
+    PER_FRAME,
+    PER_FRAME_SHIFTED,
+    RESIDUAL,
+    STATIC,
+    STATIC_SHIFTED,
+    WEIGHTS_ALONE,
+)
+from stablequant.quantize.plan import LayerPlan, OptionPlan
+from stablequant.quantize.plan_grids import ActivationPlan, BlockPlan, FloatPlan
 from stablequant.report import formats, plots
+from stablequant.report.ranges import layer_ranges
 from stablequant.report.svg import Scale
 
 #: Schemes as a plot marks them: those of one kind alike.
@@ -22,6 +35,8 @@ KINDS = {
     PER_FRAME_SHIFTED: "frame",
     PER_BLOCK: "frame",
     RESIDUAL: "residual",
+    WEIGHTS_ALONE: "narrow",
+    **dict.fromkeys(FOUR_BITS.values(), "narrow"),
 }
 #: Powers of ten that the axis of nats spans at most.
 DECADES = 6
@@ -57,7 +72,7 @@ def sensitivity(layers: Sequence[LayerPlan], gamma: float) -> list[tuple[str, li
         delta = layer.sensitivity or 0.0
         title = f"{layer.name}: {formats.signed(delta)} points"
         plot = plots.bar(delta, gamma, scale, layer.flagged, title)
-        return Row(split_name(layer.name)[1], formats.signed(delta), layer.flagged, plot)
+        return Row(formats.split_name(layer.name)[1], formats.signed(delta), layer.flagged, plot)
 
     return _grouped(layers, row)
 
@@ -75,9 +90,94 @@ def schemes(layers: Sequence[LayerPlan]) -> list[tuple[str, list[Group]]]:
         ]
         nats = "; ".join(f"{o.scheme} {o.divergence:.1e}" for o in layer.options if o.divergence is not None)
         title = f"{layer.name}: {chosen or 'in float'}. Estimated nats a step: {nats or 'not estimated'}"
-        return Row(split_name(layer.name)[1], chosen, KINDS.get(chosen) == "frame", plots.dots(dots, title))
+        return Row(formats.split_name(layer.name)[1], chosen, KINDS.get(chosen) == "frame", plots.dots(dots, title))
 
     return _grouped(layers, row)
+
+
+def scheme_name(layer: LayerPlan) -> str:
+    """How a layer's input is rounded, as allocations call it."""
+    chosen = next((o.scheme for o in layer.options if o.chosen), None)
+    if chosen or not layer.activations:
+        return chosen or "float"
+    (first, *_) = layer.activations
+    if isinstance(first, ActivationPlan):
+        return RESIDUAL if first.planes == 2 else STATIC
+    return {BlockPlan: PER_BLOCK, FloatPlan: WEIGHTS_ALONE}.get(type(first), PER_FRAME)
+
+
+@dataclass(frozen=True)
+class SchemeCost:
+    """One scheme: how many layers have it, what rounding costs there, and time as a multiple of their cheapest schemes."""
+
+    name: str
+    layers: int
+    nats: float
+    time: float
+
+
+def scheme_costs(layers: Sequence[LayerPlan]) -> list[SchemeCost]:
+    """Of every scheme that an allocation gave some layer, the commonest first; what was not estimated counts nothing."""
+    found: dict[str, list[OptionPlan]] = {}
+    for option in (o for layer in layers for o in layer.options if o.chosen):
+        found.setdefault(option.scheme, []).append(option)
+    rows = [
+        SchemeCost(
+            name,
+            len(some),
+            sum(o.divergence or 0.0 for o in some),
+            mean([o.cost for o in some if o.cost is not None] or [1.0]),
+        )
+        for name, some in found.items()
+    ]
+    return sorted(rows, key=lambda row: -row.layers)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One activation of a layer in the table of all: what is known of it, empty where nothing is."""
+
+    name: str
+    scheme: str
+    kind: str
+    bits: str
+    usual: str
+    largest: str
+    ratio: str
+    points: str
+    nats: str
+    p: str
+
+
+def lines(layers: Sequence[LayerPlan], histograms: Histograms) -> list[Line]:
+    """Every activation in network order, with its range, scheme and cost."""
+    found = []
+    for layer in layers:
+        name, chosen = scheme_name(layer), next((o for o in layer.options if o.chosen), None)
+        observed = layer_ranges([layer], histograms)
+        for number in range(max(1, len(observed), len(layer.activations))):
+            row = observed[number] if number < len(observed) else None
+            found.append(
+                Line(
+                    row.layer if row else layer.name,
+                    name,
+                    "float" if not layer.activations else KINDS.get(name, "static"),
+                    _bits(layer, number),
+                    formats.figure(row.usual) if row else "",
+                    formats.figure(row.largest) if row else "",
+                    formats.figure(row.ratio, 2) if row else "",
+                    "" if layer.sensitivity is None else formats.signed(layer.sensitivity),
+                    "" if chosen is None or chosen.divergence is None else f"{chosen.divergence:.1e}",
+                    "" if layer.p is None else f"{layer.p:g}",
+                )
+            )
+    return found
+
+
+def _bits(layer: LayerPlan, number: int) -> str:
+    """Widths of a layer's weight and of one of its activations, as w8a8 has them."""
+    weight = "" if layer.weight is None else f"w{layer.weight.bits}" + (f"g{g}" if (g := layer.weight.group) else "")
+    return weight + (f"a{layer.activations[number].params().bits}" if number < len(layer.activations) else "")
 
 
 def nats_scale(layers: Sequence[LayerPlan]) -> Scale:
@@ -94,21 +194,7 @@ def _grouped(layers: Sequence[LayerPlan], row: Callable[[LayerPlan], Row]) -> li
     for graph, members in groupby(layers, key=lambda layer: layer.graph):
         groups = [
             Group(module, tuple(map(row, rows)))
-            for module, rows in groupby(members, key=lambda layer: split_name(layer.name)[0])
+            for module, rows in groupby(members, key=lambda layer: formats.split_name(layer.name)[0])
         ]
         result.append((graph, groups))
     return result
-
-
-def split_name(name: str) -> tuple[str, str]:
-    """A layer's name as module and what is left, the module ending in the number of a block where there is one.
-
-    ``a.layers.3.attention.q`` is ``a.layers.3`` and ``attention.q``; ``a.convs.0.conv`` is ``a.convs`` and ``0.conv``,
-    for a block that is one operation is no group.
-    """
-    parts = name.split(".")
-    numbers = [i for i, part in enumerate(parts) if part.isdigit() and len(parts) - i > 2]
-    cut = numbers[0] + 1 if numbers else max(len(parts) - 1, 0)
-    if not numbers and len(parts) > 2 and parts[-2].isdigit():
-        cut -= 1
-    return ".".join(parts[:cut]), ".".join(parts[cut:])

@@ -6,21 +6,22 @@ recording is called, it stays text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
 from stablequant.export.agreement import LEVEL
-from stablequant.jobs.evidence import Evidence
 from stablequant.quantize.plan import LayerPlan
 from stablequant.quantize.plan_grids import ActivationPlan
-from stablequant.report import formats, plots
-from stablequant.report.layers import nats_scale, schemes, sensitivity
+from stablequant.report import clipped, drift, formats, plots
+from stablequant.report.breakdowns import buckets, conditions, edges
+from stablequant.report.layers import lines, nats_scale, scheme_costs, schemes, sensitivity
+from stablequant.report.material import Material
+from stablequant.report.ranges import layer_ranges, ranges, widest
+from stablequant.report.regressions import regressions, with_players
 from stablequant.report.template import environment
-from stablequant.search.objective import POINTS_A_NAT
-from stablequant.search.stage2 import Trial, choose
 from stablequant.settings import Settings
 
 #: Methods that stand out.
@@ -53,55 +54,101 @@ class Curve:
     plot: Markup
 
 
-def page(evidence: Evidence, summary: dict[str, Any]) -> str:
-    """The page, from what a run found and its summary."""
-    plan = evidence.plan
+#: Bytes of the page at most; recordings to hear are left out to keep to it.
+MOST_BYTES = 5_000_000
+#: Histograms of layers that nobody flagged, where none is: those whose range is widest.
+MOST_HISTOGRAMS = 6
+
+
+def page(material: Material) -> str:
+    """The page, of at most `MOST_BYTES` unless the layers alone take more."""
+    template, values = environment().get_template("page.html"), _values(material)
+    found = regressions(material)
+    silent = template.render(**values, regressions=found)
+    room = MOST_BYTES - len(silent.encode()) - 100 * len(found)
+    return template.render(**values, regressions=with_players(found, material, room)) if found else silent
+
+
+def _values(material: Material) -> dict[str, Any]:
+    """What the template shows, but for the regressions."""
+    plan, summary = material.plan, material.summary
     nats = plan.settings.search.objective == "divergence"
     defaults = Settings().flat()
     settings = {name: (value, value == defaults[name]) for name, value in plan.settings.flat().items()}
-    return (
-        environment()
-        .get_template("page.html")
-        .render(
-            s=summary,
-            plan=plan,
-            words=formats,
-            bare=summary["data"]["references"] == "float32",
-            nats=nats,
-            graphs=len(evidence.model.graphs),
-            title=formats.short_name(summary["model"]["name"]),
-            verdict=formats.verdict(summary),
-            methods=[(formats.method(name, rates), rates, name not in OURS) for name, rates in _compared(summary)],
-            intervals=_intervals(summary),
-            sensitivity=sensitivity(plan.layers, plan.settings.search.gamma),
-            schemes=schemes(plan.layers) if evidence.search.allocation else [],
-            allocation=evidence.search.allocation,
-            axis=nats_scale(plan.layers),
-            worst=max(plan.layers, key=lambda layer: layer.sensitivity or 0.0),
-            flagged=[
-                (layer, _activations(evidence, layer)) for layer in plan.layers if layer.flagged and layer.activations
-            ],
-            curves=curves(evidence),
-            judged="estimated points above float32" if nats else f"{summary['float']['metric']} %",
-            agreements=evidence.agreements,
-            frames=_of_kind(plan.layers, "per_frame"),
-            blocks=_of_kind(plan.layers, "per_block"),
-            check_level=f"{100 * LEVEL:g}",
-            settings=settings,
-            total_seconds=sum(summary["seconds"].values()),
-        )
-    )
+    observed = layer_ranges(plan.layers, material.histograms)
+    flagged = [layer for layer in plan.layers if layer.flagged and layer.activations]
+    results = material.results
+    return {
+        "s": summary,
+        "plan": plan,
+        "words": formats,
+        "bare": summary["data"]["references"] == "float32",
+        "nats": nats,
+        "graphs": len({layer.graph for layer in plan.layers}),
+        "title": formats.short_name(summary["model"]["name"]),
+        "verdict": formats.verdict(summary),
+        "methods": [(formats.method(name, rates), rates, name not in OURS) for name, rates in _compared(summary)],
+        "intervals": _intervals(summary),
+        "sensitivity": sensitivity(plan.layers, plan.settings.search.gamma),
+        "schemes": schemes(plan.layers) if summary["allocation"] else [],
+        "costs": scheme_costs(plan.layers),
+        "axis": nats_scale(plan.layers),
+        "worst": max(plan.layers, key=lambda layer: layer.sensitivity or 0.0),
+        "ranges": ranges(observed) if observed else "",
+        "widest": widest(observed) if observed else None,
+        "lines": lines(plan.layers, material.histograms),
+        "flagged": bool(flagged),
+        "drawn": [(layer, _activations(material, layer)) for layer in flagged or _widest_static(material)],
+        "curves": [_curve(curve, nats=nats) for curve in summary["p_curves"]],
+        "judged": "estimated points above float32" if nats else f"{summary['float']['metric']} %",
+        "frames": _of_kind(plan.layers, "per_frame"),
+        "blocks": _of_kind(plan.layers, "per_block"),
+        "check_level": f"{100 * LEVEL:g}",
+        "settings": settings,
+        "total_seconds": sum(summary["seconds"].values()),
+        "buckets": buckets(summary),
+        "edges": edges(summary),
+        "evaluated": results.get("evaluate"),
+        "conditions": conditions(results["evaluate"]["conditions"]) if "evaluate" in results else [],
+        "clipped": _told(results.get("clipped"), clipped.verdict, clipped.HEADS, clipped.rows),
+        "drift": _told(results.get("drift"), drift.verdict, drift.HEADS.values(), drift.rows),
+    }
+
+
+def _told(
+    result: Mapping[str, Any] | None,
+    verdict: Callable[[dict[str, Any]], str],
+    heads: Iterable[str],
+    rows: Callable[[dict[str, Any]], list[list[str]]],
+) -> dict[str, Any] | None:
+    """What another command found: its sentence, and a table."""
+    if result is None:
+        return None
+    found = dict(result)
+    return {"verdict": verdict(found), "heads": list(heads), "rows": rows(found), "result": found}
+
+
+def _widest_static(material: Material) -> list[LayerPlan]:
+    """Layers with one calibrated grid whose inputs' range is widest, in network order."""
+    static = [
+        layer
+        for layer in material.plan.layers
+        if layer.name in material.histograms and any(isinstance(a, ActivationPlan) for a in layer.activations)
+    ]
+    reach = {x.name: widest(layer_ranges([x], material.histograms)).ratio for x in static}
+    most = sorted(reach, key=lambda name: -reach[name])[:MOST_HISTOGRAMS]
+    return [layer for layer in static if layer.name in most]
 
 
 def _of_kind(layers: Sequence[LayerPlan], kind: str) -> int:
     return sum(any(a.kind == kind for a in layer.activations) for layer in layers)
 
 
-def _compared(summary: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def _compared(summary: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [*summary["methods"].items(), ("int8_file", summary["int8_file"])]
 
 
-def _intervals(summary: dict[str, Any]) -> dict[str, Any]:
+def _intervals(summary: Mapping[str, Any]) -> dict[str, Any]:
     rows = [
         plots.Estimate(
             formats.method(name, rates),
@@ -115,9 +162,9 @@ def _intervals(summary: dict[str, Any]) -> dict[str, Any]:
     return {"names": [row.name for row in rows], "plot": plots.intervals(rows)}
 
 
-def _activations(evidence: Evidence, layer: LayerPlan) -> list[Activation]:
+def _activations(material: Material, layer: LayerPlan) -> list[Activation]:
     found = []
-    pairs = zip(layer.activations, evidence.histograms[layer.name], strict=True)
+    pairs = zip(layer.activations, material.histograms.get(layer.name, ()), strict=False)
     for number, (grid, histogram) in enumerate(pairs, 1):
         if not isinstance(grid, ActivationPlan):
             continue  # it has no one grid to draw
@@ -138,32 +185,15 @@ def _activations(evidence: Evidence, layer: LayerPlan) -> list[Activation]:
     return found
 
 
-def curves(evidence: Evidence) -> list[Curve]:
-    """Stage 2's trials as curves: one p for all, then each layer's own where that was searched."""
-    found = []
-    for number, series in enumerate(evidence.search.stage2.series):
-        name = _moved(series) if number else None
-        if number and name is None:
-            continue
-        found.append(_curve(evidence, series, name))
-    return found
-
-
-def _moved(series: Sequence[Trial]) -> str | None:
-    """The layer whose p differs within ``series``; ``None`` if none does."""
-    return next((name for name in series[0].p if len({trial.p[name] for trial in series}) > 1), None)
-
-
-def _curve(evidence: Evidence, series: Sequence[Trial], name: str | None) -> Curve:
-    def value(trial: Trial) -> float:
-        return trial.p[name] if name else next(iter(trial.p.values()))
-
-    chosen = value(choose(series))
-    # A divergence is drawn in the points that it stands for.
-    nats = evidence.plan.settings.search.objective == "divergence"
-    points = POINTS_A_NAT if nats else 1.0
-    reference = points * evidence.search.reference.score.rate
+def _curve(found: Mapping[str, Any], *, nats: bool) -> Curve:
+    name, trials = found["layer"], found["trials"]
     told = {"name": "estimated cost", "unit": "points"} if nats else {}
-    tried = [(value(t), points * t.rate) for t in series]
-    plot = plots.p_curve(tried, reference, chosen, 140 if name else 220, **told)
-    return Curve(name or "one p for all flagged layers", chosen, len(series), plot)
+    plot = plots.p_curve(
+        [(t["p"], t["rate"]) for t in trials],
+        found["float"],
+        found["chosen"],
+        140 if name else 220,
+        band=[(t["p"], *t["interval"]) for t in trials if t["interval"]],
+        **told,
+    )
+    return Curve(name or "one p for all flagged layers", found["chosen"], len(trials), plot)

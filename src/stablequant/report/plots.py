@@ -108,6 +108,7 @@ def p_curve(
     chosen: float,
     height: float = 220,
     *,
+    band: Sequence[tuple[float, float, float]] = (),
     name: str = "error rate",
     unit: str = "%",
 ) -> Markup:
@@ -120,6 +121,7 @@ def p_curve(
         reference: Cost in float.
         chosen: The p that won.
         height: Of the plot in pixels.
+        band: p, and the ends of the interval of its cost, where that is known.
         name: What the cost is.
         unit: Of the cost.
     """
@@ -127,7 +129,7 @@ def p_curve(
     rates = [rate for _, rate in points]
     usual = reference + 4 * max(median(rates) - reference, 0.25)
     top_value = max(rates) if max(rates) <= usual * 1.5 else usual
-    low = min(reference, *rates)
+    low = min(reference, *rates, *(ends[1] for ends in band))
     room = max(top_value - low, 0.5)
     y_scale = Scale(max(0.0, low - 0.12 * room), top_value + 0.08 * room)
     x_scale = Scale(points[0][0], points[-1][0])
@@ -142,6 +144,9 @@ def p_curve(
             words("-12", y(value) + 4, f"{value:g}", anchor="end"),
         ]
     parts.append(line("0%", y(reference), "100%", y(reference), "reference"))
+    edge = [(x_scale.share(p), *map(y_scale.share, ends)) for p, *ends in sorted(band)]
+    outline = [*((x, low_) for x, low_, _ in edge), *((x, high_) for x, _, high_ in reversed(edge))]
+    parts.append(area(outline, height, "band", closed=True))
     curve = [(x_scale.share(p), y_scale.share(rate)) for p, rate in points]
     parts.append(area(curve, height, "curve", closed=False))
     last_label = -1.0

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from stablequant.data.traits import traits
 from stablequant.jobs.evidence import PAPER, Evidence
 from stablequant.quantize.bits import average_bits
 from stablequant.runtime.processor import machine
+from stablequant.search.objective import POINTS_A_NAT
+from stablequant.search.stage2 import Trial, choose
 from stablequant.tasks import fidelity
 from stablequant.tasks.bootstrap import paired_bootstrap
 from stablequant.tasks.breakdown import breakdown
@@ -59,9 +62,21 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
             f"{unit}difference_limit": round(against_simulation.limit, 4),
         },
         **breakdown(evidence.job.task, traits(evidence.job.speech["test"]), evidence.test["int8_file"], reference),
+        "checks": [
+            {
+                "reference": c.reference,
+                "identical": round(c.identical, 4),
+                "difference": round(c.difference, 4),
+                "interval": [round(end, 4) for end in c.interval],
+                "limit": round(c.limit, 4),
+                "passed": c.passed,
+            }
+            for c in evidence.agreements
+        ],
         "warnings": list(evidence.warnings),
         "flagged": list(plan.flagged),
         "p": plan.p if plan.p is not None or not plan.flagged else {x.name: x.p for x in plan.layers if x.flagged},
+        "p_curves": p_curves(evidence),
         "gamma": plan.settings.search.gamma,
         "dev": ({"float_wer": round(evidence.dev.rate, 4)} if labelled else {})
         | {
@@ -121,6 +136,39 @@ def _how(evidence: Evidence, name: str) -> dict[str, Any]:
         "evaluations": round(found.evaluations, 2),
         "seconds": round(found.seconds, 1),
     }
+
+
+def p_curves(evidence: Evidence) -> list[dict[str, Any]]:
+    """Stage 2's trials: one p for all flagged layers, then each layer's own where that was searched."""
+    series = evidence.search.stage2.series
+    found = [_p_curve(evidence, trials, _moved(trials) if number else None) for number, trials in enumerate(series)]
+    return [curve for number, curve in enumerate(found) if not number or curve["layer"]]
+
+
+def _p_curve(evidence: Evidence, series: Sequence[Trial], layer: str | None) -> dict[str, Any]:
+    """One series, rates in per cent, or in the points that a divergence stands for."""
+    points = POINTS_A_NAT if evidence.plan.settings.search.objective == "divergence" else 1.0
+
+    def p(trial: Trial) -> float:
+        return trial.p[layer] if layer else next(iter(trial.p.values()))
+
+    def told(rate: float) -> float:
+        return round(points * rate, 4)
+
+    return {
+        "layer": layer,
+        "chosen": p(choose(series)),
+        "float": told(evidence.search.reference.score.rate),
+        "trials": [
+            {"p": p(t), "rate": told(t.rate), "interval": t.interval and [*map(told, t.interval)], "share": t.share}
+            for t in series
+        ],
+    }
+
+
+def _moved(series: Sequence[Trial]) -> str | None:
+    """The layer whose p differs within ``series``; ``None`` if none does."""
+    return next((name for name in series[0].p if len({trial.p[name] for trial in series}) > 1), None)
 
 
 def _compared(evidence: Evidence, name: str) -> dict[str, Any]:

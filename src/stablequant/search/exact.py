@@ -32,4 +32,4 @@ class Exact:
     def compare(self, candidates: Sequence[Candidate], title: str) -> list[Judged]:
         """Rates of every candidate."""
         outcomes = self.trials.run(candidates, title, base=candidates[0].scheme)
-        return [Judged(*o.score.rank) for o in outcomes]
+        return [Judged.of(self.reference, o) for o in outcomes]

@@ -148,7 +148,7 @@ class Racing:
             judged |= {c.key(): j for c, j in zip(racing, self._forecasts(blocks, racing), strict=True)}
             racing = _stay(blocks, racing)
         for outcome in self.trials.run(racing, f"{title}: {len(racing)} finalists", base=base):
-            judged[outcome.candidate.key()] = Judged(*outcome.score.rank)
+            judged[outcome.candidate.key()] = Judged.of(self.reference, outcome)
         return [judged[c.key()] for c in candidates]
 
     def _blocks(self) -> Blocks:

@@ -22,13 +22,14 @@ from stablequant.settings import Settings
 class Trial:
     """One candidate of stage 2: p of each flagged layer, and the whole quantised model's rate.
 
-    ``share`` is that of the dev speech behind it; below 1 in a race, for those that dropped out.
+    ``share`` is that of the dev speech behind it; below 1 in a race, for those that dropped out, which have no ``interval``.
     """
 
     p: Mapping[str, float]
     rate: float
     tie_break: float
     share: float = 1.0
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def search_p(
     def evaluate(choices: Sequence[Mapping[str, float]], title: str) -> tuple[Trial, ...]:
         candidates = [Candidate("p " + _label(p), calibrated.mixed(base, histograms, p, settings)) for p in choices]
         found = strategy.compare(candidates, title)
-        return tuple(Trial(p, j.rate, j.tie_break, j.share) for p, j in zip(choices, found, strict=True))
+        return tuple(Trial(p, j.rate, j.tie_break, j.share, j.interval) for p, j in zip(choices, found, strict=True))
 
     values = p_values(histograms, flagged, settings)
     series = [evaluate([calibrated.same_p(flagged, p) for p in values], "stage 2: one p for all")]

@@ -1,0 +1,43 @@
+"""Commands that show what runs found: report, compare, schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stablequant.cli.app import app
+from stablequant.cli.console import plain_errors, print_json, show
+from stablequant.cli.options import Json, Wait
+
+Folder = Annotated[Path, typer.Argument(help="A folder that quantize wrote.", show_default=False)]
+
+
+@app.command()
+@plain_errors()
+def report(
+    folder: Folder,
+    given: Annotated[
+        list[Path],
+        typer.Option(
+            "--with",
+            metavar="FILE.json",
+            help="What --json of evaluate (--conditions), drift or clipped printed; shown as well. May be repeated.",
+            show_default=False,
+        ),
+    ] = [],  # noqa: B006 - typer reads the default, nobody changes it
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Default: report.html in the folder.", show_default=False),
+    ] = None,
+    wait: Wait = False,
+    json: Json = False,
+) -> None:
+    """Write a run's page again, with what other commands found out about it."""
+    from stablequant.report.write import write_page
+
+    written = write_page(folder, given, out, wait=wait)
+    print_json({"folder": str(folder), "report": str(written), "bytes": written.stat().st_size}) if json else show(
+        str(written)
+    )
