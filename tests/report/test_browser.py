@@ -71,7 +71,7 @@ def test_a_recording_plays_whole(tab: Browser, evidence: Evidence) -> None:
 
 def test_keys_reach_the_filter_which_works_without_script(tab: Browser) -> None:
     tab.run("document.querySelector('summary').focus()")
-    tab.press("Enter", 13)
+    tab.press("Enter", 13, "\r")
     rows = "[...document.querySelectorAll('#layers tbody tr')].filter(r => r.checkVisibility()).length"
     every = tab.run(rows)
     kinds = tab.run("[...document.querySelectorAll('.filter input')].map(i => i.id)")

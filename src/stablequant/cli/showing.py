@@ -41,3 +41,23 @@ def report(
     print_json({"folder": str(folder), "report": str(written), "bytes": written.stat().st_size}) if json else show(
         str(written)
     )
+
+
+@app.command()
+@plain_errors()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(help="Two or more folders that quantize wrote.", show_default=False)],
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write it as a page as well.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show runs side by side: plans by layer, error rates with the interval of their difference, speed, bytes."""
+    from stablequant.files import write_text
+    from stablequant.report.compare import compare as run
+    from stablequant.report.compare import compared, page
+
+    result = run(folders)
+    if html is not None:
+        write_text(html, page(result))
+    print_json(result) if json else show(compared(result))

@@ -108,27 +108,27 @@ def scheme_name(layer: LayerPlan) -> str:
 
 @dataclass(frozen=True)
 class SchemeCost:
-    """One scheme: how many layers have it, what rounding costs there, and time as a multiple of their cheapest schemes."""
+    """One scheme: how many layers have it, what rounding costs there, and time over that of their cheapest schemes, if known."""
 
     name: str
     layers: int
     nats: float
-    time: float
+    time: float | None
 
 
 def scheme_costs(layers: Sequence[LayerPlan]) -> list[SchemeCost]:
     """Of every scheme that an allocation gave some layer, the commonest first; what was not estimated counts nothing."""
-    found: dict[str, list[OptionPlan]] = {}
+    given: dict[str, list[OptionPlan]] = {}
     for option in (o for layer in layers for o in layer.options if o.chosen):
-        found.setdefault(option.scheme, []).append(option)
+        given.setdefault(option.scheme, []).append(option)
     rows = [
         SchemeCost(
             name,
             len(some),
             sum(o.divergence or 0.0 for o in some),
-            mean([o.cost for o in some if o.cost is not None] or [1.0]),
+            mean(times) if (times := [o.cost for o in some if o.cost]) else None,
         )
-        for name, some in found.items()
+        for name, some in given.items()
     ]
     return sorted(rows, key=lambda row: -row.layers)
 
@@ -140,7 +140,7 @@ class Line:
     name: str
     scheme: str
     kind: str
-    bits: str
+    widths: str
     usual: str
     largest: str
     ratio: str
@@ -162,7 +162,7 @@ def lines(layers: Sequence[LayerPlan], histograms: Histograms) -> list[Line]:
                     row.layer if row else layer.name,
                     name,
                     "float" if not layer.activations else KINDS.get(name, "static"),
-                    _bits(layer, number),
+                    widths(layer),
                     formats.figure(row.usual) if row else "",
                     formats.figure(row.largest) if row else "",
                     formats.figure(row.ratio, 2) if row else "",
@@ -174,10 +174,10 @@ def lines(layers: Sequence[LayerPlan], histograms: Histograms) -> list[Line]:
     return found
 
 
-def _bits(layer: LayerPlan, number: int) -> str:
-    """Widths of a layer's weight and of one of its activations, as w8a8 has them."""
+def widths(layer: LayerPlan) -> str:
+    """Widths of a layer's weight and activations, as in w8a8 or w4g32a8; empty where it is left in float."""
     weight = "" if layer.weight is None else f"w{layer.weight.bits}" + (f"g{g}" if (g := layer.weight.group) else "")
-    return weight + (f"a{layer.activations[number].params().bits}" if number < len(layer.activations) else "")
+    return weight + "".join(f"a{bits}" for bits in dict.fromkeys(a.params().bits for a in layer.activations))
 
 
 def nats_scale(layers: Sequence[LayerPlan]) -> Scale:

@@ -177,7 +177,7 @@ def _activations(material: Material, layer: LayerPlan) -> list[Activation]:
                 grid=grid,
                 low=ends.low,
                 high=ends.high,
-                clipped=100 * plots.clipped_share(bins, ends),
+                clipped=100 * plots.clipped_share(bins, grid.params().unclipped),
                 count=histogram.count,
                 finer=reach,
             )

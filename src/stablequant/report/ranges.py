@@ -114,10 +114,12 @@ def _places(found: Sequence[LayerRange]) -> list[Markup]:
         if several:
             parts.append(line(f"{begin:.2f}%", 0, f"{begin:.2f}%", HEIGHT + 34, "zero"))
             parts.append(words(f"{begin:.2f}%", HEIGHT + 34, graph, "graph", "start", 5))
+        first = ""
         for module, rows in groupby(members, key=lambda r: split_name(r.layer)[0]):
             at = _x(number - 0.5, found)
-            block = module.rpartition(".")[2]
-            if block.isdigit():
+            stem, _, block = module.rpartition(".")
+            # What lies among the blocks of another stack, as keys of cross-attention, is not numbered.
+            if block.isdigit() and stem == (first := first or stem):
                 parts.append(line(f"{at:.2f}%", 0, f"{at:.2f}%", HEIGHT + 4, "grid"))
                 middle = at + 50 * len(group := list(rows)) / len(found)
                 if middle - last > 4:

@@ -11,9 +11,10 @@ from stablequant.errors import DataError
 from stablequant.files import json_value
 from stablequant.report.outputs.evaluate import Evaluation
 from stablequant.report.outputs.judging import Clipped, Drift
-from stablequant.report.outputs.summary import Summary
+from stablequant.report.outputs.summary import Summary, UtteranceRow
 
 SUMMARY = "the summary that stablequant quantize wrote"
+UTTERANCES = "utterances.jsonl"
 #: Results of commands that the page of a run shows beside its own, by command.
 RESULTS: dict[str, type[BaseModel]] = {"evaluate": Evaluation, "clipped": Clipped, "drift": Drift}
 
@@ -37,6 +38,27 @@ def whole_summary(folder: Path) -> dict[str, Any]:
     if wrong := _wrong(Summary, found):
         what = f"{folder / 'summary.json'} is damaged, or of another version ({wrong})"
         raise DataError(what, expected=SUMMARY, fix="run it again: finished trials are not repeated")
+    return found
+
+
+def read_utterances(folder: Path) -> list[dict[str, Any]]:
+    """Each recording of a run's test speech, as utterances.jsonl has them.
+
+    Raises:
+        DataError: There are none, or they are damaged.
+    """
+    path, expected, fix = folder / UTTERANCES, "what stablequant quantize wrote", "run it again"
+    found = []
+    try:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            row = json_value(line)
+            if wrong := _wrong(UtteranceRow, row):
+                what = f"line {number}: {wrong}"
+                raise ValueError(what)
+            found.append(row)
+    except (OSError, ValueError) as error:
+        what = f"{path} cannot be read ({error})"
+        raise DataError(what, expected=expected, fix=fix) from error
     return found
 
 
@@ -71,7 +93,7 @@ def _object(path: Path, expected: str, fix: str) -> dict[str, Any]:
     return found
 
 
-def _wrong(model: type[BaseModel], found: dict[str, Any]) -> str:
+def _wrong(model: type[BaseModel], found: Any) -> str:
     """The first thing that is wrong with ``found``; empty where nothing is."""
     try:
         model.model_validate(found)

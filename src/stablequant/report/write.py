@@ -13,9 +13,10 @@ from stablequant.jobs.evidence import Evidence
 from stablequant.report.card import card
 from stablequant.report.material import Material
 from stablequant.report.page import page
+from stablequant.report.results import UTTERANCES
 from stablequant.report.summary import summarise
 
-PAGE, UTTERANCES = "report.html", "utterances.jsonl"
+PAGE = "report.html"
 
 
 def write_reports(evidence: Evidence, out: Path) -> dict[str, Any]:
