@@ -6,18 +6,21 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from commands import Ran
 from filelock import FileLock
+from pydantic import TypeAdapter
 from skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 (hooks)
 from support import small_manifest
 
+from stablequant.cli.judging import NOT_COVERED
 from stablequant.cli.main import main
 from stablequant.jobs.evidence import Evidence
 from stablequant.jobs.quantize import quantize
+from stablequant.report.schema import OUTPUTS
 from stablequant.report.write import write_reports
 from stablequant.settings import Settings
 
@@ -62,9 +65,20 @@ def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
             main()
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        return Ran(int(left.value.code or 0), *capfd.readouterr())
+        ran = Ran(int(left.value.code or 0), *capfd.readouterr())
+        if "--json" in args and ran.code in (0, NOT_COVERED) and ran.out:
+            in_form(args, ran.out)
+        return ran
 
     return run
+
+
+def in_form(args: Sequence[object], out: str) -> None:
+    """Hold what a command printed with --json to its schema."""
+    more = {"--dry-run": "-dry-run", "--layout": "-layout"}
+    name = str(args[0]) + next((ending for option, ending in more.items() if option in args), "")
+    if name in OUTPUTS and not (name == "schema" and len(args) > 2):
+        TypeAdapter(OUTPUTS[name]).validate_json(out)
 
 
 @pytest.fixture(scope="session")

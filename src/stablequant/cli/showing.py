@@ -1,4 +1,4 @@
-"""Commands that show what runs found: report, compare, schema."""
+"""Commands that show what runs found: report, compare, track, schema."""
 
 from __future__ import annotations
 
@@ -61,3 +61,42 @@ def compare(
     if html is not None:
         write_text(html, page(result))
     print_json(result) if json else show(compared(result))
+
+
+@app.command()
+@plain_errors()
+def track(
+    folder: Folder,
+    to: Annotated[
+        str,
+        typer.Option(help="mlflow, or mlflow:URI of a tracking server or store.", show_default=False),
+    ],
+    json: Json = False,
+) -> None:
+    """Log a finished run to an experiment tracker: settings, every number of its summary, its page and plan."""
+    from stablequant.report.track import track as run
+
+    found = run(folder, to)
+    told = (
+        f"{found['experiment']}/{found['run']}: {len(found['parameters'])} parameters, {len(found['metrics'])} metrics"
+    )
+    print_json(found) if json else show(f"{told}, {', '.join(found['files'])}")
+
+
+@app.command()
+@plain_errors()
+def schema(
+    name: Annotated[str, typer.Argument(help="Of an output; default: list them.", show_default=False)] = "",
+    json: Json = False,
+) -> None:
+    """Print the JSON schema of what the program writes: the files of a run, and --json of every command."""
+    from stablequant.report.schema import schema as found
+    from stablequant.report.schema import schemas
+    from stablequant.report.tables import table
+
+    if name:
+        print_json(found(name))
+    elif json:
+        print_json(schemas())
+    else:
+        show(table(["schema", ""], [[row["name"], row["about"]] for row in schemas()["schemas"]]))

@@ -104,6 +104,7 @@ class TranscribedFile(Output):
     pieces: Count
     parts: list[TranscribedPart]
     finished: bool
+    segments: list[TranscribedPart] | None = None
 
 
 class Transcription(Output):
