@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -43,3 +44,9 @@ def test_other_trackers_and_refused_stores_are_told(cli, finished, tmp_path, mon
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "false")
     ran = cli("track", finished, "--to", f"mlflow:{(tmp_path / 'mlruns').as_uri()}")
     assert (ran.code, "MLflow refuses file://" in ran.err) == (2, True)
+
+
+def test_without_mlflow_the_fix_is_named(cli, finished, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlflow.exceptions", None)
+    ran = cli("track", finished, "--to", "mlflow")
+    assert (ran.code, "Fix: pip install 'stablequant[mlflow]'." in ran.err) == (2, True)
