@@ -101,7 +101,7 @@ def _difference(base: Score, other: Score, first: Mapping[str, Any], second: Map
     """Points by which ``other`` errs more than ``base``; an interval where both are of the same recordings."""
     delta = round(second["int8_file"]["rate"] - first["int8_file"]["rate"], 4)
     if (base.metric, base.ids, base.units) != (other.metric, other.ids, other.units):
-        return {"delta": delta, "interval": None, "note": "tested on other speech, or counted otherwise"}
+        return {"delta": delta, "interval": None, "note": "tested on other speech"}
     found = paired_bootstrap(base, other)
     return {"delta": round(found.delta, 4), "interval": [round(found.low, 4), round(found.high, 4)], "note": ""}
 
@@ -124,7 +124,8 @@ def figures(result: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
             return _beyond(row["delta"], row["interval"])
         return f"{formats.signed(row['delta'])} ({row['note']})"
 
-    return [
+    schemes = dict.fromkeys(itertools.chain(*(r["schemes"] for r in runs)))
+    rows = [
         ("error rate %", [f"{r['rate']:.2f} ({r['metric']})" for r in runs]),
         ("beyond the first (95 % interval)", [against(row) for row in beside]),
         (
@@ -135,10 +136,11 @@ def figures(result: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
         ("bytes", [f"{formats.megabytes(r['bytes'])} ({r['bytes_ratio']:.3f})" for r in runs]),
         ("speed, float32 = 1", [f"{r['speedup']:.2f}x" for r in runs]),
         ("widths", [f"{r['widths']}, {r['weight_bits']:.3g} bits a weight" for r in runs]),
-        ("schemes", [", ".join(f"{count} {name}" for name, count in r["schemes"].items()) for r in runs]),
+        *((f"layers {name}", [str(r["schemes"].get(name, 0)) for r in runs]) for name in schemes),
         ("p %", ["" if r["p"] is None else formats.p_text(r) for r in runs]),
         ("time to make", [formats.duration(r["seconds"]) for r in runs]),
     ]
+    return [(name, cells) for name, cells in rows if any(cells)]
 
 
 def _beyond(delta: float, ends: Sequence[float]) -> str:

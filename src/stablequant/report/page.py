@@ -151,7 +151,7 @@ def _compared(summary: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 def _intervals(summary: Mapping[str, Any]) -> dict[str, Any]:
     rows = [
         plots.Estimate(
-            formats.method(name, rates),
+            formats.METHODS.get(name, name),
             rates["delta"],
             rates["delta_interval"][0],
             rates["delta_interval"][1],
