@@ -1,6 +1,6 @@
-"""What the report's plots would weigh by a library: bytes of one histogram as ours, as matplotlib's SVG, and of Vega's scripts.
+"""What a page would weigh otherwise: one histogram as ours and as matplotlib's SVG, Vega's scripts, and speech by format.
 
-pip install matplotlib vl-convert-python && python bench/plot_sizes.py
+pip install matplotlib vl-convert-python && python bench/report_sizes.py
 """
 
 from __future__ import annotations
@@ -8,17 +8,30 @@ from __future__ import annotations
 import argparse
 import gzip
 import io
-import json
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
+from typing import Any
 
 import numpy as np
+import soundfile
 import torch
+from numpy.typing import NDArray
+from result_path import ROOT, save
+from tables import report_sizes
 
+from stablequant.data.audio import read
 from stablequant.grid.affine import Range
 from stablequant.grid.histogram import Histogram
 from stablequant.report import plots
-from stablequant.runtime.processor import machine
+
+RATE = 16_000
+#: Speech formats of libsndfile; the first is that of the report.
+FORMATS: dict[str, dict[str, Any]] = {
+    "MP3": {"format": "MP3", "bitrate_mode": "VARIABLE", "compression_level": 0.7},
+    "Opus": {"format": "OGG", "subtype": "OPUS"},
+    "Vorbis": {"format": "OGG", "subtype": "VORBIS"},
+    "FLAC": {"format": "FLAC"},
+}
 
 
 def bars() -> tuple[Histogram, Range]:
@@ -51,6 +64,16 @@ def by_matplotlib(histogram: Histogram, grid: Range) -> str:
     return file.getvalue()
 
 
+def rate(recordings: Sequence[NDArray[np.float32]], how: Mapping[str, Any]) -> float:
+    """Kilobits a second of all recordings in one format."""
+    written = 0
+    for samples in recordings:
+        file = io.BytesIO()
+        soundfile.write(file, samples, RATE, **how)
+        written += len(file.getvalue())
+    return round(written * 8 / 1000 / (sum(map(len, recordings)) / RATE), 1)
+
+
 def sizes(text: str) -> dict[str, int]:
     """As it is, and compressed."""
     return {"bytes": len(text.encode()), "gzip": len(gzip.compress(text.encode(), mtime=0))}
@@ -62,16 +85,15 @@ def main() -> None:
     import vl_convert
 
     histogram, grid = bars()
+    recordings = [read(path, RATE) for path in sorted((ROOT / "examples" / "asterisk" / "audio").glob("*"))[::10]]
     found = {
-        "machine": machine(),
         "versions": {name: version(name) for name in ("matplotlib", "vl-convert-python")},
         "ours": sizes(str(plots.histogram(histogram.nonempty(), grid))),
         "matplotlib": sizes(by_matplotlib(histogram, grid)),
         "vega_scripts": sizes(vl_convert.javascript_bundle()),
+        "speech": {"recordings": len(recordings), **{name: rate(recordings, how) for name, how in FORMATS.items()}},
     }
-    path = Path(__file__).parent / "results" / "plot_sizes.json"
-    path.write_text(json.dumps(found, indent=1) + "\n")
-    print(json.dumps(found, indent=1))
+    print(report_sizes.table(save("report_sizes", found)))
 
 
 if __name__ == "__main__":
