@@ -137,18 +137,23 @@ def browser() -> Iterator[Browser]:
             process.wait()
 
 
+#: Pictures of a report: its name, the window's width, light or dark, where it begins, and its height.
+PICTURES = (
+    ("light", 1000, "light", "body", 1000),
+    ("dark", 1000, "dark", "#conditions, #buckets", 1000),
+    ("phone", 390, "light", "#regressions", 760),
+)
+
+
 def pictures(page: Path, folder: Path) -> None:
-    """The page in light and dark, and on a phone, from top to bottom."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """A report in light and dark, and on a phone."""
     with browser() as tab:
-        for name, width, scheme in (("light", 1100, "light"), ("dark", 1100, "dark"), ("phone", 390, "light")):
+        for name, width, scheme, begin, height in PICTURES:
             tab.scheme(scheme)
-            tab.size(width, 900, phone=name == "phone")
+            tab.size(width, 900, phone=width < 500)
             tab.open(page)
-            height = tab.run("document.documentElement.scrollHeight")
-            for number, top in enumerate(range(0, height, 1800)):
-                clip = {"x": 0, "y": top, "width": width, "height": min(1800, height - top)}
-                tab.picture(folder / f"{name}-{number}.png", clip)
+            top = tab.run(f"document.querySelector({begin!r}).getBoundingClientRect().y + scrollY")
+            tab.picture(folder / f"report-{name}.png", {"x": 0, "y": top, "width": width, "height": height})
 
 
 if __name__ == "__main__":
