@@ -144,3 +144,18 @@ def test_mass_is_spread_without_loss() -> None:
     bins = histogram_of(values).nonempty()
     below = plots.mass_below(bins, np.array([-math.inf, bins.low[0], bins.high[-1], math.inf]))
     assert below.tolist() == [0, 0, 3000, 3000]
+
+
+def test_a_band_holds_the_curve_between_its_ends() -> None:
+    drawn = plots.p_curve([(0.0, 9.0), (0.5, 8.0)], 8.0, 0.5, band=[(0.0, 8.5, 9.5), (0.5, 7.0, 9.0)])
+    (band,) = by_class(drawn, "band")
+    (curve,) = by_class(drawn, "curve")
+
+    def points(element: ElementTree.Element) -> list[tuple[float, ...]]:
+        return [tuple(map(float, p.split())) for p in re.findall(r"[\d.]+ [\d.]+", element.get("d", ""))]
+
+    low, high = points(band)[:2], points(band)[:1:-1]
+    for (x, y), (_, below), (_, above) in zip(points(curve), low, high, strict=True):
+        assert above <= y <= below  # from above
+        assert x in (0.0, 1000.0)
+    assert plots.p_curve([(0.0, 9.0)], 8.0, 0.0).count('class="band"') == 0
