@@ -9,10 +9,12 @@ import pytest
 import support
 from scipy.stats import spearmanr
 
+from stablequant.grid.unrounded import Unrounded
+from stablequant.grid.weights import PerGroup, WeightSpec
 from stablequant.jobs.open import simulator
 from stablequant.quantize.options import options
 from stablequant.quantize.scheme import LayerScheme
-from stablequant.search import fisher
+from stablequant.search import tapped
 from stablequant.search.fisher import Errors, estimate
 from stablequant.search.journal import Journal
 from stablequant.search.objective import Divergence
@@ -84,7 +86,19 @@ def test_what_is_computed_again_in_stretches_is_what_one_pass_gives(monkeypatch:
     choices = some_options("moonshine")
     found = {}
     for stretch in (7, 10**6):
-        monkeypatch.setattr(fisher, "STRETCH", stretch)
+        monkeypatch.setattr(tapped, "STRETCH", stretch)
         found[stretch] = estimate(trials("moonshine"), choices)
     for layer, nats in found[7].items():
         assert nats == pytest.approx(found[10**6][layer], rel=0.02), layer
+
+
+def test_the_rounding_of_weights_counts_where_it_is_asked_for_and_in_the_table_that_a_head_shares() -> None:
+    runner, spec = trials("moonshine"), WeightSpec(4, PerGroup(64))
+    names = ["proj_out", *(op.name for op in support.moonshine().ops() if op.name.endswith(("q_proj", "fc1")))][::3]
+    choices = {name: {"4 bits": LayerScheme((Unrounded(),), spec)} for name in names}
+    estimated = estimate(runner, choices, weights=True)
+    candidates = [Candidate(name, {name: choices[name]["4 bits"]}) for name in names]
+    found = np.array([outcome.score.rate for outcome in runner.run(candidates, "each alone")])
+    guessed = np.array([estimated[name]["4 bits"] for name in names])
+    assert 0.3 < guessed[0] / found[0] < 3
+    assert spearmanr(guessed, found).statistic > 0.8

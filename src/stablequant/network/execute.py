@@ -27,8 +27,8 @@ Operands = Callable[
     tuple[tuple[Tensor, ...], Mapping[str, Tensor]],
 ]
 
-#: Called after each operation with the node and its outputs, which stay as they are.
-Watch = Callable[[Node, tuple[Tensor, ...]], None]
+#: Called after each operation with the node and its outputs; returns those to go on with.
+Watch = Callable[[Node, tuple[Tensor, ...]], tuple[Tensor, ...]]
 
 Values = dict[str, Tensor]
 
@@ -98,7 +98,7 @@ class Executor:
                 outputs = self._kernels[node.kind](node, inputs, weights)
                 self.work[node.name] += multiplications(node, inputs, weights, outputs)
                 if watch is not None:
-                    watch(node, outputs)
+                    outputs = watch(node, outputs)
                 alive.update(zip(node.outputs, outputs, strict=True))
                 for name in (*node.inputs, node.lengths):
                     if self._last_use.get(name) == index and name not in self.graph.outputs:
