@@ -36,3 +36,10 @@ def test_the_whole_message_crosses_a_process_boundary(cls):
     back = pickle.loads(pickle.dumps(error))
     assert type(back) is cls
     assert str(back) == str(error) == "it broke. Expected it whole. Fix: glue it."
+
+
+def test_a_name_of_any_length_leaves_a_message_that_can_be_read() -> None:
+    message = str(DataError(f"the plan names {'[' * 100_000}, which never runs", expected="x" * 900))
+    assert len(message) < 2000
+    assert message.startswith("the plan names [[[")
+    assert "[[, which never runs. Expected xxx" in message

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+#: Characters of one part of a message.
+LONGEST = 1000
+
 
 class StablequantError(Exception):
     """Base of every error the library raises on purpose.
@@ -28,9 +31,9 @@ class StablequantError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        """Return the whole message on one line."""
+        """Return the whole message on one line; a part that repeats something endless has its middle left out."""
         parts = [("", self.what), ("Expected ", self.expected), ("Fix: ", self.fix)]
-        return " ".join(lead + _sentence(text) for lead, text in parts if text)
+        return " ".join(lead + _sentence(_short(text)) for lead, text in parts if text)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle with all three parts, so that the message survives a process boundary."""
@@ -91,6 +94,12 @@ def memory_ran_out(error: BaseException) -> bool:
     """Whether ``error`` is a lack of memory, in the words of Python, PyTorch or ONNX Runtime."""
     told = ("bad_alloc", "bad allocation", "allocate memory", "out of memory", "Failed to allocate")
     return isinstance(error, MemoryError) or any(words in str(error) for words in told)
+
+
+def _short(text: str) -> str:
+    """``text`` of at most `LONGEST` characters: names in a file that is read may be of any length."""
+    half = LONGEST // 2
+    return text if len(text) <= LONGEST else f"{text[:half]} ... {text[-half:]}"
 
 
 def _sentence(text: str) -> str:

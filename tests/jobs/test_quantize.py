@@ -51,13 +51,6 @@ def test_a_model_that_does_not_work_in_float_is_refused_before_the_search_unless
         quantize(str(support.GRAFT), [str(path)], tmp_path / "out", QUICK, force=True, progress=stop)
 
 
-@pytest.mark.parametrize("group", ["activations", "weights"])
-def test_a_width_without_kernels_is_refused(tmp_path: Path, group: str) -> None:
-    with pytest.raises(SettingsError, match=r"setting bits is 4\. Expected 8: the width of the kernels"):
-        quantize(str(support.GRAFT), ["nowhere"], tmp_path / "out", QUICK.updated(**{f"{group}.bits": 4}))
-    assert not (tmp_path / "out").exists()
-
-
 def test_what_was_handed_over_is_listed_with_its_sha_256(evidence: Evidence) -> None:
     folder = evidence.job.out
     found = read_manifest(folder)

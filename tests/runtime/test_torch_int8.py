@@ -89,7 +89,7 @@ def test_attention_s_products_and_other_weights_are_refused(spec: WeightSpec) ->
         TorchInt8Backend(model, support.scheme("graft", matmuls=True), device="cpu")
     name = list(scheme)[3]
     other = {**scheme, name: replace(scheme[name], weight=spec)}
-    with pytest.raises(SettingsError, match=rf"other than 8-bit weights with a scale .* in {name}"):
+    with pytest.raises(SettingsError, match=rf"other than 8-bit operands with a scale .* in {name}"):
         TorchInt8Backend(model, other, device="cpu")
 
 

@@ -125,15 +125,17 @@ def transcribe(
     if not json:
         for line in transcribing(work.result()):
             say(line)
+    ended = False
     try:
         for row in work.rows(progress):
             tell(row)
+        ended = True
     finally:  # whatever ended the work: what is done is not lost
         result = work.result()
         for row in result["transcripts"]:
             if row["file"] not in told:
                 tell(row)
-        if json:
+        if json and (ended or result["transcripts"]):
             print_json(result)
 
 

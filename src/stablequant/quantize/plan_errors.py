@@ -33,9 +33,9 @@ def complaint(error: ValidationError, raw: Any) -> str:
         raw: What was validated.
     """
     first = error.errors()[0]
-    place = [
-        str(part) for part in first["loc"] if part not in ("static", "per_frame", "per_block", "float")
-    ]  # which kind of grid it is
+    # Which kind of grid it is, is left out; a name that somebody put there may be of any length.
+    kinds = ("static", "per_frame", "per_block", "float")
+    place = [str(part)[:_LONGEST_NAME] for part in first["loc"] if part not in kinds]
     if place[:1] == ["layers"] and len(place) > 1 and isinstance(first["loc"][1], int):
         name = _name(raw["layers"][first["loc"][1]])
         place = [f"layer {name}", *place[2:]] if name else [".".join(place[:2]), *place[2:]]
