@@ -9,6 +9,7 @@ from pathlib import Path
 
 import inputs  # first: it sets what torch reads when it is imported
 import torch
+from random_models import LARGE
 from result_path import ROOT
 from safetensors.torch import save_file
 from tokenizers.pre_tokenizers import ByteLevel
@@ -27,19 +28,10 @@ from transformers import (
     WhisperTokenizer,
 )
 
-#: Of facebook/hubert-large-ls960-ft, from its configuration.
-LARGE = {
-    "hidden_size": 1024,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "intermediate_size": 4096,
-    "conv_bias": True,
-    "do_stable_layer_norm": True,
-    "feat_extract_norm": "layer",
-    "vocab_size": 32,
-}
+#: As many as tests/assets/wavlm-graft/vocab.json has.
+VOCABULARY = {"vocab_size": 32}
 #: Of facebook/wav2vec2-xls-r-1b, from its configuration.
-XLS_R_1B = LARGE | {"hidden_size": 1280, "num_hidden_layers": 48, "intermediate_size": 5120}
+XLS_R_1B = LARGE | VOCABULARY | {"hidden_size": 1280, "num_hidden_layers": 48, "intermediate_size": 5120}
 #: Of openai/whisper-large-v3, from its configuration.
 WHISPER_LARGE = {
     "d_model": 1280,
@@ -63,7 +55,7 @@ def _save_ctc_processor(folder: Path) -> None:
 
 def _hubert_large(folder: Path) -> PreTrainedModel:
     _save_ctc_processor(folder)
-    return HubertForCTC(HubertConfig(**LARGE))
+    return HubertForCTC(HubertConfig(**LARGE | VOCABULARY))
 
 
 def _xls_r_1b(folder: Path) -> PreTrainedModel:
