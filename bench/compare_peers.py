@@ -3,7 +3,7 @@
     pip install '.[peers]'
     python bench/compare_peers.py demo-out --data examples/asterisk
 
-Each peer gets the same cleaned float graph (torchao and CTranslate2 the model as transformers has it), calibration speech from
+Each peer gets the same cleaned float graph, in ONNX's own operators (torchao and CTranslate2 the model as transformers has it), calibration speech from
 --data (ours had that of its own run), and where it runs in ONNX Runtime our session settings, without which its linear layers
 would run in float. OpenVINO runs NNCF's model as it comes. A decoder that generates up to its limit is slow for that alone.
 Optimum and Olive want other packages than we do: each gets an environment of its own in build/bench/environments. A peer that
@@ -95,7 +95,7 @@ def systems(
     feeds = calibration_feeds(model.frontend, backend, speech["calibration"])
     every = max(1, len(speech["dev"].waveforms) // DEV)
     dev = speech["dev"].part(range(0, len(speech["dev"].waveforms), every), 1, 30.0)
-    material = Material(model, in_float["onnxruntime"], feeds, dev, work)
+    material = Material.of(model, feeds, dev, work)
     for name, make in QUANTISERS.items():
         yield name, partial(make, material)
 

@@ -132,10 +132,10 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
 
-def peers(names: Iterable[str], model: SpeechModel, file: Path, work: Path, left_out: dict[str, str]) -> Iterator[Peer]:
+def peers(names: Iterable[str], model: SpeechModel, work: Path, left_out: dict[str, str]) -> Iterator[Peer]:
     """Other ways to int8. They calibrate on noise: what they do to words is in bench/compare_peers.py."""
     feeds = {"model": [model.frontend.features([noise(2.0)]).feeds]}
-    material = Material(model, {"model": file}, feeds, None, work)
+    material = Material.of(model, feeds, None, work)
     for name in names:
         try:
             yield QUANTISERS[name](material)
@@ -168,7 +168,7 @@ def measure(
                     systems[label]["load_seconds"] = round(cost.load_seconds, 2)
                 backend = RUNTIMES[runtime]({"model": file}, threads=threads)
                 runners[label] = lambda _, b=backend: b.run("model", feeds)  # type: ignore[misc]
-        for peer in peers(beside, model, files["float", "onnxruntime"], Path(work), left_out):
+        for peer in peers(beside, model, Path(work), left_out):
             systems[peer.name] = {"bytes": peer.bytes, "peak_rss_bytes": peer.peak_rss_bytes, "peer": True}
             runners[peer.name] = lambda _, p=peer: p.recognize(sounds)  # type: ignore[misc]
         if beside and not brief:

@@ -161,7 +161,7 @@ def systems(
             made = ours(asked, histograms, settings, folder / "ours", TARGETS[name])
             yield row(f"stablequant, fast{told}", asked, made, ours=True)
     yield from runs(model, folders)
-    material = Material(model, plain["onnxruntime"], feeds(model, calibration, plain["onnxruntime"]), None, work)
+    material = Material.of(model, feeds(model, calibration, plain["onnxruntime"]), None, work)
     makers = {
         "dynamic": lambda: ort_dynamic(material),
         "nncf": lambda: nncf_ptq(material),

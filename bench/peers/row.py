@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 
 from stablequant.data.speech import Speech
+from stablequant.export import package
+from stablequant.export.targets import TARGETS
 from stablequant.families.model import SpeechModel
 from stablequant.heads.head import Answer
 from stablequant.measure import footprint
@@ -64,6 +66,13 @@ class Material:
     feeds: Feeds
     dev: Speech | None
     work: Path
+
+    @classmethod
+    def of(cls, model: SpeechModel, feeds: Feeds, dev: Speech | None, work: Path) -> Material:
+        """With float files of ONNX's own operators alone: other tools infer no shapes behind those of a runtime."""
+        folder, target = work / "plain", replace(TARGETS["onnxruntime"], attention_kernel=False)
+        folder.mkdir(exist_ok=True)
+        return cls(model, package.write_graphs(model, None, folder, target), feeds, dev, work)
 
 
 class PlainOpenVino:
