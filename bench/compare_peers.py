@@ -3,12 +3,12 @@
     pip install '.[peers]'
     python bench/compare_peers.py demo-out --data examples/asterisk
 
-Each peer gets the same cleaned float graph, in ONNX's own operators (torchao and CTranslate2 the model as transformers has it), calibration speech from
---data (ours had that of its own run), and where it runs in ONNX Runtime our session settings, without which its linear layers
-would run in float. OpenVINO runs NNCF's model as it comes. A decoder that generates up to its limit is slow for that alone.
-Optimum and Olive want other packages than we do: each gets an environment of its own in build/bench/environments. A peer that
-cannot be installed, or fails, has a row with its own reason. One thread, one recording at a time. Writes
-bench/results/peers.json, after each peer what is known by then.
+Each peer gets the same cleaned float graph, in ONNX's own operators (torchao and CTranslate2 the model as transformers has it),
+calibration speech from --data (ours had that of its own run), and where it runs in ONNX Runtime our session settings, without
+which its linear layers would run in float. OpenVINO runs NNCF's model as it comes. A decoder that generates up to its limit is
+slow for that alone. Optimum and Olive want other packages than we do: each gets an environment of its own in
+build/bench/environments. A peer that cannot be installed, or fails, has a row with its own reason. One thread, one recording at
+a time. Writes bench/results/peers.json, after each peer what is known by then.
 """
 
 from __future__ import annotations
