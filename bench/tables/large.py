@@ -21,6 +21,9 @@ STAGES = {
     "speed": ("the files beside float32", False),
 }
 
+#: Recordings of a search as it usually is.
+WHOLE = 64
+
 
 def table(name: str) -> str:
     """Of bench/large.py."""
@@ -35,6 +38,8 @@ def table(name: str) -> str:
         f"{r['utterances']} recordings of {r['seconds_each']} s to search on, {r['threads']} threads. The search takes "
     )
     note += f"{r['evaluations']:.1f} float evaluations, the paper's scheme beside it {r['paper_evaluations']:.1f} more. {cpu(r)}."
+    seconds = sum(r["cpu_seconds"][x] * (WHOLE / r["utterances"] if grows else 1) for x, (_, grows) in STAGES.items())
+    note += f" With {WHOLE} recordings, by these figures, {seconds / 60:.0f} minutes of processor, {seconds / 120:.0f} on two cores."
     return markdown(head, rows, note, made_by(r))
 
 
