@@ -39,7 +39,8 @@ def table(name: str) -> str:
     )
     note += f"{r['evaluations']:.1f} float evaluations, the paper's scheme beside it {r['paper_evaluations']:.1f} more. {cpu(r)}."
     seconds = sum(r["cpu_seconds"][x] * (WHOLE / r["utterances"] if grows else 1) for x, (_, grows) in STAGES.items())
-    note += f" With {WHOLE} recordings, by these figures, {seconds / 60:.0f} minutes of processor, {seconds / 120:.0f} on two cores."
+    whole = f"{seconds / 60:.0f} minutes of processor, {seconds / 120:.0f} on two cores"
+    note += f" With {WHOLE} recordings, by these figures, {whole}."
     return markdown(head, rows, note, made_by(r))
 
 
