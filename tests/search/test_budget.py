@@ -63,6 +63,12 @@ def test_a_divergence_is_kept_to_in_fewer_bytes_the_larger_it_is() -> None:
     assert share(far) < share(near)
 
 
+def test_a_divergence_that_the_most_accurate_widths_alone_keep_to_is_kept_to() -> None:
+    least = found(target_bytes=0.24).accurate.score.rate
+    nearly = found(max_divergence=1.0001 * least)
+    assert nearly.chosen.score.rate <= 1.0001 * least
+
+
 def test_what_no_choice_keeps_to_is_refused_with_the_least() -> None:
     with pytest.raises(
         SettingsError, match=r"target_bytes is 0\.1, and the narrowest weights take 0\.1\d+ of float32's"

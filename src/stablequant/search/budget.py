@@ -55,6 +55,8 @@ def within_budget(trials: Trials, histograms: Histograms, settings: Settings) ->
                 break
             estimated *= 0.9 * limit / chosen.score.rate
         if chosen.score.rate > limit:
+            names, chosen = accurate, reference
+        if chosen.score.rate > limit:
             what = f"max_divergence is {limit:g} nats a step, and the most accurate widths diverge by {reference.score.rate:.3g}"
             raise SettingsError(what, expected="a limit that some choice of widths keeps to")
         told = f"a divergence of at most {limit:g} nats a step"
