@@ -59,6 +59,7 @@ def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
 
     def run(*args: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["stablequant", *map(str, args)])
+        monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # put back afterwards
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
         capfd.readouterr()
         with pytest.raises(SystemExit) as left:

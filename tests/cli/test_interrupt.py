@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from commands import MODEL, STABLEQUANT, Ran, all_gone, children, finish, rows, start, trials, wait_for
 
-from stablequant.cli import main
+from stablequant.cli import console, main
+from stablequant.cli.console import unbroken
 from stablequant.data.paths import shown
 
 #: What a batch system and a closed terminal send.
@@ -153,3 +155,52 @@ def test_a_transcription_that_is_stopped_has_written_what_was_done():
     assert 0 < len(lines) < len(files)
     assert [line.split("\t")[0] for line in lines] == [shown(Path(file)) for file in files[: len(lines)]]
     assert ran.err.splitlines()[-1] == "error: the run was interrupted. Fix: run the same command again."
+
+
+def test_a_line_that_ctrl_c_falls_into_is_written_once(cli, monkeypatch):
+    """Wherever it falls: before the line is written, and after it."""
+    files = [row["audio"] for row in rows(count=3)]
+    for late in (False, True):
+        written: list[str] = []
+
+        def interrupting(text, *, flush=False, late=late, written=written):
+            if not written and not late:
+                signal.raise_signal(signal.SIGINT)
+            written.append(text)
+            print(text, flush=flush)
+            if len(written) == 1 and late:
+                signal.raise_signal(signal.SIGINT)
+
+        monkeypatch.setattr(console, "print", interrupting, raising=False)
+        ran = cli("transcribe", MODEL, *files, "--set", "batch_size=1")
+        assert ran.code == 2
+        names = [line.split("\t")[0] for line in ran.out.splitlines()]
+        assert names == [shown(Path(file)) for file in files[: len(names)]]
+
+
+def test_a_second_interrupt_does_not_wait_for_the_end_of_what_is_written():
+    seen = []
+    with pytest.raises(KeyboardInterrupt), unbroken():
+        signal.raise_signal(signal.SIGINT)
+        seen.append(1)
+        signal.raise_signal(signal.SIGINT)
+        seen.append(2)
+    assert seen == [1]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_that_a_destructor_swallows_comes_again(cli, monkeypatch):
+    """As soundfile's does, in whose middle Ctrl-C is lost: Python has nowhere to raise it."""
+
+    class Closing:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    def app():
+        Closing()
+        time.sleep(5)
+        sys.exit(0)
+
+    monkeypatch.setattr(main, "app", app)
+    ran = cli("inspect")
+    assert (ran.code, ran.err) == (2, "error: the run was interrupted. Fix: run the same command again.\n")

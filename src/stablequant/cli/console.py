@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import io
 import json
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any, NoReturn
 
 from stablequant.errors import Interrupted, ResourceError, StablequantError, memory_ran_out
 
 #: What a shell reports of a program that SIGPIPE ended, as it ends cat or grep: 128 and the signal's number.
 READER_GONE = 128 + 13
+#: A user's, a batch system's, and a closed terminal's way to end a program.
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ProgressLine:
@@ -99,6 +105,39 @@ def say(text: str, end: str = "\n") -> None:
         if sys.stderr is not None:
             sys.stderr.write(text + end)
             sys.stderr.flush()
+
+
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """Let the block come to its end before an interrupt does what it does: nothing is half written. A second one does not wait."""
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if len(came) > 1:
+            raise KeyboardInterrupt
+
+    held = [n for n in ENDINGS if signal.getsignal(n) is signal.default_int_handler]
+    for number in held:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number in held:
+            signal.signal(number, signal.default_int_handler)
+    if came:
+        raise KeyboardInterrupt
+
+
+def ask_again(ignored: sys.UnraisableHookArgs) -> None:
+    """Interrupt once more where a destructor swallowed it, as Python does; for ``sys.unraisablehook``."""
+    number = next((n for n in ENDINGS if signal.getsignal(n) is signal.default_int_handler), None)
+    if ignored.exc_type is not KeyboardInterrupt or number is None:
+        return sys.__unraisablehook__(ignored)
+    again = threading.Timer(0.05, _thread.interrupt_main, (number,))
+    again.daemon = True
+    again.start()
+    return None
 
 
 def _on_terminal() -> bool:

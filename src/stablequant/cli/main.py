@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 from stablequant.cli import judging, making, showing, using
 from stablequant.cli.app import app
-from stablequant.cli.console import plain_errors, plain_streams
+from stablequant.cli.console import ENDINGS, ask_again, plain_errors, plain_streams
 
 __all__ = ["judging", "making", "showing", "using"]
 
@@ -21,9 +22,10 @@ def main() -> None:
     # do, and gain nothing on an idle one.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # A batch system that ends a run and a terminal that is closed get what Ctrl-C gets: one message, and nothing lost.
-    for ending in (signal.SIGTERM, signal.SIGHUP):
+    for ending in ENDINGS:
         if signal.getsignal(ending) != signal.SIG_IGN:  # as under nohup
             signal.signal(ending, signal.default_int_handler)
+    sys.unraisablehook = ask_again
     plain_streams()
     with plain_errors():  # --help is written outside of every command
         app()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from stablequant.cli.app import app
-from stablequant.cli.console import ProgressLine, plain_errors, print_json, say, show
+from stablequant.cli.console import ProgressLine, plain_errors, print_json, say, show, unbroken
 from stablequant.cli.options import (
     MOST_BATCH,
     MOST_ROUNDS,
@@ -110,7 +110,6 @@ def transcribe(
     progress = ProgressLine()
 
     def tell(row: dict[str, Any]) -> None:
-        told.add(row["file"])
         if json:
             return
         progress.clear()
@@ -122,19 +121,24 @@ def transcribe(
         for segment in row.get("segments", ()):
             show(f"{name}{segment['start']:.2f}\t{segment['end']:.2f}\t{segment['text']}")
 
+    def once(row: dict[str, Any]) -> None:
+        if row["file"] not in told:
+            with unbroken():
+                tell(row)
+                told.add(row["file"])
+
     if not json:
         for line in transcribing(work.result()):
             say(line)
     ended = False
     try:
         for row in work.rows(progress):
-            tell(row)
+            once(row)
         ended = True
     finally:  # whatever ended the work: what is done is not lost
         result = work.result()
         for row in result["transcripts"]:
-            if row["file"] not in told:
-                tell(row)
+            once(row)
         if json and (ended or result["transcripts"]):
             print_json(result)
 
