@@ -151,6 +151,10 @@ def test_what_is_missing_or_foreign_is_told(evidence, folder, tmp_path):
     with pytest.raises(DataError, match="the next stablequant drift observes the calibration speech again"):
         drift(folder, [source])
     (folder / NAME).unlink()
+    for missing in (str(tmp_path / "nowhere"), "nowhere.npz"):
+        with pytest.raises(DataError, match="nowhere"):
+            drift(folder, [missing])
+        assert not (folder / NAME).exists()  # told before calibration speech is observed
 
 
 def test_the_command_ends_with_3_where_calibration_does_not_cover(evidence, folder, tmp_path, capsys):

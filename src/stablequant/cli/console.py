@@ -109,7 +109,7 @@ def say(text: str, end: str = "\n") -> None:
 
 @contextmanager
 def unbroken() -> Iterator[None]:
-    """Let the block come to its end before an interrupt does what it does: nothing is half written. A second one does not wait."""
+    """Let the block come to its end before an interrupt takes effect, so that nothing is half written; a second does not wait."""
     came: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -133,11 +133,11 @@ def ask_again(ignored: sys.UnraisableHookArgs) -> None:
     """Interrupt once more where a destructor swallowed it, as Python does; for ``sys.unraisablehook``."""
     number = next((n for n in ENDINGS if signal.getsignal(n) is signal.default_int_handler), None)
     if ignored.exc_type is not KeyboardInterrupt or number is None:
-        return sys.__unraisablehook__(ignored)
+        sys.__unraisablehook__(ignored)
+        return
     again = threading.Timer(0.05, _thread.interrupt_main, (number,))
     again.daemon = True
     again.start()
-    return None
 
 
 def _on_terminal() -> bool:

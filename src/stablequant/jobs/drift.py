@@ -74,10 +74,14 @@ def drift(
     parts = [source for source in sources if source.endswith(ENDING)]
     speech = [source for source in sources if source not in parts]
     work = _Work(folder, checkpoint, progress)
-    reference = work.reference()
-    production = work.production(speech) if speech else Production(work.identity)
+    production = Production(work.identity)
+    # Before calibration speech is observed, which may take minutes: what cannot be read is told at once.
     for part in parts:
         production.merge(Production.load(Path(part)))
+    recordings = work.recordings(speech) if speech else None
+    reference = work.reference()
+    if recordings is not None:
+        production.merge(work.production(recordings))
     if not production.recordings:
         what = "no recording was observed"
         raise DataError(what, expected="speech, or parts that hold some", fix="give more with --data")
@@ -195,10 +199,15 @@ class _Work:
         made.save(path)
         return made
 
-    def production(self, sources: Sequence[str]) -> Production:
-        """The speech of ``sources``, observed one recording at a time."""
-        model, watch = self._model()
-        recordings = Recordings(manifest.load(sources), model.frontend, self.plan.settings.data.max_bad_fraction)
+    def recordings(self, sources: Sequence[str]) -> Recordings:
+        """The speech of ``sources``, found and none of it decoded."""
+        utterances = manifest.load(sources)
+        model, _ = self._model()
+        return Recordings(utterances, model.frontend, self.plan.settings.data.max_bad_fraction)
+
+    def production(self, recordings: Recordings) -> Production:
+        """What is seen of ``recordings``, one at a time."""
+        _, watch = self._model()
         production = Production(self.identity)
         title = "observing production speech"
         self.progress(title, 0, len(recordings))
