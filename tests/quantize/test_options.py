@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import support
 
-from stablequant.grid.affine import QuantParams
+from stablequant.grid.affine import QuantParams, fake_quantize
 from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import PerFrame
 from stablequant.grid.unrounded import Unrounded
@@ -21,6 +22,7 @@ from stablequant.quantize.options import (
     WEIGHTS_ALONE,
     by_block,
     options,
+    reads_waveform,
 )
 from stablequant.quantize.scheme import LayerScheme
 from stablequant.settings import Settings
@@ -56,6 +58,18 @@ def test_each_layer_may_have_what_its_operation_allows(name: str) -> None:
         expected = NAMES[name].get(ending, [STATIC, PER_FRAME])
         assert list(options(model, op, support.histograms(name), Settings())) == expected, op.name
     assert met >= NAMES[name].keys()
+
+
+@pytest.mark.parametrize("name", support.MODELS)
+def test_speech_twice_as_loud_as_all_of_calibration_is_not_clipped_at_the_waveform(name: str) -> None:
+    model, histograms = support.MODELS[name](), support.histograms(name)
+    op = next(op for op in model.ops() if reads_waveform(model, op))
+    (grid,) = options(model, op, histograms, Settings())[RESIDUAL].activations
+    assert isinstance(grid, QuantParams)
+    (seen,) = histograms[op.name]
+    loud = 1.9 * max(seen.maximum, -seen.minimum) * np.linspace(-1, 1, 10001)
+    error = np.abs(fake_quantize(loud, grid) - loud).max()
+    assert error <= loud.max() / 2**13  # of 16 bits one is headroom, and the calibrator may leave out as much
 
 
 def test_a_shifted_static_grid_begins_at_the_bound_of_the_function_and_keeps_zero() -> None:

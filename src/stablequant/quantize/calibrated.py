@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from stablequant.grid.affine import QuantParams, params_from_range
+from stablequant.grid.affine import QuantParams, Range, params_from_range
 from stablequant.grid.calibrators import calibrate
 from stablequant.grid.calibrators.clipped_mse import clipped_mse_range
 from stablequant.grid.histogram import Histogram
@@ -50,10 +50,18 @@ def same_p(flagged: Iterable[str], p: float) -> dict[str, float]:
     return dict.fromkeys(flagged, p)
 
 
-def with_residual(histogram: Histogram, settings: Settings, p: float = 0.0) -> LayerScheme:
-    """A grid whose range has the least squared error at the resolution that code and residual code have together."""
+def with_residual(histogram: Histogram, settings: Settings, p: float = 0.0, headroom: float = 1.0) -> LayerScheme:
+    """A grid whose range has the least squared error at the resolution that code and residual code have together.
+
+    Args:
+        histogram: Of the layer's input.
+        settings: The width of each code, and what is done with clipped mass.
+        p: Per cent of the mass that are clipped.
+        headroom: By how many times the range is wider than that.
+    """
     chosen = settings.activations
     whole = clipped_mse_range(histogram, bits=2 * chosen.bits, symmetric=chosen.symmetric, p=p, removed=chosen.removed)
+    whole = Range(headroom * whole.low, headroom * whole.high)
     grid = params_from_range(whole, bits=chosen.bits, symmetric=chosen.symmetric)
     return _scheme((replace(grid, planes=2),), settings)
 

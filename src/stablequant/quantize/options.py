@@ -23,6 +23,8 @@ PER_FRAME = "per frame"
 PER_FRAME_SHIFTED = "per frame, shifted"
 PER_BLOCK = "per block"
 WEIGHTS_ALONE = "weights alone"
+#: Of the grid on the waveform: speech 6 dB louder than all of calibration is not clipped, for one bit of fifteen.
+HEADROOM = 2.0
 #: Of 4 bits, by the number of weights that share a scale.
 FOUR_BITS = {size: f"4 bits by {size}" for size in (128, 64, 32)}
 #: Sizes of blocks, the best first. A short block is filled up in the file.
@@ -33,7 +35,7 @@ def options(model: SpeechModel, op: Op, histograms: Histograms, settings: Settin
     """The schemes that ``op`` can have, the plainest first, with one code an activation wherever that is enough.
 
     - The **convolution on the waveform** has one input channel and next to no cost, and 8 bits of a raw waveform are too few
-      for quiet speech: a calibrated grid with a residual code, and nothing else.
+      for quiet speech: a calibrated grid with a residual code, wide enough for speech twice as loud, and nothing else.
     - A **linear layer**, and a convolution whose windows lie inside its input: a calibrated grid, or a scale a frame (of a
       convolution: a window). Behind GELU, SiLU or ReLU either may be shifted by the function's own lower bound.
     - A linear layer whose **weights have groups** (the setting ``group``): a scale a block of its input, opposite each group. One
@@ -54,7 +56,7 @@ def options(model: SpeechModel, op: Op, histograms: Histograms, settings: Settin
     settings = own_widths(model, op, settings)
     chosen = settings.activations
     if reads_waveform(model, op):
-        return {RESIDUAL: calibrated.with_residual(histograms[op.name][0], settings)}
+        return {RESIDUAL: calibrated.with_residual(histograms[op.name][0], settings, headroom=HEADROOM)}
     weight = weight_spec(settings.weights)
     if op.node.kind == "linear" and chosen.bits == Unrounded().bits:
         return {WEIGHTS_ALONE: LayerScheme((Unrounded(),), weight)}
