@@ -1,6 +1,7 @@
 """What large models need to be quantised: peak memory and seconds of each step, in a process of its own.
 
     python bench/large_models.py
+    python bench/large_models.py --models XLS-R-1B-28-layers --steps write float32-onnxruntime int8-onnxruntime
     python bench/large_models.py --models HuBERT-large --steps default     # hours: GPTQ of a large model on one thread
 
 The shapes of published models with random weights, in bfloat16 shards (bench/sharded_models.py). Random weights transcribe
@@ -8,7 +9,9 @@ nothing, and take what trained ones take. Speech is the shortest real recordings
 a step ends soon. `fast` and `default` are whole runs of stablequant quantize; `moments`, `round` and `estimate` are the parts of
 the latter that take most memory: GPTQ's moments, GPTQ of the widest layers, and the backward pass. Peak memory is what Linux
 tells of the process (VmHWM), mapped files included. Beside it stands what Python and its libraries take before a model is
-loaded. Steps that are not asked for stay as they were measured.
+loaded. `write` and a step for each kind of file behind it (bench/large_files.py) leave the search out: they write a model in
+float and in int8, load each file in its runtime, and compare what it says to one recording with the simulation. Steps that are
+not asked for stay as they were measured.
 Writes bench/results/large_models.json after every step.
 """
 
@@ -23,9 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import inputs  # first: it sets what torch reads when it is imported
+import large_files
 import torch
 from result_path import ROOT, load_result, result_path, save
 from sharded_models import SHARDED, sharded
+from tables import large_files as large_files_table
 from tables import large_models
 
 from stablequant.data import manifest
@@ -53,7 +58,7 @@ from stablequant.settings import Settings
 
 NAME = "large_models"
 #: Given to no model; a run with random weights may write where it likes.
-RUNS = inputs.WORK / "large"
+RUNS = large_files.RUNS
 
 
 def few(recordings: int) -> str:
@@ -144,7 +149,13 @@ def _export(folder: Path, speech: str) -> None:
     export(RUNS / folder.name / "fast", "openvino")
 
 
-STEPS: dict[str, Callable[[Path, str], None]] = {
+def _file(kind: str, runtime: str) -> Callable[[Path, str], Mapping[str, Any]]:
+    """Of what `write` left: a kind of file in a runtime, on as many threads as PyTorch was given."""
+    return lambda folder, speech: large_files.compare(folder, kind, runtime, torch.get_num_threads())
+
+
+#: What each does to a checkpoint with the speech of a manifest; some tell more than what they take.
+STEPS: dict[str, Callable[[Path, str], Mapping[str, Any] | None]] = {
     "idle": _idle,
     "load": _load,
     "observe": _observe,
@@ -153,6 +164,12 @@ STEPS: dict[str, Callable[[Path, str], None]] = {
     "moments": _moments,
     "round": _round,
     "estimate": _estimate,
+    "write": large_files.write,
+    **{
+        f"{kind}-{runtime}": _file(kind, runtime)
+        for kind in large_files.KINDS
+        for runtime in ("onnxruntime", "openvino")
+    },
     "default": _default,
 }
 
@@ -161,8 +178,8 @@ def measured(step: str, folder: Path, speech: str, threads: int) -> Iterator[dic
     """What a step takes, in the process that calls this."""
     torch.set_num_threads(threads)
     began = time.perf_counter()
-    STEPS[step](folder, speech)
-    yield {"peak_bytes": peak(), "seconds": round(time.perf_counter() - began, 1)}
+    more = STEPS[step](folder, speech) or {}
+    yield {"peak_bytes": peak(), "seconds": round(time.perf_counter() - began, 1), **more}
 
 
 def in_a_process(step: str, folder: Path, speech: str, threads: int) -> Mapping[str, Any]:
@@ -206,7 +223,7 @@ def main() -> None:
             found = in_a_process(step, folder, speech, arguments.threads)
             row["steps"][step] = {**found, "recordings": arguments.recordings, "threads": arguments.threads}
             result = {"command": f"python bench/large_models.py --recordings {arguments.recordings}", "models": models}
-            print(large_models.table(save(NAME, result)), flush=True)
+            print(large_models.table(save(NAME, result)), large_files_table.table(NAME), sep="\n\n", flush=True)
         if not arguments.keep:
             shutil.rmtree(folder)
             shutil.rmtree(RUNS / name, ignore_errors=True)

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import inputs  # first: it sets what torch reads when it is imported
 from result_path import ROOT
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import (
+    GenerationConfig,
+    PreTrainedModel,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+    WhisperTokenizer,
+)
 
 sys.path.insert(0, str(ROOT / "tests" / "families"))
 import kin  # noqa: E402 - what makes the checkpoints of the tests
@@ -44,8 +55,60 @@ NETWORKS = {
     "wav2vec2-conformer": kin.Form("Wav2Vec2ConformerForCTC", CONFORMER | {"num_hidden_layers": LAYERS}),
     "wav2vec2-bert": kin.Form("Wav2Vec2BertForCTC", {"vocab_size": 13, "num_hidden_layers": LAYERS}),
 }
+#: Of openai/whisper-small, from its configuration.
+WHISPER_SMALL = {
+    "d_model": 768,
+    "encoder_layers": 12,
+    "decoder_layers": 12,
+    "encoder_attention_heads": 12,
+    "decoder_attention_heads": 12,
+    "encoder_ffn_dim": 3072,
+    "decoder_ffn_dim": 3072,
+    "num_mel_bins": 80,
+    "vocab_size": 51865,
+}
+#: Of openai/whisper-large-v3, from its configuration.
+WHISPER_LARGE = {
+    "d_model": 1280,
+    "encoder_layers": 32,
+    "decoder_layers": 32,
+    "encoder_attention_heads": 20,
+    "decoder_attention_heads": 20,
+    "encoder_ffn_dim": 5120,
+    "decoder_ffn_dim": 5120,
+    "num_mel_bins": 128,
+    "vocab_size": 51866,
+}
+#: Encoder-decoders.
+WHISPERS = {"whisper-small": WHISPER_SMALL}
 #: Those without a waveform as their input, or of which only some layers are there.
 CONFORMERS = ("Parakeet-CTC-0.6B", "wav2vec2-conformer", "wav2vec2-bert")
+
+
+def whisper(folder: Path, shape: Mapping[str, Any]) -> PreTrainedModel:
+    """A multilingual Whisper of that shape, its weights yet to be saved; the rest is written into ``folder``.
+
+    Its tokenizer has bytes alone: all other outputs are suppressed.
+    """
+    tokenizer = WhisperTokenizer(vocab={c: i for i, c in enumerate(sorted(ByteLevel.alphabet()))}, merges=[])
+    names = ["startoftranscript", "en", "de", "translate", "transcribe", "startofprev", "nospeech", "notimestamps"]
+    tokenizer.add_tokens([f"<|{name}|>" for name in names], special_tokens=True)
+    tokenizer.save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=shape["num_mel_bins"]).save_pretrained(folder)
+    known = tokenizer.get_vocab()
+    end, start = known["<|endoftext|>"], known["<|startoftranscript|>"]
+    special = {"eos_token_id": end, "bos_token_id": end, "pad_token_id": end, "decoder_start_token_id": start}
+    network = WhisperForConditionalGeneration(WhisperConfig(**shape, **special))
+    network.generation_config = GenerationConfig(
+        **special,
+        is_multilingual=True,
+        no_timestamps_token_id=known["<|notimestamps|>"],
+        suppress_tokens=[*range(start, shape["vocab_size"])],
+        lang_to_id={f"<|{code}|>": known[f"<|{code}|>"] for code in ("en", "de")},
+        task_to_id={name: known[f"<|{name}|>"] for name in ("translate", "transcribe")},
+    )
+    network.generation_config.save_pretrained(folder)
+    return network
 
 
 def checkpoint(size: str) -> Path:
@@ -53,5 +116,8 @@ def checkpoint(size: str) -> Path:
     folder = inputs.WORK / "random" / size
     if not (folder / "model.safetensors").is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        kin.checkpoint(folder, NETWORKS[size])
+        if size in WHISPERS:
+            whisper(folder, WHISPERS[size]).save_pretrained(folder)
+        else:
+            kin.checkpoint(folder, NETWORKS[size])
     return folder

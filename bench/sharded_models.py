@@ -9,10 +9,9 @@ from pathlib import Path
 
 import inputs  # first: it sets what torch reads when it is imported
 import torch
-from random_models import LARGE
+from random_models import LARGE, WHISPER_LARGE, whisper
 from result_path import ROOT
 from safetensors.torch import save_file
-from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
     HubertConfig,
     HubertForCTC,
@@ -22,28 +21,14 @@ from transformers import (
     Wav2Vec2FeatureExtractor,
     Wav2Vec2ForCTC,
     Wav2Vec2Processor,
-    WhisperConfig,
-    WhisperFeatureExtractor,
-    WhisperForConditionalGeneration,
-    WhisperTokenizer,
 )
 
 #: As many as tests/assets/wavlm-graft/vocab.json has.
 VOCABULARY = {"vocab_size": 32}
 #: Of facebook/wav2vec2-xls-r-1b, from its configuration.
 XLS_R_1B = LARGE | VOCABULARY | {"hidden_size": 1280, "num_hidden_layers": 48, "intermediate_size": 5120}
-#: Of openai/whisper-large-v3, from its configuration.
-WHISPER_LARGE = {
-    "d_model": 1280,
-    "encoder_layers": 32,
-    "decoder_layers": 32,
-    "encoder_attention_heads": 20,
-    "decoder_attention_heads": 20,
-    "encoder_ffn_dim": 5120,
-    "decoder_ffn_dim": 5120,
-    "num_mel_bins": 128,
-    "vocab_size": 51866,
-}
+#: As many of its layers as make a float file of more than the 2 GiB that a protobuf message can be.
+LAYERS_OF_2_GIB = 28
 
 
 def _save_ctc_processor(folder: Path) -> None:
@@ -63,31 +48,19 @@ def _xls_r_1b(folder: Path) -> PreTrainedModel:
     return Wav2Vec2ForCTC(Wav2Vec2Config(**XLS_R_1B))
 
 
+def _xls_r_1b_part(folder: Path) -> PreTrainedModel:
+    _save_ctc_processor(folder)
+    return Wav2Vec2ForCTC(Wav2Vec2Config(**XLS_R_1B | {"num_hidden_layers": LAYERS_OF_2_GIB}))
+
+
 def _whisper_large(folder: Path) -> PreTrainedModel:
-    """With a tokenizer of bytes: all other outputs are suppressed."""
-    alphabet = sorted(ByteLevel.alphabet())
-    tokenizer = WhisperTokenizer(vocab={c: i for i, c in enumerate(alphabet)}, merges=[])
-    names = ["startoftranscript", "en", "de", "translate", "transcribe", "startofprev", "nospeech", "notimestamps"]
-    tokenizer.add_tokens([f"<|{name}|>" for name in names], special_tokens=True)
-    tokenizer.save_pretrained(folder)
-    WhisperFeatureExtractor(feature_size=WHISPER_LARGE["num_mel_bins"]).save_pretrained(folder)
-    known = tokenizer.get_vocab()
-    end, start = known["<|endoftext|>"], known["<|startoftranscript|>"]
-    special = {"eos_token_id": end, "bos_token_id": end, "pad_token_id": end, "decoder_start_token_id": start}
-    generation = special | {
-        "is_multilingual": True,
-        "no_timestamps_token_id": known["<|notimestamps|>"],
-        "suppress_tokens": [*range(start, int(WHISPER_LARGE["vocab_size"]))],
-        "lang_to_id": {f"<|{code}|>": known[f"<|{code}|>"] for code in ("en", "de")},
-        "task_to_id": {name: known[f"<|{name}|>"] for name in ("translate", "transcribe")},
-    }
-    (folder / "generation_config.json").write_text(json.dumps(generation))
-    return WhisperForConditionalGeneration(WhisperConfig(**WHISPER_LARGE, **special))
+    return whisper(folder, WHISPER_LARGE)
 
 
 #: Writes a processor into a folder and makes the network, whose parameters need no memory.
 SHARDED: dict[str, Callable[[Path], PreTrainedModel]] = {
     "HuBERT-large": _hubert_large,
+    f"XLS-R-1B-{LAYERS_OF_2_GIB}-layers": _xls_r_1b_part,
     "XLS-R-1B": _xls_r_1b,
     "whisper-large-v3": _whisper_large,
 }

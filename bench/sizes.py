@@ -3,7 +3,8 @@
     pip install '.[peers]'
     python bench/sizes.py [--threads 1 2]
     python bench/sizes.py --models wav2vec2-base --no-peers --seconds 30 --name sizes-30s
-    python bench/sizes.py --models wav2vec2-bert Parakeet-CTC-0.6B --brief --name sizes-conformers
+    python bench/sizes.py --models wav2vec2-bert Parakeet-CTC-0.6B --brief --threads 1 2 --name sizes-conformers
+    python bench/sizes.py --models whisper-small --threads 1 2 --name sizes-whisper
 
 wav2vec2-base, HuBERT-large and the first layers of conformers (bench/random_models.py) as their configurations have them, with
 one calibrated scale an input and with a scale a frame wherever a layer can have one; what the default recipe chooses lies
@@ -11,6 +12,8 @@ between. Random weights transcribe nothing, so there is no error rate, and grids
 search; neither changes a time. The baseline is the fastest float32 of ONNX Runtime and OpenVINO on the graph without a plan,
 transformers' own model in PyTorch, and the same compiled; where the processor computes in bfloat16 there are rows for that. All
 take turns. Memory and load time come from a process of their own each. A backend or peer that fails is listed with its reason.
+An encoder-decoder runs its encoder on the whole window, and its decoder for three tokens a second of audio, the same number in
+every row; it has no peers here, since theirs would say what they like, and no compiled row, since its cache grows with each step.
 ``--brief`` leaves out PyTorch, memory, and all peers but two that run in the same runtimes. On one thread the seconds are those
 that this process computes, so that others on the machine count less. Writes bench/results/NAME.json, anew after each model.
 """
@@ -20,7 +23,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,11 +32,11 @@ import inputs  # first: it sets what torch reads when it is imported
 import numpy as np
 import torch
 from peers.quantisers import QUANTISERS
-from peers.row import Material, Peer
-from random_models import CONFORMERS, LAYERS, NETWORKS, checkpoint
+from peers.row import Files, Material, Peer, size
+from random_models import CONFORMERS, LAYERS, NETWORKS, WHISPERS, checkpoint
 from result_path import save
 from tables import sizes
-from transformers import AutoModelForCTC
+from transformers import AutoModelForCTC, AutoModelForSpeechSeq2Seq
 
 from stablequant.export.targets import TARGETS
 from stablequant.export.translate import to_onnx
@@ -41,6 +44,7 @@ from stablequant.families.checkpoint import load
 from stablequant.families.model import SpeechModel
 from stablequant.measure import footprint
 from stablequant.measure.latency import interleaved
+from stablequant.network.backend import Backend
 from stablequant.observe.collect import observe
 from stablequant.quantize import calibrated
 from stablequant.quantize.by_frame import by_frame
@@ -50,6 +54,8 @@ from stablequant.runtime.registry import RUNTIMES, installed, target_of
 from stablequant.settings import Settings
 
 ROUNDS = 5
+#: Decoder steps for a second of audio: English speech takes 2 to 4 tokens.
+STEPS_A_SECOND = 3
 #: Peers whose other modes give graphs of the same speed.
 BESIDE = (
     "ONNX Runtime, dynamic",
@@ -68,8 +74,8 @@ def noise(seconds: float) -> np.ndarray[Any, np.dtype[np.float32]]:
     return (0.1 * np.random.default_rng(0).standard_normal(int(16000 * seconds))).astype(np.float32)
 
 
-def write(model: SpeechModel, folder: Path) -> dict[tuple[str, str], Path]:
-    """Files by kind and target: the graph in float, and all of it in int8, with calibrated scales and with a scale a frame."""
+def write(model: SpeechModel, folder: Path) -> dict[tuple[str, str], Files]:
+    """Files of every graph, by kind and target: in float, and all of it in int8, with calibrated scales and a scale a frame."""
     histograms = observe(model, [[noise(2.0)]])
     scheme = calibrated.uniform(histograms, "max", Settings())
     frames = by_frame(model, histograms, Settings.parse({"scales": "frame"}))
@@ -77,10 +83,20 @@ def write(model: SpeechModel, folder: Path) -> dict[tuple[str, str], Path]:
     files = {}
     for target in installed():
         for kind, chosen in (("float", {}), ("int8", scheme), ("int8 by frame", frames)):
-            files[kind, target] = folder / f"{kind}.{target}.onnx"
-            proto = to_onnx(model.graphs[0], chosen, weights, TARGETS[target])
-            files[kind, target].write_bytes(proto.SerializeToString())
+            files[kind, target] = {g.name: folder / f"{kind}.{g.name}.{target}.onnx" for g in model.graphs}
+            for graph in model.graphs:
+                proto = to_onnx(graph, chosen, weights, TARGETS[target])
+                files[kind, target][graph.name].write_bytes(proto.SerializeToString())
     return files
+
+
+def run_through(model: SpeechModel, backend: Backend, feeds: Feeds, steps: Sequence[int]) -> object:
+    """The first graph, and so many steps of a decoder if there is one."""
+    head = model.frontend.head
+    outputs = backend.run(head.graphs[0], feeds)
+    if len(head.graphs) > 1:
+        head.run_for(backend, outputs, steps)
+    return outputs
 
 
 def in_torch(path: Path, feeds: Feeds, left_out: dict[str, str]) -> dict[str, Callable[[Any], object]]:
@@ -102,6 +118,28 @@ def in_torch(path: Path, feeds: Feeds, left_out: dict[str, str]) -> dict[str, Ca
     if has_bfloat16():
         half = AutoModelForCTC.from_pretrained(path, dtype=torch.bfloat16).eval()
         found["bfloat16, torch"] = lambda _: run(half, values.bfloat16())
+    return found
+
+
+def in_torch_by_steps(path: Path, feeds: Feeds, steps: int) -> dict[str, Callable[[Any], object]]:
+    """Transformers' own encoder-decoder, so many greedy steps with its cache."""
+    mel = torch.from_numpy(np.ascontiguousarray(feeds["input_features"].transpose(0, 2, 1)))
+
+    def run(network: Any, mel: torch.Tensor) -> object:
+        with torch.inference_mode():
+            encoded, cache = network.get_encoder()(mel), None
+            token = torch.full((len(mel), 1), network.config.decoder_start_token_id)
+            for _ in range(steps):
+                asked = {"encoder_outputs": encoded, "past_key_values": cache, "use_cache": True}
+                said = network(decoder_input_ids=token, **asked)
+                cache, token = said.past_key_values, said.logits[:, -1:].argmax(-1)
+        return token
+
+    network = AutoModelForSpeechSeq2Seq.from_pretrained(path, dtype=torch.float32).eval()
+    found: dict[str, Callable[[Any], object]] = {"float32, torch": lambda _: run(network, mel)}
+    if has_bfloat16():
+        half = AutoModelForSpeechSeq2Seq.from_pretrained(path, dtype=torch.bfloat16).eval()
+        found["bfloat16, torch"] = lambda _: run(half, mel.bfloat16())
     return found
 
 
@@ -144,7 +182,7 @@ def peers(names: Iterable[str], model: SpeechModel, work: Path, left_out: dict[s
 
 
 def measure(
-    name: str, seconds: float, batch: int, threads: int, *, beside: Iterable[str], brief: bool
+    name: str, seconds: float, batch: int, threads: int, *, rounds: int, beside: Iterable[str], brief: bool
 ) -> dict[str, Any]:
     """One size of model, ``batch`` recordings at a time, on so many threads; the peers ``beside`` it have one."""
     folder = checkpoint(name)
@@ -152,22 +190,25 @@ def measure(
     torch.set_num_threads(threads)
     sounds = [noise(seconds)] * batch
     feeds = model.frontend.features(sounds).feeds
+    steps = round(seconds * STEPS_A_SECOND) if name in WHISPERS else 0
     left_out: dict[str, str] = {}
     systems: dict[str, dict[str, Any]] = {}
     with TemporaryDirectory(prefix="stablequant-") as work:
         files = write(model, Path(work))
-        runners = {} if brief else in_torch(folder, feeds, left_out)
-        for (kind, target), file in files.items():
+        runners: dict[str, Callable[[Any], object]] = {}
+        if not brief:
+            runners = in_torch_by_steps(folder, feeds, steps) if steps else in_torch(folder, feeds, left_out)
+        for (kind, target), written in files.items():
             for runtime in (r for r in installed(bfloat16=True) if target_of(r) == target):
                 half = runtime != target
                 label = f"{'bfloat16' if half else 'float32'}, {target}" if kind == "float" else f"{kind}, {runtime}"
-                systems[label] = {"bytes": file.stat().st_size}
+                systems[label] = {"bytes": size(written)}
                 if not brief:
-                    cost = footprint.measure({"model": file}, runtime, model.frontend, threads=threads)
+                    cost = footprint.measure(written, runtime, model.frontend, threads=threads)
                     systems[label]["peak_rss_bytes"] = cost.peak_rss_bytes
                     systems[label]["load_seconds"] = round(cost.load_seconds, 2)
-                backend = RUNTIMES[runtime]({"model": file}, threads=threads)
-                runners[label] = lambda _, b=backend: b.run("model", feeds)  # type: ignore[misc]
+                backend = RUNTIMES[runtime](written, threads=threads)
+                runners[label] = lambda _, b=backend: run_through(model, b, feeds, [steps] * batch)  # type: ignore[misc]
         for peer in peers(beside, model, Path(work), left_out):
             systems[peer.name] = {"bytes": peer.bytes, "peak_rss_bytes": peer.peak_rss_bytes, "peer": True}
             runners[peer.name] = lambda _, p=peer: p.recognize(sounds)  # type: ignore[misc]
@@ -177,12 +218,13 @@ def measure(
                 systems["PT2E, static"] = {"peer": True}
             except Exception as error:  # whatever it fails with is its result
                 left_out["PT2E, static"] = reason(error)
-        measured = interleaved(runners, [None], ROUNDS, time.process_time if threads == 1 else time.perf_counter)
+        measured = interleaved(runners, [None], rounds, time.process_time if threads == 1 else time.perf_counter)
     medians = {label: statistics.median(s) for label, s in measured.items()}
     best = min((label for label in medians if label.startswith("float32")), key=medians.__getitem__)
     return {
         "model": f"{name}, {LAYERS} layers" if name in CONFORMERS else name,
         "threads": threads,
+        "steps": steps,
         "float_bytes": model.float_bytes,
         "ops": len(model.ops()),
         "best_float": best,
@@ -209,8 +251,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--batch", type=int, default=1)
     usual = [name for name in NETWORKS if name not in CONFORMERS]
-    parser.add_argument("--models", nargs="+", choices=NETWORKS, default=usual)
+    parser.add_argument("--models", nargs="+", choices=[*NETWORKS, *WHISPERS], default=usual)
     parser.add_argument("--name", default="sizes", help="of the result")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default: {ROUNDS}")
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--brief", action="store_true", help="no PyTorch, no memory, two peers")
     arguments = parser.parse_args()
@@ -218,15 +261,16 @@ def main() -> None:
     result: dict[str, Any] = {
         "seconds": arguments.seconds,
         "batch": arguments.batch,
-        "rounds": ROUNDS,
+        "rounds": arguments.rounds,
         "runtimes": [*(RUNTIMES[r]({}).name for r in installed()), *([] if brief else [f"torch {torch.__version__}"])],
         "models": [],
     }
     saved = ""
     for name in arguments.models:
         for threads in arguments.threads:
-            beside = () if threads > 1 or arguments.no_peers else BRIEFLY if brief else BESIDE
-            found = measure(name, arguments.seconds, arguments.batch, threads, beside=beside, brief=brief)
+            alone = threads > 1 or arguments.no_peers or name in WHISPERS
+            how = {"rounds": arguments.rounds, "beside": () if alone else BRIEFLY if brief else BESIDE, "brief": brief}
+            found = measure(name, arguments.seconds, arguments.batch, threads, **how)
             result["models"].append(found)
             saved = save(arguments.name, result, timed=True)
             gc.collect()

@@ -5,12 +5,12 @@
 
 Ours are the files that `stablequant quantize --recipe fast` writes, of --calibration recordings, and of every --run the files
 of a folder that quantize wrote by another recipe; rows "window=audio" compute the audio alone. ONNX Runtime's dynamic
-quantisation and NNCF are given our float graph. faster-whisper (CTranslate2) is converted from the checkpoint and decodes as the
-others do: greedy, in one window, without timestamps. Word errors are those of the test speech, each difference to float32 in
-ONNX Runtime with its paired 95 % interval. Times are end to end, features and decoding included, on recordings of real lengths,
-in turns: one thread, one recording at a time. A peer that is not installed, or fails, is listed with its reason. The float
-model's tokens are compared with those that transformers' `generate` chooses, recording by recording. Writes
-bench/results/whisper.json.
+quantisation and NNCF are given our float graph. faster-whisper (CTranslate2) and whisper.cpp are converted from the checkpoint
+and decode as the others do: greedy, in one window, without timestamps. The wheel of whisper.cpp is compiled for AVX2; rows say
+what theirs is compiled for. Word errors are those of the test speech, each difference to float32 in ONNX Runtime with its paired
+95 % interval. Times are end to end, features and decoding included, on recordings of real lengths, in turns: one thread, one
+recording at a time. A peer that is not installed, or fails, is listed with its reason. The float model's tokens are compared with
+those that transformers' `generate` chooses, recording by recording. Writes bench/results/whisper.json.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from inputs import add_data, arguments_of, sources
-from peers import ctranslate
+from peers import ctranslate, whispercpp
 from peers.quantisers import nncf_ptq, ort_dynamic
 from peers.row import Feeds, Files, Material, Peer, in_onnxruntime, in_openvino
 from result_path import save
@@ -53,7 +54,13 @@ from stablequant.tasks.bootstrap import paired_bootstrap
 #: Recordings that peers calibrate on, those that are timed, and the rounds.
 FED, TIMED, ROUNDS = 24, 8, 5
 #: What else makes Whisper int8.
-PEERS = ("dynamic", "nncf", "faster-whisper-float32", "faster-whisper-int8")
+PEERS = (
+    "dynamic",
+    "nncf",
+    "faster-whisper-float32",
+    "faster-whisper-int8",
+    *(f"whisper.cpp-{kind}" for kind in whispercpp.KINDS),
+)
 #: What makes a row of files, by runtime.
 IN = {"onnxruntime": in_onnxruntime, "openvino": in_openvino}
 
@@ -137,6 +144,21 @@ def converted(model: SpeechModel, kind: str, work: Path, *, int8: bool) -> Peer:
     )
 
 
+def in_whispercpp(model: SpeechModel, kind: str, work: Path) -> Peer:
+    """whisper.cpp with weights of ``kind``."""
+    file = work / f"whisper.cpp-{kind}.bin"
+    seconds = whispercpp.write(model.path, file, kind)
+    return Peer(
+        whispercpp.name(kind),
+        whispercpp.WhisperCpp(file).answers,
+        file.stat().st_size,
+        None,
+        int8=kind != "f16",
+        quantise_seconds=seconds,
+        peak_rss_bytes=whispercpp.peak_rss_bytes(file),
+    )
+
+
 def systems(
     model: SpeechModel,
     calibration: Speech,
@@ -167,6 +189,7 @@ def systems(
         "nncf": lambda: nncf_ptq(material),
         "faster-whisper-float32": lambda: converted(model, "float32", work, int8=False),
         "faster-whisper-int8": lambda: converted(model, "int8", work, int8=True),
+        **{f"whisper.cpp-{kind}": partial(in_whispercpp, model, kind, work) for kind in whispercpp.KINDS},
     }
     for name, make in ((name, makers[name]) for name in peers):
         try:
@@ -206,7 +229,7 @@ def main() -> None:
             print(f"{peer.name}: {scores[-1].rate:.2f}", file=sys.stderr, flush=True)
     equal = equal_tokens(model, test, answers[0])
     medians = {name: statistics.median(s) for name, s in seconds.items()}
-    best = min(medians[p.name] for p in found if not p.int8 and "window" not in p.name)
+    best = min(medians[p.name] for p in found if "float32" in p.name and "window" not in p.name)
     rows = []
     for peer, score, said in zip(found, scores, answers, strict=True):
         difference = paired_bootstrap(scores[0], score)

@@ -26,6 +26,8 @@ def table(name: str) -> str:
     rows = []
     for model, found in r["models"].items():
         steps, whole = found["steps"], found["float_bytes"]
+        if STEPS.keys().isdisjoint(steps):
+            continue  # its files alone were measured
         idle = steps.get("idle", {}).get("peak_bytes", 0)
         cells = []
         for step in STEPS:

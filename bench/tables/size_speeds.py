@@ -14,5 +14,10 @@ def table(name: str) -> str:
     columns = [{x["name"]: f"{x['speedup']:.2f}" for x in m["systems"]} for m in r["models"]]
     rows = [[f"**{n}**" if n.startswith("int8") else n, *(c.get(n, "") for c in columns)] for n in labels]
     head = ["", *(f"{m['model']}, {m['threads']} thread{'s' * (m['threads'] > 1)}" for m in r["models"])]
-    note = f"Random weights, {r['seconds']:g} s of audio; best float32 = 1, medians of {r['rounds']} rounds in turns; {cpu(r)}."
+    steps = max(m.get("steps", 0) for m in r["models"])
+    decoded = f", {steps} decoder steps" if steps else ""
+    note = (
+        f"Random weights, {r['seconds']:g} s of audio{decoded}; best float32 = 1, medians of {r['rounds']} rounds in turns; "
+        f"{cpu(r)}."
+    )
     return markdown(head, rows, note, made_by(r))
