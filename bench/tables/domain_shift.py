@@ -1,4 +1,4 @@
-"""What was calibrated on clean speech, elsewhere: tables and the two plots."""
+"""What was calibrated on clean speech, elsewhere: divergence, in tables and the two plots."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from markupsafe import Markup
 from result_path import load_result
 
 from stablequant.report.svg import Scale, line, tag, words
-from tables.markdown import cpu, interval, markdown
+from tables.markdown import cpu, markdown
 
 #: Schemes in the order of columns, and how each is drawn.
 SCHEMES = {
@@ -46,24 +46,6 @@ def table(name: str) -> str:
             "What a mixed calibration set makes of it, times the divergence of the clean one's:",
             markdown(["", *names[:2]], mixed),
         ]
-        if said := [_points(c, r) for c, r in rows.items() if "words" in r]:
-            head = ["", "words", "float, WER %", *names]
-            parts += ["Points of word error rate beside float, with the 95 % interval:", markdown(head, said)]
-        if searched := [_p(c, r) for c, r in rows.items() if "p_opt" in r]:
-            head = [
-                "p searched on",
-                "utterances",
-                "p",
-                "95 % interval",
-                f"nats that p = {found['p_clean']:g} costs more",
-                "interval",
-            ]
-            tried = ", ".join(f"{p:g}" for p in found["p_values"])
-            parts += [
-                f"Values of p tried: {tried}; on clean speech {found['p_clean']:g} is best. Flagged: "
-                f"{', '.join(found['flagged'])}.",
-                markdown(head, searched),
-            ]
         parts.append(f"{cpu(found)}. `{found['command']}`")
     return "\n\n".join(parts)
 
@@ -87,25 +69,6 @@ def _mixed(condition: str, row: dict[str, Any]) -> list[str]:
     return [
         condition,
         *(f"{c[key]:.2f} ({c[f'{key}_interval'][0]:.2f} to {c[f'{key}_interval'][1]:.2f})" for c in cells),
-    ]
-
-
-def _points(condition: str, row: dict[str, Any]) -> list[str]:
-    cells = [row["schemes"][s] for s in SCHEMES]
-    found = [f"{c['delta']:+.2f} ({interval(c['delta_interval'])})" for c in cells]
-    return [condition, str(row["words"]), f"{row['float']:.2f}", *found]
-
-
-def _p(condition: str, row: dict[str, Any]) -> list[str]:
-    low, high = row["p_interval"]
-    ends = "{:.4f} to {:.4f}".format(*row["regret_interval"])
-    return [
-        condition,
-        str(row["p_utterances"]),
-        f"{row['p_opt']:g}",
-        f"{low:g} to {high:g}",
-        f"{row['regret']:.4f}",
-        ends,
     ]
 
 
