@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from inputs import WORK, add_data, add_model, arguments_of, sources
+from judging import Both, difference
 from numpy.typing import NDArray
 from result_path import RESULTS, ROOT, command, save
 from tables.domain_shift import plot_delta, plot_p, table
@@ -31,10 +32,8 @@ from stablequant.data import conditions, manifest
 from stablequant.data.speech import Speech
 from stablequant.families.checkpoint import load
 from stablequant.families.model import SpeechModel
-from stablequant.heads.head import Head
 from stablequant.jobs.open import simulator
 from stablequant.jobs.speech import decode, read_splits
-from stablequant.network.backend import Backend
 from stablequant.observe.cached import observe_once
 from stablequant.observe.collect import Histograms
 from stablequant.quantize import calibrated
@@ -44,11 +43,10 @@ from stablequant.quantize.simulate import Simulator
 from stablequant.runtime.processor import machine
 from stablequant.search.exact import Exact
 from stablequant.search.journal import Journal
-from stablequant.search.objective import Answers, Divergence, Objective
+from stablequant.search.objective import Divergence, Objective
 from stablequant.search.trials import Candidate, Trials
 from stablequant.settings import Settings
 from stablequant.tasks import fidelity
-from stablequant.tasks.bootstrap import paired_bootstrap
 from stablequant.tasks.score import Score
 from stablequant.tasks.task import Task, task_of
 
@@ -172,36 +170,6 @@ def schemes_of(
     }
 
 
-class Both(Answers):
-    """What a model answers, and how far it diverges from float, of one pass of the first graph; a reading has both."""
-
-    name = "answers and divergence"
-    needs_float = True
-
-    def prepare(self, head: Head, backend: Backend, outputs: dict[str, Any], sizes: NDArray[Any]) -> Any:
-        """As divergence has it."""
-        return Divergence().prepare(head, backend, outputs, sizes)
-
-    def prepared(self, readings: Sequence[Any]) -> Any:
-        """Readings do not hold the logits."""
-        return None
-
-    def measure(
-        self, head: Head, backend: Backend, outputs: dict[str, Any], sizes: NDArray[Any], prepared: Any
-    ) -> list[Any]:
-        """Both."""
-        near = Divergence().measure(head, backend, outputs, sizes, prepared)
-        return list(zip(head.read(backend, outputs, sizes), near, strict=True))
-
-    def to_json(self, reading: Any) -> Any:
-        """Both."""
-        return [super().to_json(reading[0]), Divergence().to_json(reading[1])]
-
-    def from_json(self, value: Any) -> Any:
-        """Both."""
-        return super().from_json(value[0]), Divergence().from_json(value[1])
-
-
 def growth(clean: Score, other: Score) -> dict[str, Any]:
     """How many times ``clean`` the divergence ``other`` is, with its interval; paired where the recordings are the same."""
     random = np.random.default_rng(0)
@@ -230,11 +198,8 @@ def measure(
     for outcome in outcomes:
         after = task.score(speech.utterances, [answer for answer, _ in outcome.readings])
         near = fidelity.divergence_score(before.ids, [d for _, d in outcome.readings])
-        delta, scores[outcome.candidate.label] = paired_bootstrap(before, after), near
-        rows[outcome.candidate.label] = fidelity.figures(near) | {
-            "delta": round(delta.delta, 4),
-            "delta_interval": [round(delta.low, 4), round(delta.high, 4)],
-        }
+        scores[outcome.candidate.label] = near
+        rows[outcome.candidate.label] = fidelity.figures(near) | difference(before, after)
     return found | {"words": int(before.total), "float": round(before.rate, 4), "schemes": rows}, scores
 
 

@@ -56,3 +56,50 @@ def test_a_result_names_its_machine_and_a_command_that_is_here(path: Path) -> No
         words = shlex.split(entry["command"])
         assert words[0] == "stablequant" or (ROOT / words[1]).is_file()
         assert not [word for word in words if Path(word).is_absolute()]
+
+
+CLAIM = """
+import json, sys
+from pathlib import Path
+import result_path
+result_path.RESULTS = Path(sys.argv[1])
+from tables import claim, methods_table
+print(json.dumps([claim.table("found"), methods_table.table("found")]))
+"""
+
+
+def test_a_claim_is_what_the_rows_of_the_table_support(tmp_path: Path) -> None:
+    def told(*trained: tuple[float, float]) -> list[str]:
+        kinds = [("the recipe default", False, (-0.5, 0.9)), *(("trained", True, ends) for ends in trained)]
+        rows = [
+            {
+                "method": name,
+                "bits": "w4a8",
+                "labels": training,
+                "training": training,
+                "minutes": 1.0,
+                "bytes_ratio": 0.163,
+            }
+            | {"delta": sum(ends) / 2, "delta_interval": ends, "divergence": 0.01, "divergence_error": 0.001}
+            for name, training, ends in kinds
+        ]
+        numbers = dict.fromkeys(("words", "utterances", "dev_utterances", "calibration_utterances"), 9)
+        about = {"data": ["a"], "float": 5.0, "command": "c", "broken": {"nats": 2.0, "utterances": 16}}
+        machine = {"cpu": "c", "cores": 1, "features": []}
+        result = {"models": {"m": {**numbers, **about, "machine": machine, "rows": rows}}}
+        (tmp_path / "found.json").write_text(json.dumps(result))
+        command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(BENCH)!r}){CLAIM}", str(tmp_path)]
+        run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        claim, table = json.loads(run.stdout)
+        assert "| the recipe default | +0.20 (-0.50 to +0.90) |" in table
+        return [claim, table]
+
+    (nothing, _), (alike, table), (ahead, _), (behind, _) = (
+        told(*ends) for ends in ((), ((0.1, 1.1),), ((1.0, 3.0),), ((-3.0, -1.0),))
+    )
+    assert "says nothing" in nothing
+    assert "`trained` +0.60 points (+0.10 to +1.10)" in alike
+    assert alike.endswith("do not tell them apart.")
+    assert "| trained | +0.60 (+0.10 to +1.10) | transcripts and training |" in table
+    assert ahead.endswith("the recipe is ahead.")
+    assert behind.endswith("training is ahead.")

@@ -12,7 +12,7 @@ from stablequant.errors import SettingsError
 from stablequant.jobs.open import simulator
 from stablequant.quantize.bits import average_bits
 from stablequant.search.allocate import Allocation
-from stablequant.search.budget import within_budget
+from stablequant.search.budget import BUDGETS, within_budget
 from stablequant.search.objective import Divergence
 from stablequant.search.trials import Trials
 from stablequant.settings import Settings
@@ -78,3 +78,20 @@ def test_what_no_choice_keeps_to_is_refused_with_the_least() -> None:
         SettingsError, match=r"max_divergence is 1e-09 nats a step, and the most accurate widths diverge by"
     ):
         found(max_divergence=1e-9)
+
+
+def test_other_budgets_are_told_as_choosing_within_them_would_have_it() -> None:
+    loose, tight = found(target_bytes=0.24), found(target_bytes=0.2)
+    shares, nats = [b.share for b in loose.budgets], [b.nats for b in loose.budgets]
+    assert len(shares) >= BUDGETS
+    assert shares == sorted(shares)
+    assert nats == sorted(nats, reverse=True)
+    for allocation in (loose, tight):
+        (own,) = (b for b in allocation.budgets if b.chosen)
+        assert own.share == pytest.approx(share(allocation))
+        estimates = [choice.nats.get(choice.name, 0.0) for choice in allocation.choices.values()]
+        assert own.nats == pytest.approx(sum(estimates))
+    # What was chosen within the tighter budget lies where the looser one's row has it.
+    (own,) = (b for b in tight.budgets if b.chosen)
+    assert all(b.nats >= own.nats for b in loose.budgets if b.share <= own.share)
+    assert all(b.nats <= own.nats for b in loose.budgets if b.share >= 0.2)

@@ -17,6 +17,7 @@ from stablequant.quantize.plan import LayerPlan
 from stablequant.quantize.plan_grids import ActivationPlan
 from stablequant.report import clipped, drift, formats, plots
 from stablequant.report.breakdowns import buckets, conditions, edges
+from stablequant.report.budgets import frontier
 from stablequant.report.layers import lines, nats_scale, scheme_costs, schemes, sensitivity
 from stablequant.report.material import Material
 from stablequant.report.ranges import layer_ranges, ranges, widest
@@ -92,6 +93,7 @@ def _values(material: Material) -> dict[str, Any]:
         "sensitivity": sensitivity(plan.layers, plan.settings.search.gamma),
         "schemes": schemes(plan.layers) if summary["allocation"] else [],
         "costs": scheme_costs(plan.layers),
+        "frontier": _frontier(summary),
         "axis": nats_scale(plan.layers),
         "worst": max(plan.layers, key=lambda layer: layer.sensitivity or 0.0),
         "ranges": ranges(observed) if observed else "",
@@ -113,6 +115,12 @@ def _values(material: Material) -> dict[str, Any]:
         "clipped": _told(results.get("clipped"), clipped.verdict, clipped.HEADS, clipped.rows),
         "drift": _told(results.get("drift"), drift.verdict, drift.HEADS.values(), drift.rows),
     }
+
+
+def _frontier(summary: Mapping[str, Any]) -> Markup | None:
+    """What other budgets would have given; none was asked for where there is no choice of widths."""
+    found = (summary["allocation"] or {}).get("budgets")
+    return frontier(found) if found else None
 
 
 def _told(

@@ -35,7 +35,7 @@ def intervals(rows: Sequence[Estimate]) -> Markup:
     scale = Scale(low * 1.05 - 0.1, high * 1.05 + 0.1, root=True)
     pitch, top = 26, 8
     bottom = top + pitch * len(rows)
-    parts = [_grid_x(scale, scale.ticks(6), top - 4, bottom, "")]
+    parts = [grid_x(scale, scale.ticks(6), top - 4, bottom, "")]
     parts.append(line(scale.percent(0), top - 4, scale.percent(0), bottom, "zero"))
     for i, row in enumerate(rows):
         y = top + pitch * (i + 0.5)
@@ -137,7 +137,7 @@ def p_curve(
     def y(value: float) -> float:
         return height * (1 - y_scale.share(value))
 
-    parts = [_grid_x(x_scale, x_scale.ticks(5), 0, height, " %")]
+    parts = [grid_x(x_scale, x_scale.ticks(5), 0, height, " %")]
     for value in y_scale.ticks(4):
         parts += [
             line("0%", y(value), "100%", y(value), "grid"),
@@ -208,7 +208,7 @@ def histogram(bins: Bins, grid: Range, height: float = 170) -> Markup:
     ]
     parts.append(tag("svg", *bodies, x=0, y=top, width="100%", height=height))
     bottom = top + height
-    parts.append(_grid_x(x_scale, x_scale.ticks(6), bottom, bottom + 8, ""))
+    parts.append(grid_x(x_scale, x_scale.ticks(6), bottom, bottom + 8, ""))
     left, right = x_scale.share(grid.low), x_scale.share(grid.high)
     for end, value in (("min", smallest), ("max", largest)):
         share = x_scale.share(value)
@@ -275,7 +275,7 @@ def _power(exponent: int) -> str:
     return "10" + str(exponent).translate(digits)
 
 
-def _grid_x(scale: Scale, values: Sequence[float], top: float, bottom: float, unit: str) -> Markup:
+def grid_x(scale: Scale, values: Sequence[float], top: float, bottom: float, unit: str) -> Markup:
     """Vertical rules with their values beneath."""
     parts = []
     for value in values:

@@ -119,6 +119,10 @@ def _allocation(evidence: Evidence) -> dict[str, Any] | None:
         "within": found.within,
         "divergence": float(f"{found.chosen.score.rate:.4g}"),
         "divergence_most_accurate": float(f"{found.accurate.score.rate:.4g}"),
+        "budgets": [
+            {"bytes_ratio": round(b.share, 4), "estimate": float(f"{b.nats:.4g}"), "chosen": b.chosen}
+            for b in found.budgets
+        ],
     }
 
 

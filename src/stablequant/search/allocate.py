@@ -57,6 +57,21 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """The best choice of widths within some bytes.
+
+    Attributes:
+        share: What the model takes then, as a share of float32's bytes.
+        nats: Its estimated divergence, a step.
+        chosen: Whether it is the choice that was made.
+    """
+
+    share: float
+    nats: float
+    chosen: bool = False
+
+
+@dataclass(frozen=True)
 class Allocation:
     """What was chosen for the whole model.
 
@@ -66,7 +81,8 @@ class Allocation:
         chosen: The choice as it was measured on the dev speech.
         accurate: The most accurate schemes, likewise.
         naive: By layer, what its rounding is estimated to cost with the naive scale of stage 1, which is not chosen.
-        within: What the choice had to keep to, where that is not the allowance.
+        within: What the choice had to keep to, where that is not the allowance,
+        budgets: and what others would have given, the choice itself among them, the smallest first.
     """
 
     choices: Mapping[str, Choice]
@@ -75,6 +91,7 @@ class Allocation:
     accurate: Outcome
     naive: Mapping[str, float]
     within: str = ""
+    budgets: tuple[Budget, ...] = ()
 
 
 def allocate(trials: Trials, histograms: Histograms, settings: Settings, costs: Costs) -> Allocation:

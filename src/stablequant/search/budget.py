@@ -5,15 +5,20 @@
 2. A multiple-choice knapsack over the layers (search/knapsack.py) has the best choice within the budget.
 3. The choice is measured. A budget of divergence that is exceeded is tightened by as much, since estimates add up layers that
    err together.
+4. What a row of other budgets would have given follows from the same estimates: nothing more is run.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
 
 from stablequant.errors import SettingsError
 from stablequant.families.model import SpeechModel
 from stablequant.observe.collect import Histograms
 from stablequant.quantize.bits import stored_bits
-from stablequant.search.allocate import NAIVE, Allocation, best, choice, layer_options, measure, short, shown
+from stablequant.search.allocate import NAIVE, Allocation, Budget, best, choice, layer_options, measure, short, shown
 from stablequant.search.fisher import Errors, Options, estimate
 from stablequant.search.knapsack import pick
 from stablequant.search.trials import Trials
@@ -21,6 +26,8 @@ from stablequant.settings import Settings
 
 #: How often a budget of divergence is tightened.
 ROUNDS = 4
+#: Budgets of bytes between the narrowest weights and the most accurate ones.
+BUDGETS = 16
 
 
 def within_budget(trials: Trials, histograms: Histograms, settings: Settings) -> Allocation:
@@ -61,15 +68,49 @@ def within_budget(trials: Trials, histograms: Histograms, settings: Settings) ->
             raise SettingsError(what, expected="a limit that some choice of widths keeps to")
         told = f"a divergence of at most {limit:g} nats a step"
     choices = {layer: choice(layer, names[layer], errors, size[layer], "bytes") for layer in found}
-    return Allocation(choices, 0.0, chosen, reference, naive, told)
+    others = budgets(model, layers, errors, size, {layer: names[layer] for layer in layers})
+    return Allocation(choices, 0.0, chosen, reference, naive, told, others)
+
+
+def budgets(
+    model: SpeechModel, layers: Options, errors: Errors, size: dict[str, dict[str, float]], names: Mapping[str, str]
+) -> tuple[Budget, ...]:
+    """The best choice within each of a row of budgets, and the one that was made, by bytes.
+
+    Args:
+        model: Whose weights they are.
+        layers: The schemes of each.
+        errors: Their estimated nats.
+        size: Their bytes.
+        names: What was chosen.
+    """
+
+    def told(choice: Mapping[str, str], *, chosen: bool = False) -> Budget:
+        taken = sum(size[layer][name] for layer, name in choice.items())
+        nats = sum(errors[layer][name] for layer, name in choice.items())
+        return Budget((_rest(model, layers) + taken) / model.float_bytes, nats, chosen)
+
+    least = sum(min(size[layer].values()) for layer in layers)
+    most = sum(size[layer][best(layer, errors, schemes)] for layer, schemes in layers.items())
+    # A little more than the least, which rounding could leave without a choice.
+    rooms = np.linspace(least * (1 + 1e-6), max(least, most), BUDGETS)
+    found = [told(choice) for room in rooms if (choice := pick(layers, errors, size, float(room))) is not None]
+    own = told(names, chosen=True)
+    kept = {round(b.share, 6): b for b in [*found, own]}
+    return tuple(kept[share] for share in sorted(kept))
+
+
+def _rest(model: SpeechModel, layers: Options) -> int:
+    """Bytes of what is not chosen between: all but the weights of ``layers``, in float."""
+    held = model.layer_weights()
+    return model.float_bytes - 4 * sum(held[layer].numel() for layer in layers)
 
 
 def _smallest_divergence(
     model: SpeechModel, found: Options, errors: Errors, size: dict[str, dict[str, float]], share: float
 ) -> dict[str, str]:
     """The choice that diverges least of those whose weights take at most ``share`` of float32's bytes."""
-    held = model.layer_weights()
-    rest = model.float_bytes - 4 * sum(held[layer].numel() for layer in found)
+    rest = _rest(model, found)
     room = share * model.float_bytes - rest
     names = pick(found, errors, size, room) if room > 0 else None
     if names is None:

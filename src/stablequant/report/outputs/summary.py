@@ -127,6 +127,14 @@ class SearchCost(Output):
     seconds: Amount
 
 
+class BudgetRow(Output):
+    """The best choice of widths within some bytes: its share of float32's, and its estimated nats a step."""
+
+    bytes_ratio: Amount
+    estimate: Amount
+    chosen: bool
+
+
 class AllocationRow(Output):
     """What an allocation chose."""
 
@@ -135,6 +143,7 @@ class AllocationRow(Output):
     within: str
     divergence: float
     divergence_most_accurate: float
+    budgets: list[BudgetRow] = []
 
 
 class Summary(Breakdown):
