@@ -177,6 +177,7 @@ METHODS = (
     Method("a scale a frame or block, mse", partial(frames, range="mse")),
     Method("a scale a frame or block, mse, bias", partial(frames, range="mse", correct_bias=True)),
     Method("a scale a frame or block, GPTQ", partial(frames, rounding="gptq")),
+    Method("a scale a frame or block, AdaRound", partial(frames, rounding="adaround")),
     Method("a scale a frame or block, GPTQ, bias", partial(frames, rounding="gptq", correct_bias=True)),
     Method(OURS, default),
     Method("a width a layer within these bytes", mix),

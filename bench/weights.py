@@ -2,11 +2,14 @@
 
     python bench/weights.py                                 # both models on the embedded speech
     python bench/weights.py MODEL --data SOURCE --data SOURCE --name NAME
+    python bench/weights.py --ways AdaRound                 # these alone, beside the nearest codes; other rows are left
 
 Activations are in 8 bits with a scale a frame (the recipe fast). The divergence is KL a token or a frame on a part of the dev
 speech, the decoder given the float model's own transcript (search/objective.py); moments are of the calibration speech. Each row
 is compared with the nearest codes of the same width on the same utterances. Below 8 bits linear layers alone have groups, and
-convolutions stay at 8 bits by channel. Writes bench/results/weights.json, other models in it left as they are.
+convolutions stay at 8 bits by channel. In a second pass GPTQ rounds again, for moments of what layers read when all layers
+before them are quantised, weights by GPTQ and activations. Writes bench/results/weights.json after each row, other models in
+it left as they are.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,14 +26,18 @@ import inputs  # first: it sets what torch reads when it is imported
 import numpy as np
 from result_path import RESULTS, command, save
 from tables.weights import table
+from torch import Tensor
 
 from stablequant.data.speech import Speech
 from stablequant.families.checkpoint import load
 from stablequant.families.model import SpeechModel
-from stablequant.grid.moments import fit_weight
+from stablequant.grid.moments import Moments, fit_weight
 from stablequant.grid.weights import PerChannel, PerGroup, QuantizedWeight, WeightSpec
 from stablequant.jobs.speech import read_splits
+from stablequant.network.graph import Node
 from stablequant.observe.cached import observe_once
+from stablequant.observe.collect import watch
+from stablequant.observe.gram import GramObserver, shared_rows
 from stablequant.observe.moments import StoredMoments, moments_once
 from stablequant.quantize.by_frame import by_frame
 from stablequant.quantize.scheme import Scheme
@@ -57,12 +64,14 @@ class Way:
         spec: Of the linear layers.
         act_order: Of GPTQ.
         convolutions: Whether convolutions are rounded so too; else they have the nearest codes by channel.
+        passes: Over calibration speech: in float, and once more quantised.
     """
 
     name: str
     spec: WeightSpec
     act_order: bool = True
     convolutions: bool = True
+    passes: int = 1
 
 
 def ways(bits: int, group: int | None) -> Iterator[Way]:
@@ -75,8 +84,11 @@ def ways(bits: int, group: int | None) -> Iterator[Way]:
         yield Way("nearest, bias", replace(nearest, correct_bias=True))
     yield Way("GPTQ", gptq)
     yield Way("GPTQ, mse", replace(gptq, range="mse"))
+    yield Way("GPTQ, in order", gptq, act_order=False)
+    yield Way("GPTQ, second pass", gptq, passes=2)
+    yield Way("AdaRound", replace(gptq, rounding="adaround"))
+    yield Way("AdaRound, mse", replace(gptq, rounding="adaround", range="mse"))
     if group is None:
-        yield Way("GPTQ, in order", gptq, act_order=False)
         yield Way("GPTQ, linear layers alone", gptq, convolutions=False)
         yield Way("GPTQ, bias", replace(gptq, correct_bias=True))
         yield Way("GPTQ, in order, bias", replace(gptq, correct_bias=True), act_order=False)
@@ -85,15 +97,23 @@ def ways(bits: int, group: int | None) -> Iterator[Way]:
 class Made:
     """A model's integer weights, made one way."""
 
-    def __init__(self, model: SpeechModel, moments: StoredMoments, base: Scheme, way: Way) -> None:
-        """Make them all, and time it."""
+    def __init__(
+        self,
+        model: SpeechModel,
+        moments: StoredMoments,
+        base: Scheme,
+        way: Way,
+        seen: Mapping[str, Moments] | None = None,
+    ) -> None:
+        """Make them all, and time it; for the moments ``seen``, if there are others than those of the float model."""
         store, began = WeightStore.of(model, moments), time.perf_counter()
         self.held: dict[str, QuantizedWeight] = {}
+        seen = seen or moments
         weights = model.layer_weights()
         for op in model.ops():
             spec = store.fitted(op.name, self._spec(op.node.kind, way))
             self.held[op.name] = (
-                fit_weight(weights[op.name], spec, moments[op.name], act_order=way.act_order)
+                fit_weight(weights[op.name], spec, seen[op.name], act_order=way.act_order)
                 if spec.from_speech
                 else store.codes(op.name, spec)
             )
@@ -106,6 +126,24 @@ class Made:
         if kind == "linear":
             return way.spec
         return way.spec if way.spec.bits == 8 and way.convolutions else WeightSpec()
+
+
+def seen_by(made: Made, model: SpeechModel, speech: Speech) -> dict[str, Moments]:
+    """Moments by layer of what layers read in a model with the weights ``made`` and rounded activations."""
+    shared, weights = shared_rows(model), model.layer_weights()
+    observer = GramObserver({name: weights[name][0].numel() for name in dict.fromkeys(shared.values())})
+    quantised = made.simulator.operands(made.scheme)
+    assert quantised
+
+    def both(
+        node: Node, inputs: tuple[Tensor, ...], weights: Mapping[str, Tensor], lengths: Tensor | None
+    ) -> tuple[tuple[Tensor, ...], Mapping[str, Tensor]]:
+        observer(node, inputs, weights, lengths)
+        return quantised(node, inputs, weights, lengths)
+
+    watch(model, (speech.waveforms_of(batch) for batch in speech.batches), both)
+    found = observer.moments()
+    return {layer: found[first] for layer, first in shared.items()}
 
 
 class Judge:
@@ -137,8 +175,14 @@ def standard_error(score: Score) -> float:
     return float(math.sqrt(len(left) * left.var(ddof=1)) / score.total)
 
 
-def measure(folder: str, data: list[str], count: int, given: Settings, widths: Sequence[int]) -> dict[str, Any]:
-    """Every way to make the weights of one model, at some of the ``widths``."""
+def measure(
+    folder: str, data: list[str], count: int, given: Settings, widths: Sequence[int], names: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """The ways called ``names`` to make the weights of one model, all if there are none, at some of the ``widths``.
+
+    Yields:
+        What was found so far, after each.
+    """
     model = load(folder)
     speech, _, settings = read_splits(model.frontend, data, given.updated(**recipe("fast").settings))
     dev = speech["dev"]
@@ -152,11 +196,24 @@ def measure(folder: str, data: list[str], count: int, given: Settings, widths: S
     moments = moments_once(model, work, kept / "moments.safetensors")
     observed = time.perf_counter() - began
     base = by_frame(model, observe_once(model, work, False, kept / "activations.npz"), settings)
+    about = {
+        "data": [Path(source).stem for source in data],
+        "utterances": len(dev.utterances),
+        "calibration_utterances": len(work.utterances),
+        "calibration_seconds": round(work.seconds, 1),
+        "moments_seconds": round(observed, 1),
+        "command": command(),
+        "machine": machine(),
+    }
     judge, rows = Judge(model, dev), []
     for bits, group in (width for width in WIDTHS if width[0] in widths):
         nearest: Score | None = None
         for way in ways(bits, group):
+            if names and way.name not in (NEAREST, *names):
+                continue
             made = Made(model, moments, base, way)
+            if way.passes > 1:
+                made = Made(model, moments, base, way, seen_by(made, model, work))
             score = judge.score(made)
             nearest = nearest or score
             difference = paired_bootstrap(nearest, score)
@@ -173,17 +230,17 @@ def measure(folder: str, data: list[str], count: int, given: Settings, widths: S
                 }
             )
             print(rows[-1], flush=True)
-    return {
-        "data": [Path(source).stem for source in data],
-        "utterances": len(dev.utterances),
-        "steps": int(score.total),
-        "calibration_utterances": len(work.utterances),
-        "calibration_seconds": round(work.seconds, 1),
-        "moments_seconds": round(observed, 1),
-        "rows": rows,
-        "command": command(),
-        "machine": machine(),
-    }
+            yield about | {"steps": int(score.total), "rows": rows}
+
+
+def merged(found: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
+    """What was ``found`` and, if of the same speech and machine, the rows of ``before`` that were not measured again."""
+    same = ("data", "utterances", "steps", "calibration_utterances", "machine")
+    if before is None or any(before[key] != found[key] for key in same):
+        return found
+    rows = {(row["bits"], row["way"]): row for row in [*before["rows"], *found["rows"]]}
+    order = [(bits, way.name) for bits, group in WIDTHS for way in ways(bits, group)]
+    return before | {"rows": [rows[key] for key in order if key in rows]}
 
 
 def main() -> None:
@@ -194,15 +251,17 @@ def main() -> None:
     parser.add_argument("--utterances", type=int, default=64, help="of the dev speech")
     inputs.add_settings(parser)
     parser.add_argument("--bits", default="8,6,5,4", help="widths to measure, with commas")
+    parser.add_argument("--ways", default="", help="by name, with semicolons; default: all")
     parser.add_argument("--name", help="of a single model in the result; default: the folder's")
     arguments = parser.parse_args()
     data, path = inputs.sources(arguments), RESULTS / "weights.json"
     settings, widths = inputs.settings_of(arguments), [int(bits) for bits in arguments.bits.split(",")]
     for folder in arguments.models:
-        found = measure(folder, data, arguments.utterances, settings, widths)
+        name, names = arguments.name or Path(folder).name, list(filter(None, arguments.ways.split(";")))
         models: dict[str, Any] = json.loads(path.read_text())["models"] if path.is_file() else {}
-        models[arguments.name or Path(folder).name] = found
-        save("weights", {"models": models})
+        before = models.get(name) if names else None
+        for found in measure(folder, data, arguments.utterances, settings, widths, names):
+            save("weights", {"models": models | {name: merged(found, before)}})
     print(table("weights"))
 
 

@@ -42,6 +42,7 @@ OTHERS: dict[str, Any] = {
     "weights.granularity": "tensor",
     "weights.range": "mse",
     "weights.rounding": "gptq",
+    "weights.iterations": 20,
     "weights.correct_bias": True,
     "search.gamma": 0.75,
     "search.beyond_chance": True,

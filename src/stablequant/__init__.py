@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stablequant.grid.weights import PerChannel, PerGroup, PerTensor
     from stablequant.grid.weights import WeightSpec as Weights
     from stablequant.library.run import Model, Run, export, open, quantize
-    from stablequant.library.search import Trials, stage1, stage2
+    from stablequant.library.search import Trials, evolve, stage1, stage2
     from stablequant.library.speech import read_speech
     from stablequant.library.study import compare, evaluate, observe, scheme, weights
     from stablequant.search.objective import Divergence, TaskError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: Public name -> where it comes from; "module:name" where it has another name there.
 _PUBLIC = {
     **dict.fromkeys(("Model", "Run", "export", "open", "quantize"), "library.run"),
-    **dict.fromkeys(("Trials", "stage1", "stage2"), "library.search"),
+    **dict.fromkeys(("Trials", "evolve", "stage1", "stage2"), "library.search"),
     **dict.fromkeys(("compare", "evaluate", "observe", "scheme", "weights"), "library.study"),
     "read_speech": "library.speech",
     **dict.fromkeys(("PerChannel", "PerGroup", "PerTensor"), "grid.weights"),
@@ -59,6 +59,7 @@ __all__ = [
     "calibrator",
     "compare",
     "evaluate",
+    "evolve",
     "export",
     "family",
     "load",

@@ -116,8 +116,10 @@ class WeightSettings(_Group):
     """One scale an output channel, or one a tensor."""
     range: Literal["max", "mse"] = "max"
     """The scale covers the largest magnitude, or has the least squared error."""
-    rounding: Literal["nearest", "gptq"] = "nearest"
+    rounding: Literal["nearest", "gptq", "adaround"] = "nearest"
     """To the nearest code, or so that the layer's output on calibration speech changes little."""
+    iterations: Annotated[int, Field(ge=1)] = 50
+    """Steps of the rounding "adaround"."""
     correct_bias: bool = False
     """Take the mean error that rounding leaves in each output channel on calibration speech off its bias."""
 

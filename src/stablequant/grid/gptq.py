@@ -60,7 +60,7 @@ def gptq(
         swept = torch.empty_like(part.T)
         swept[order] = _sweep(part.T[order], steps.T[order], factor, code_limits(spec.bits))
         found = swept.T.contiguous()
-        better = _error(part - found * steps, gram) < _error(part - held * steps, gram)
+        better = changes(part - found * steps, gram) < changes(part - held * steps, gram)
         held[better] = found[better].to(held.dtype)
     return QuantizedWeight(codes.reshape(w.shape), nearest.scales, spec)
 
@@ -103,6 +103,6 @@ def _sweep(inputs: torch.Tensor, steps: torch.Tensor, factor: torch.Tensor, limi
     return codes
 
 
-def _error(change: torch.Tensor, gram: torch.Tensor) -> torch.Tensor:
-    """``d gram d^T`` of each row d of ``change``: the mean squared change of that output."""
+def changes(change: torch.Tensor, gram: torch.Tensor) -> torch.Tensor:
+    """``d gram d^T`` of each row d of ``change`` ``[out, K]``: the mean squared change of that output."""
     return ((change @ gram) * change).sum(1)

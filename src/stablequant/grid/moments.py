@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from stablequant.grid.adaround import adaround
 from stablequant.grid.gptq import gptq
 from stablequant.grid.weights import QuantizedWeight, WeightSpec, quantize_weight
 
@@ -36,15 +37,16 @@ def fit_weight(w: torch.Tensor, spec: WeightSpec, moments: Moments, *, act_order
     """Return weights ``[out, ...]`` as integers, rounded for rows with these moments and their bias corrected, as ``spec`` says.
 
     The correction of an output channel is ``(w - q(w)) E[x]`` (Nagel et al. 2019, arXiv 1906.04721, section 4.2). It takes the
-    mean of the error away, so what is left for GPTQ to keep small is the error about it: then it rounds for the covariance.
+    mean of the error away, so what is left for GPTQ or AdaRound to keep small is the error about it: the covariance.
 
     Raises:
         ModelError: The weights are not finite.
     """
-    if spec.rounding == "gptq":
-        held = gptq(w, moments.covariance if spec.correct_bias else moments.gram, spec, act_order=act_order)
+    if spec.rounding == "nearest":
+        held = quantize_weight(w, replace(spec, correct_bias=False))
     else:
-        held = quantize_weight(w, replace(spec, rounding="nearest", correct_bias=False))
+        second = moments.covariance if spec.correct_bias else moments.gram
+        held = gptq(w, second, spec, act_order=act_order) if spec.rounding == "gptq" else adaround(w, second, spec)
     if not spec.correct_bias:
         return held
     lost = (w.detach().float() - held.dequantized()).reshape(len(w), -1)

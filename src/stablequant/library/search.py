@@ -1,4 +1,4 @@
-"""The two stages of the search, one at a time."""
+"""The two stages of the search, one at a time, and the evolution of scales."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from stablequant.families.model import SpeechModel
 from stablequant.jobs.open import simulator
 from stablequant.observe.collect import Histograms
 from stablequant.progress import Progress, silent
+from stablequant.quantize.scheme import Scheme
+from stablequant.search import evolve as evolution
 from stablequant.search import trials as search_trials
 from stablequant.search.exact import Exact
 from stablequant.search.journal import Journal
@@ -89,3 +91,27 @@ def stage2(
     trials = replace(trials, settings=trials.settings.updated(**settings))
     (reference,) = trials.run([Candidate("float", {})], "float")
     return search_p(Exact(trials, reference), statistics, flagged, trials.settings)
+
+
+def evolve(
+    trials: search_trials.Trials,
+    scheme: Scheme,
+    layers: Sequence[str] = (),
+    *,
+    evaluations: int = 60,
+    seed: int | None = None,
+) -> evolution.Evolved:
+    """Evolve the calibrated activation scales of ``scheme`` until it errs least on the speech of ``trials`` (search/evolve.py).
+
+    Args:
+        trials: What evaluates a scheme; with a journal a stopped evolution goes on.
+        scheme: As `scheme` or `stage2` made it.
+        layers: Whose scales are evolved, such as those that stage 1 flagged; default: all that have one.
+        evaluations: Schemes to evaluate at most.
+        seed: Of the draws; default: the setting ``seed`` of ``trials``.
+
+    Raises:
+        SettingsError: Nothing can be evolved, or the package ``cma`` is missing (``pip install 'stablequant[evolve]'``).
+    """
+    seed = trials.settings.data.seed if seed is None else seed
+    return evolution.evolve(trials, scheme, layers or list(scheme), evaluations, seed)

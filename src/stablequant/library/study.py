@@ -76,7 +76,9 @@ def scheme(
 
 
 def weights(model: SpeechModel, speech: Speech, path: str | Path) -> WeightStore:
-    """Integer weights of ``model`` that can be made for calibration ``speech`` (``rounding="gptq"``, ``correct_bias=True``).
+    """Integer weights of ``model`` that can be made for calibration ``speech``.
+
+    Such are those with ``rounding="gptq"`` or ``"adaround"``, or ``correct_bias=True``.
 
     Args:
         model: Whose weights.

@@ -11,7 +11,7 @@ from stablequant.grid.affine import QuantParams
 from stablequant.grid.block import PerBlock
 from stablequant.grid.frame import ActivationSpec, PerFrame
 from stablequant.grid.unrounded import Unrounded
-from stablequant.grid.weights import Granularity, PerChannel, PerGroup, PerTensor, WeightSpec
+from stablequant.grid.weights import ITERATIONS, Granularity, PerChannel, PerGroup, PerTensor, WeightSpec
 from stablequant.quantize.plan_errors import usable
 
 
@@ -124,8 +124,10 @@ class WeightPlan(Frozen):
     group: Annotated[int, Field(ge=1)] | None = None
     """Weights in a group."""
     range: Literal["max", "mse"]
-    rounding: Literal["nearest", "gptq"] = "nearest"
-    """gptq: the codes depend on calibration speech, and lie in weights.safetensors."""
+    rounding: Literal["nearest", "gptq", "adaround"] = "nearest"
+    """gptq, adaround: the codes depend on calibration speech, and lie in weights.safetensors."""
+    iterations: Annotated[int, Field(ge=1)] | None = None
+    """Steps of adaround."""
     correct_bias: bool = False
     """Whether the bias has a correction, which lies there too."""
 
@@ -149,6 +151,7 @@ class WeightPlan(Frozen):
             group=group,
             range=spec.range,
             rounding=spec.rounding,
+            iterations=spec.iterations if spec.rounding == "adaround" else None,
             correct_bias=spec.correct_bias,
         )
 
@@ -156,4 +159,5 @@ class WeightPlan(Frozen):
         """The spec as the quantiser wants it."""
         per: Granularity = PerTensor() if self.per == "tensor" else PerChannel()
         per = per if self.group is None else PerGroup(self.group)
-        return WeightSpec(self.bits, per, self.range, self.rounding, self.correct_bias)
+        steps = self.iterations or ITERATIONS
+        return WeightSpec(self.bits, per, self.range, self.rounding, self.correct_bias, steps)

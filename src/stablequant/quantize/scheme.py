@@ -45,14 +45,17 @@ Scheme = Mapping[str, LayerScheme]
 
 def weight_identity(spec: WeightSpec) -> dict[str, Any]:
     """A spec as JSON holds it, its granularity by name."""
-    return {**asdict(spec), "per": {"name": type(spec.per).__name__, **asdict(spec.per)}}
+    found = {**asdict(spec), "per": {"name": type(spec.per).__name__, **asdict(spec.per)}}
+    if spec.rounding != "adaround":
+        del found["iterations"]  # nothing comes of it
+    return found
 
 
 def weight_spec(settings: WeightSettings) -> WeightSpec:
     """The spec that settings ask for."""
     per: Granularity = PerTensor() if settings.granularity == "tensor" else PerChannel()
     per = per if settings.group is None else PerGroup(settings.group)
-    return WeightSpec(settings.bits, per, settings.range, settings.rounding, settings.correct_bias)
+    return WeightSpec(settings.bits, per, settings.range, settings.rounding, settings.correct_bias, settings.iterations)
 
 
 def require_layers(scheme: Scheme, names: Iterable[str]) -> None:
