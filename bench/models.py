@@ -71,6 +71,7 @@ RANDOM = {
     "parakeet-ctc-1.1b": kin.Form(
         "ParakeetForCTC", {"vocab_size": 13, "pad_token_id": 12, "encoder_config": {"num_hidden_layers": 2}}
     ),
+    "medasr": kin.Form("LasrForCTC", {"vocab_size": 13, "encoder_config": {"num_hidden_layers": 2}}),
 }
 #: Samples of real speech that models with random weights are given.
 PIECE = 24_000

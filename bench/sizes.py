@@ -11,9 +11,12 @@ one calibrated scale an input and with a scale a frame wherever a layer can have
 between. Random weights transcribe nothing, so there is no error rate, and grids come from one pass over noise instead of a
 search; neither changes a time. The baseline is the fastest float32 of ONNX Runtime and OpenVINO on the graph without a plan,
 transformers' own model in PyTorch, and the same compiled; where the processor computes in bfloat16 there are rows for that. All
-take turns. Memory and load time come from a process of their own each. A backend or peer that fails is listed with its reason.
+take turns, with the same features. Memory and load time come from a process of their own each. A backend or peer that fails is
+listed with its reason. Beside each speed stands how far the logits are from ONNX Runtime's in float on the same audio, and
+where they have nothing to do with them, that and why (bench/peers/difference.py).
 An encoder-decoder runs its encoder on the whole window, and its decoder for three tokens a second of audio, the same number in
-every row; it has no peers here, since theirs would say what they like, and no compiled row, since its cache grows with each step.
+every row, so its outputs are not compared; it has no peers here, since theirs would say what they like, and no compiled row,
+since its cache grows with each step.
 ``--brief`` leaves out PyTorch, memory, and all peers but two that run in the same runtimes. On one thread the seconds are those
 that this process computes, so that others on the machine count less. Writes bench/results/NAME.json, anew after each model.
 """
@@ -31,6 +34,7 @@ from typing import Any
 import inputs  # first: it sets what torch reads when it is imported
 import numpy as np
 import torch
+from peers.difference import compared
 from peers.quantisers import QUANTISERS
 from peers.row import Files, Material, Peer, size
 from random_models import CONFORMERS, LAYERS, NETWORKS, WHISPERS, checkpoint
@@ -66,7 +70,11 @@ BESIDE = (
 )
 #: Of those, the ones that run in our runtimes as we let them.
 BRIEFLY = ("ONNX Runtime, dynamic", "NNCF, post-training")
+#: What all outputs are compared with.
+REFERENCE = "float32, onnxruntime"
 Feeds = Mapping[str, Any]
+#: Gives logits; the argument is of no use, as the input is always the same.
+Runner = Callable[[Any], Any]
 
 
 def noise(seconds: float) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -90,25 +98,25 @@ def write(model: SpeechModel, folder: Path) -> dict[tuple[str, str], Files]:
     return files
 
 
-def run_through(model: SpeechModel, backend: Backend, feeds: Feeds, steps: Sequence[int]) -> object:
-    """The first graph, and so many steps of a decoder if there is one."""
+def run_through(model: SpeechModel, backend: Backend, feeds: Feeds, steps: Sequence[int]) -> Any:
+    """The first graph, and so many steps of a decoder if there is one; logits of a model without."""
     head = model.frontend.head
     outputs = backend.run(head.graphs[0], feeds)
     if len(head.graphs) > 1:
         head.run_for(backend, outputs, steps)
-    return outputs
+        return None
+    return outputs["logits"]
 
 
-def in_torch(path: Path, feeds: Feeds, left_out: dict[str, str]) -> dict[str, Callable[[Any], object]]:
+def in_torch(path: Path, values: torch.Tensor, left_out: dict[str, str]) -> dict[str, Runner]:
     """Transformers' own model, as it is, compiled, and in bfloat16; ``left_out`` gets why compiling failed."""
-    values = torch.from_numpy(feeds["input_values"])
 
-    def run(way: Callable[..., Any], values: torch.Tensor = values) -> object:
+    def run(way: Callable[..., Any], values: torch.Tensor = values) -> Any:
         with torch.inference_mode():
-            return way(values)
+            return way(values).logits.float().numpy()
 
     network = AutoModelForCTC.from_pretrained(path, dtype=torch.float32).eval()
-    found: dict[str, Callable[[Any], object]] = {"float32, torch": lambda _: run(network)}
+    found: dict[str, Runner] = {"float32, torch": lambda _: run(network)}
     try:
         compiled = torch.compile(network)
         run(compiled)
@@ -121,7 +129,7 @@ def in_torch(path: Path, feeds: Feeds, left_out: dict[str, str]) -> dict[str, Ca
     return found
 
 
-def in_torch_by_steps(path: Path, feeds: Feeds, steps: int) -> dict[str, Callable[[Any], object]]:
+def in_torch_by_steps(path: Path, feeds: Feeds, steps: int) -> dict[str, Runner]:
     """Transformers' own encoder-decoder, so many greedy steps with its cache."""
     mel = torch.from_numpy(np.ascontiguousarray(feeds["input_features"].transpose(0, 2, 1)))
 
@@ -136,19 +144,18 @@ def in_torch_by_steps(path: Path, feeds: Feeds, steps: int) -> dict[str, Callabl
         return token
 
     network = AutoModelForSpeechSeq2Seq.from_pretrained(path, dtype=torch.float32).eval()
-    found: dict[str, Callable[[Any], object]] = {"float32, torch": lambda _: run(network, mel)}
+    found: dict[str, Runner] = {"float32, torch": lambda _: run(network, mel)}
     if has_bfloat16():
         half = AutoModelForSpeechSeq2Seq.from_pretrained(path, dtype=torch.bfloat16).eval()
         found["bfloat16, torch"] = lambda _: run(half, mel.bfloat16())
     return found
 
 
-def in_pt2e(path: Path, feeds: Feeds) -> Callable[[Any], object]:
+def in_pt2e(path: Path, values: torch.Tensor) -> Runner:
     """PyTorch's own static int8 for x86: exported, observed, converted, compiled, all for this length of audio."""
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
     from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
-    values = torch.from_numpy(feeds["input_values"])
     network = AutoModelForCTC.from_pretrained(path, dtype=torch.float32).eval()
     with torch.no_grad(), torch._inductor.config.patch(freezing=True):
         quantiser = x86.X86InductorQuantizer()
@@ -158,9 +165,9 @@ def in_pt2e(path: Path, feeds: Feeds) -> Callable[[Any], object]:
         compiled = torch.compile(convert_pt2e(prepared))
         compiled(values)
 
-    def run(_: Any) -> object:
+    def run(_: Any) -> Any:
         with torch.no_grad():
-            return compiled(values)
+            return compiled(values).logits.numpy()
 
     return run
 
@@ -190,14 +197,15 @@ def measure(
     torch.set_num_threads(threads)
     sounds = [noise(seconds)] * batch
     feeds = model.frontend.features(sounds).feeds
+    values = torch.from_numpy(feeds[model.graphs[0].inputs[0].name])
     steps = round(seconds * STEPS_A_SECOND) if name in WHISPERS else 0
     left_out: dict[str, str] = {}
     systems: dict[str, dict[str, Any]] = {}
     with TemporaryDirectory(prefix="stablequant-") as work:
         files = write(model, Path(work))
-        runners: dict[str, Callable[[Any], object]] = {}
+        runners: dict[str, Runner] = {}
         if not brief:
-            runners = in_torch_by_steps(folder, feeds, steps) if steps else in_torch(folder, feeds, left_out)
+            runners = in_torch_by_steps(folder, feeds, steps) if steps else in_torch(folder, values, left_out)
         for (kind, target), written in files.items():
             for runtime in (r for r in installed(bfloat16=True) if target_of(r) == target):
                 half = runtime != target
@@ -211,13 +219,14 @@ def measure(
                 runners[label] = lambda _, b=backend: run_through(model, b, feeds, [steps] * batch)  # type: ignore[misc]
         for peer in peers(beside, model, Path(work), left_out):
             systems[peer.name] = {"bytes": peer.bytes, "peak_rss_bytes": peer.peak_rss_bytes, "peer": True}
-            runners[peer.name] = lambda _, p=peer: p.recognize(sounds)  # type: ignore[misc]
+            runners[peer.name] = lambda _, p=peer: run_through(model, p.backend, feeds, ())  # type: ignore[misc]
         if beside and not brief:
             try:
-                runners["PT2E, static"] = in_pt2e(folder, feeds)
+                runners["PT2E, static"] = in_pt2e(folder, values)
                 systems["PT2E, static"] = {"peer": True}
             except Exception as error:  # whatever it fails with is its result
                 left_out["PT2E, static"] = reason(error)
+        outputs = {} if steps else {label: np.array(run(None)) for label, run in runners.items()}
         measured = interleaved(runners, [None], rounds, time.process_time if threads == 1 else time.perf_counter)
     medians = {label: statistics.median(s) for label, s in measured.items()}
     best = min((label for label in medians if label.startswith("float32")), key=medians.__getitem__)
@@ -237,6 +246,7 @@ def measure(
                 "fastest": round(min(measured[label]), 4),
                 "slowest": round(max(measured[label]), 4),
                 "speedup": round(medians[best] / taken, 4),
+                **(compared(outputs[label], outputs[REFERENCE]) if outputs else {}),
                 **systems.get(label, {}),
             }
             for label, taken in medians.items()

@@ -6,9 +6,11 @@ import json
 import shlex
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -103,3 +105,28 @@ def test_a_claim_is_what_the_rows_of_the_table_support(tmp_path: Path) -> None:
     assert "| trained | +0.60 (+0.10 to +1.10) | transcripts and training |" in table
     assert ahead.endswith("the recipe is ahead.")
     assert behind.endswith("training is ahead.")
+
+
+def test_an_output_that_has_nothing_to_do_with_float_is_told_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    compared = import_module("peers.difference").compared
+    # Far from 0, so that their mean is close to them.
+    float_ = np.random.default_rng(0).normal(5.0, 1.0, (1, 400, 13)).astype(np.float32)
+    noise = np.random.default_rng(1).normal(0.0, 0.51, float_.shape)
+    padded = np.concatenate([float_, np.zeros((1, 1, 13))], axis=1)
+    assert compared(float_, float_) == compared(padded, float_) == {"difference": 0.0}
+    assert compared(float_ + noise, float_) == {"difference": pytest.approx(0.1, abs=0.002)}
+    still = 5.0 + (float_ - 5.0) / 1000  # what float changes itself may be far less than what is off
+    assert compared(still + noise, still) == {"difference": pytest.approx(0.1, abs=0.005)}
+    assert compared(np.full_like(float_, np.nan), float_) == {"difference": None, "wrong": "not finite"}
+    assert compared(float_[:, :99], float_) == {"difference": None, "wrong": "99 of 400 frames"}
+    constant = np.broadcast_to(float_.mean(1, keepdims=True), float_.shape)
+    assert compared(constant, float_) == {
+        "difference": pytest.approx(0.2, abs=0.01),
+        "wrong": "the same in every frame",
+    }
+    assert compared(-float_, float_) == {"difference": pytest.approx(2.0), "wrong": "200% off"}
+
+    cells = [{"speedup": 18.3434, "difference": None, "wrong": "99 of 400 frames"}, {"speedup": 3.0, "difference": 0.1}]
+    shown = import_module("tables.size_speeds").shown
+    assert [shown(cell) for cell in [*cells, {"speedup": 2.0}]] == ["18.34, wrong", "3.00, 10% off", "2.00"]

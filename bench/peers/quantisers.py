@@ -6,6 +6,7 @@ import io
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,8 @@ import torch
 
 from peers import ctranslate, exporters, olive_static
 from peers.environment import python_of, run
-from peers.row import Material, Peer, PlainOpenVino, in_onnxruntime, in_plain_openvino, size
+from peers.row import InTorch, Material, Peer, PlainOpenVino, in_onnxruntime, in_plain_openvino, size
 from stablequant.heads.head import Answer
-from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 from stablequant.runtime.processor import int8_overflows
 from stablequant.settings import Settings
 from stablequant.tasks.task import task_of
@@ -176,24 +176,22 @@ def torchao_dynamic(m: Material) -> Peer:
     quantize_(network, Int8DynamicActivationInt8WeightConfig())
     seconds = time.perf_counter() - began
 
-    def recognize(sounds: Sequence[Any]) -> list[Answer]:
-        features = frontend.features(sounds)
-        values = torch.from_numpy(features.feeds["input_values"])
+    def answers(sounds: Sequence[Any]) -> list[Answer]:
+        values = torch.from_numpy(frontend.features(sounds).feeds["input_values"])
+        limit = head.most_steps(values.shape[1])
         with torch.inference_mode():
-            if one_graph:
-                logits = network(values).logits
-                outputs = {"logits": logits.numpy(), "frames": np.full(len(logits), logits.shape[1])}
-                return head.read(OnnxRuntimeBackend({}), outputs, features.sizes)
-            limit = head.most_steps(values.shape[1])
             ids = network.generate(values, max_new_tokens=limit, do_sample=False, num_beams=1)[0].tolist()
         return [Answer(frontend.processor.tokenizer.decode(ids, skip_special_tokens=True).strip(), tuple(ids))]
 
+    backend = InTorch(network) if one_graph else None
+    recognize = answers if backend is None else partial(frontend.recognize, backend)
     recognize([np.zeros(frontend.sampling_rate, np.float32)])
     convolutions = sum(op.node.kind == "conv1d" for op in m.model.ops())
     stored = io.BytesIO()
     torch.save(network.state_dict(), stored)
     name = f"torchao, dynamic, eager (torchao {torchao.__version__})"
-    return Peer(name, recognize, stored.getbuffer().nbytes, convolutions, quantise_seconds=seconds)
+    size_in_bytes = stored.getbuffer().nbytes
+    return Peer(name, recognize, size_in_bytes, convolutions, quantise_seconds=seconds, backend=backend)
 
 
 #: By name, in the order of the table's rows.

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 
 from stablequant.data.speech import Speech
 from stablequant.export import package
@@ -17,6 +18,7 @@ from stablequant.export.targets import TARGETS
 from stablequant.families.model import SpeechModel
 from stablequant.heads.head import Answer
 from stablequant.measure import footprint
+from stablequant.network.backend import Backend
 from stablequant.runtime.registry import RUNTIMES
 
 Recognize = Callable[[Sequence[Any]], list[Answer]]
@@ -37,6 +39,7 @@ class Peer:
         int8: Whether it is quantised.
         quantise_seconds: What making it took; None: not known.
         peak_rss_bytes: Most memory of a process that runs it; None: not measured.
+        backend: What runs the model's graphs for it; None: it has ways of its own.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Peer:
     int8: bool = True
     quantise_seconds: float | None = None
     peak_rss_bytes: int | None = None
+    backend: Backend | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,29 @@ class PlainOpenVino:
         return array
 
 
+class InTorch:
+    """Transformers' own model of one graph, for recordings of one length."""
+
+    def __init__(self, network: Any) -> None:
+        """Run ``network``."""
+        self._network = network
+
+    def run(self, graph: str, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """Logits, and all of their frames."""
+        values = next(value for name, value in feeds.items() if name != "input_lengths")
+        with torch.inference_mode():
+            logits = self._network(torch.from_numpy(values)).logits.float().numpy()
+        return {"logits": logits, "frames": np.full(len(logits), logits.shape[1])}
+
+    def put(self, array: Any) -> Any:
+        """As it is."""
+        return array
+
+    def get(self, array: Any) -> Any:
+        """As it is."""
+        return array
+
+
 def size(files: Mapping[str, Path]) -> int:
     """Bytes of the files, and of the weights that OpenVINO keeps beside its own."""
     return sum(p.stat().st_size for f in files.values() for p in {f, f.with_suffix(".bin")} if p.is_file())
@@ -123,6 +150,7 @@ def in_plain_openvino(name: str, m: Material, made: Mapping[str, Any], seconds: 
         None,
         quantise_seconds=seconds,
         peak_rss_bytes=footprint.measure(saved, "openvino", m.model.frontend).peak_rss_bytes,
+        backend=backend,
     )
 
 
@@ -149,6 +177,7 @@ def _row(runtime: str, name: str, model: SpeechModel, files: Files, **more: Any)
         size(files),
         float_ops(model, files),
         peak_rss_bytes=peak,
+        backend=backend,
         **more,
     )
 

@@ -11,6 +11,7 @@ def table(name: str) -> str:
     """Of bench/sizes.py, on one thread."""
     r = load_result(name)
     models = [m for m in r["models"] if m["threads"] == 1]
+    compared = any("difference" in x for m in models for x in m["systems"])  # older results have none
     rows = []
     for m in models:
         for x in m["systems"]:
@@ -19,6 +20,7 @@ def table(name: str) -> str:
                 [
                     f"**{label}**" if x["name"].startswith("int8") else label,
                     f"{x['seconds']:.2f}",
+                    *([x.get("wrong") or known(x.get("difference"), "{:.1%}")] if compared else []),
                     known(x.get("bytes") and x["bytes"] / m["float_bytes"], "{:.3f}"),
                     known(x.get("peak_rss_bytes") and x["peak_rss_bytes"] / 1e6, "{:.0f}"),
                     known(x.get("load_seconds"), "{:.1f}"),
@@ -29,6 +31,13 @@ def table(name: str) -> str:
         f"Random weights, {r['seconds']:g} s of audio, batch {r['batch']}, one thread; medians of {r['rounds']} rounds in turns; "
         f"bytes against those of float32 weights; {', '.join(r['runtimes'])}; {cpu(r)}."
     )
+    if compared:
+        note += " Off float: the logits' difference, root mean square, as a share of float's."
     if failed:
         note += f" Left out: {'; '.join(failed)}."
-    return markdown(["", "seconds", "bytes", "peak MB", "seconds to load"], rows, note, made_by(r))
+    return markdown(
+        ["", "seconds", *(["off float"] if compared else []), "bytes", "peak MB", "seconds to load"],
+        rows,
+        note,
+        made_by(r),
+    )

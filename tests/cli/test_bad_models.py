@@ -10,6 +10,7 @@ import transformers
 from commands import MODEL, rows
 from run_folders import list_anew
 from safetensors.torch import load_file, save_file
+from transformers.models.auto import modeling_auto as auto
 
 from stablequant.families.family import FAMILIES
 from stablequant.families.unsupported import UNSUPPORTED
@@ -42,6 +43,13 @@ def test_a_class_that_is_not_supported_is_told_with_what_it_has(cli, changed_mod
     message = failure(cli("inspect", changed_model(architectures=[name], model_type="other")))
     assert f"names the class {name}, which is not supported: it has {UNSUPPORTED[name]}. Expected one of " in message
     assert "Fix: use a model of one of these; docs/models.md tells what each of them has." in message
+
+
+def test_every_ctc_and_transducer_class_of_transformers_is_supported_or_told_by_name():
+    kinds = (auto.MODEL_FOR_CTC_MAPPING_NAMES, auto.MODEL_FOR_RNNT_MAPPING_NAMES, auto.MODEL_FOR_TDT_MAPPING_NAMES)
+    classes = {name for kind in kinds for name in kind.values()}
+    assert classes > {"LasrForCTC", "SEWDForCTC", "ParakeetForTDT"}
+    assert classes <= FAMILIES.keys() | UNSUPPORTED.keys()
 
 
 @pytest.mark.parametrize("name", ["WavLMModel", "WavLMForSequenceClassification"])

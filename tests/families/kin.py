@@ -70,6 +70,8 @@ PARAKEET: dict[str, Any] = {
     "num_mel_bins": 8,
 }
 
+LASR: dict[str, Any] = {key: value for key, value in PARAKEET.items() if key != "subsampling_factor"}
+
 STABLE = {"num_conv_pos_embeddings": 15, "feat_extract_norm": "layer", "do_stable_layer_norm": True}
 
 FORMS: dict[str, Form] = {
@@ -87,11 +89,18 @@ FORMS: dict[str, Form] = {
     "sew": Form("SEWForCTC", SEW_TINY),
     "sew-larger": Form("SEWForCTC", SEW_SMALL),
     "conformer-relative": Form("Wav2Vec2ConformerForCTC", CONFORMER),
+    "conformer-relative-larger": Form(
+        "Wav2Vec2ConformerForCTC", SMALL | {"num_hidden_layers": 2, "conv_depthwise_kernel_size": 7}
+    ),
     "conformer-rotary": Form(
         "Wav2Vec2ConformerForCTC",
         SMALL
         | {"conv_depthwise_kernel_size": 7, "num_conv_pos_embeddings": 15, "position_embeddings_type": "rotary"}
         | {"add_adapter": True, "output_hidden_size": 32, "num_adapter_layers": 1},
+    ),
+    "conformer-rotary-larger": Form(
+        "Wav2Vec2ConformerForCTC",
+        CONFORMER | {"hidden_size": 64, "intermediate_size": 96, "position_embeddings_type": "rotary"},
     ),
     "bert": Form(
         "Wav2Vec2BertForCTC", BERT | {"left_max_position_embeddings": 6, "right_max_position_embeddings": 3}, True
@@ -116,6 +125,19 @@ FORMS: dict[str, Form] = {
             "encoder_config": PARAKEET
             | {"hidden_size": 48, "num_hidden_layers": 3, "hidden_act": "relu", "num_mel_bins": 16}
             | {"subsampling_factor": 8, "attention_bias": False, "convolution_bias": False, "scale_input": False},
+        },
+        True,
+    ),
+    "lasr": Form("LasrForCTC", {"vocab_size": 13, "encoder_config": LASR | {"conv_kernel_size": 6}}, True),
+    "lasr-larger": Form(
+        "LasrForCTC",
+        {
+            "vocab_size": 13,
+            "encoder_config": LASR
+            | {"hidden_size": 48, "num_hidden_layers": 3, "hidden_act": "relu", "num_mel_bins": 16}
+            | {"subsampling_conv_kernel_size": 3, "attention_bias": True, "convolution_bias": True}
+            | {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0}, "layer_norm_eps": 1e-3}
+            | {"feed_forward_residual_weights": [0.7, 1.3], "conv_residual_weights": [1.6, 0.4]},
         },
         True,
     ),
@@ -158,6 +180,10 @@ def checkpoint(folder: Path, form: Form) -> Any:
         bands = model.config.encoder_config.num_mel_bins
         extractor = {"feature_extractor_type": "ParakeetFeatureExtractor", "feature_size": bands}
         write_parakeet_tokenizer(folder)
+    if form.name == "LasrForCTC":
+        bands = model.config.encoder_config.num_mel_bins
+        extractor = {"feature_extractor_type": "LasrFeatureExtractor", "feature_size": bands}
+        write_lasr_tokenizer(folder)
     write_processor(folder, extractor)
     return model
 
@@ -167,6 +193,13 @@ def write_parakeet_tokenizer(folder: Path) -> None:
     pieces = Tokenizer(models.BPE({piece: index for index, piece in enumerate([*"abcdefghijkl", "<pad>"])}, []))
     tokenizer = transformers.ParakeetTokenizer(tokenizer_object=pieces, pad_token="<pad>")
     tokenizer.save_pretrained(folder)
+
+
+def write_lasr_tokenizer(folder: Path) -> None:
+    """Pieces of words behind the blank, as LASR has them."""
+    special = ("<pad>", "</s>", "<unk>", "\u2581")
+    pieces = [(piece, -1.0) for piece in (*special, *"abcdefghi")]
+    transformers.LasrTokenizer(vocab=pieces, extra_ids=0).save_pretrained(folder)
 
 
 def write_processor(folder: Path, extractor: dict[str, Any]) -> None:

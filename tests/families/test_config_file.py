@@ -14,8 +14,9 @@ from support import GRAFT, MOONSHINE
 
 from stablequant.errors import ModelError
 from stablequant.families.checkpoint import load, load_frontend
-from stablequant.families.config_fields import FIELDS, PARAKEET_ENCODER, REQUIRED, ROPE_FIELDS
+from stablequant.families.config_fields import ENCODERS, FIELDS, ROPE_FIELDS
 from stablequant.families.config_file import checked, read_config
+from stablequant.families.field_kinds import REQUIRED
 
 PATH = Path("config.json")
 
@@ -32,10 +33,13 @@ def test_what_the_file_leaves_out_is_what_transformers_takes(kind: str) -> None:
         assert ours["rope_parameters"] == theirs.rope_parameters
 
 
-def test_what_an_encoder_of_its_own_leaves_out_is_what_transformers_takes() -> None:
-    ours = checked({"model_type": "parakeet_ctc", "encoder_config": {"num_mel_bins": 128}}, PATH)
-    theirs = transformers.ParakeetEncoderConfig(num_mel_bins=128)
-    assert {key: ours[key] for key in PARAKEET_ENCODER} == {key: getattr(theirs, key) for key in PARAKEET_ENCODER}
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_what_an_encoder_of_its_own_leaves_out_is_what_transformers_takes(kind: str) -> None:
+    ours = checked({"model_type": kind, "encoder_config": {"num_mel_bins": 64}}, PATH)
+    theirs = transformers.CONFIG_MAPPING[kind](encoder_config={"num_mel_bins": 64}).encoder_config
+    assert {key: ours[key] for key in ENCODERS[kind]} == {key: getattr(theirs, key) for key in ENCODERS[kind]}
+    if kind == "lasr_ctc":
+        assert ours["rope_parameters"]["rope_theta"] == theirs.rope_parameters["rope_theta"]
 
 
 @pytest.mark.parametrize(
@@ -47,6 +51,10 @@ def test_what_an_encoder_of_its_own_leaves_out_is_what_transformers_takes() -> N
         ("parakeet_ctc", {"encoder_config": {"num_mel_bins": 81}}, "num_mel_bins 81. Expected a multiple of 8"),
         ("parakeet_ctc", {"encoder_config": {"conv_kernel_size": 8}}, "an odd number"),
         ("parakeet_ctc", {"encoder_config": {"num_attention_heads": 3}}, "a divisor of hidden_size 1024"),
+        ("lasr_ctc", {"encoder_config": {"conv_residual_weights": [1.0]}}, "a list of two numbers above 0"),
+        ("lasr_ctc", {"encoder_config": {"feed_forward_residual_weights": [0, 1]}}, "a list of two numbers above 0"),
+        ("lasr_ctc", {"encoder_config": {"hidden_size": 24}}, "an even number of channels"),
+        ("lasr_ctc", {"encoder_config": {"rope_parameters": {"rope_type": "yarn"}}}, "the rope_type 'yarn'"),
         ("wav2vec2-bert", {"adapter_kernel_size": 5}, "as wide as adapter_stride 2, or one more"),
         ("wav2vec2-bert", {"output_hidden_size": 100}, "a multiple of num_attention_heads 16"),
         ("wav2vec2-bert", {"position_embeddings_type": "sinusoidal"}, "one of relative, rotary, relative_key"),

@@ -10,6 +10,7 @@ from stablequant.errors import SettingsError
 from stablequant.families import family as registry
 from stablequant.families.data2vec import Data2VecAudio
 from stablequant.families.family import FAMILIES, family
+from stablequant.families.lasr import Lasr
 from stablequant.families.moonshine import Moonshine
 from stablequant.families.parakeet import Parakeet
 from stablequant.families.sew import Sew
@@ -40,6 +41,7 @@ def test_the_families_in_the_house_serve_their_classes(families: dict[str, Any])
         "Wav2Vec2ConformerForCTC": Wav2Vec2Conformer,
         "Wav2Vec2BertForCTC": Wav2Vec2Bert,
         "ParakeetForCTC": Parakeet,
+        "LasrForCTC": Lasr,
         "MoonshineForConditionalGeneration": Moonshine,
         "WhisperForConditionalGeneration": Whisper,
     }

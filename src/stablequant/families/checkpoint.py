@@ -17,6 +17,7 @@ from torch import Tensor
 from stablequant.errors import ModelError
 from stablequant.families import (  # noqa: F401 - they register themselves
     data2vec,
+    lasr,
     moonshine,
     parakeet,
     sew,

@@ -6,15 +6,10 @@ that no value in a file can make the program build or allocate without end.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Mapping
 
+from stablequant.families.field_kinds import Choice, Count, Counts, Field, Flag, Number, Pair
 from stablequant.network.kernels import ACTIVATIONS
-
-#: Default of a field that config.json must have.
-REQUIRED: Final = object()
 
 #: Most channels of a layer, samples of a kernel, or steps of a stride.
 MOST_CHANNELS = 65_536
@@ -23,104 +18,6 @@ MOST_TOKENS = 10_000_000
 #: Most bins of a spectrogram, and steps of a decoder or encoder with learned positions.
 MOST_MELS = 1_024
 MOST_POSITIONS = 65_536
-#: Most convolutions on the waveform.
-MOST_CONVOLUTIONS = 64
-
-
-@dataclass(frozen=True)
-class Count:
-    """A whole number from 1 to ``most``."""
-
-    most: int
-    default: Any = REQUIRED
-    optional: bool = False
-
-    def accepts(self, value: object) -> bool:
-        """Whether ``value`` can be used. ``true`` is no number, though Python counts it as one."""
-        return type(value) is int and 1 <= value <= self.most
-
-    @property
-    def expected(self) -> str:
-        """What would be accepted, in words."""
-        return f"a whole number from 1 to {self.most:,}" + (", or null" if self.optional else "")
-
-
-@dataclass(frozen=True)
-class Counts:
-    """A list of whole numbers from 1 to ``most``, neither empty nor endless."""
-
-    most: int
-    default: Any = REQUIRED
-    optional: bool = False
-
-    def accepts(self, value: object) -> bool:
-        """Whether ``value`` can be used."""
-        if not isinstance(value, list | tuple) or not 1 <= len(value) <= MOST_CONVOLUTIONS:
-            return False
-        return all(Count(self.most).accepts(item) for item in value)
-
-    @property
-    def expected(self) -> str:
-        """What would be accepted, in words."""
-        return f"a list of 1 to {MOST_CONVOLUTIONS} whole numbers from 1 to {self.most:,}"
-
-
-@dataclass(frozen=True)
-class Number:
-    """A number above 0 and at most ``most``."""
-
-    most: float
-    default: Any = REQUIRED
-    optional: bool = False
-
-    def accepts(self, value: object) -> bool:
-        """Whether ``value`` can be used."""
-        if type(value) is int:
-            return 0 < value <= self.most
-        return isinstance(value, float) and math.isfinite(value) and 0 < value <= self.most
-
-    @property
-    def expected(self) -> str:
-        """What would be accepted, in words."""
-        return f"a number above 0 and at most {self.most:,}"
-
-
-@dataclass(frozen=True)
-class Flag:
-    """``true`` or ``false``."""
-
-    default: Any = REQUIRED
-    optional: bool = False
-
-    def accepts(self, value: object) -> bool:
-        """Whether ``value`` can be used."""
-        return isinstance(value, bool)
-
-    @property
-    def expected(self) -> str:
-        """What would be accepted, in words."""
-        return "true or false"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of a few strings."""
-
-    among: Collection[str]
-    default: Any = REQUIRED
-    optional: bool = False
-
-    def accepts(self, value: object) -> bool:
-        """Whether ``value`` can be used."""
-        return isinstance(value, str) and value in self.among
-
-    @property
-    def expected(self) -> str:
-        """What would be accepted, in words."""
-        return f"one of {', '.join(self.among)}"
-
-
-Field = Count | Counts | Number | Flag | Choice
 
 #: Fields of an encoder alone, whatever is before it.
 _ENCODER = (
@@ -212,6 +109,7 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
         "max_bucket_distance": Count(MOST_CHANNELS, 800),
     },
     "parakeet_ctc": {"vocab_size": Count(MOST_TOKENS, 1025)},
+    "lasr_ctc": {"vocab_size": Count(MOST_TOKENS, 512)},
     "moonshine": {
         "vocab_size": Count(MOST_TOKENS),
         "hidden_size": Count(MOST_CHANNELS, 288),
@@ -245,8 +143,7 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
     },
 }
 
-#: The same for the encoder of Parakeet, which has an object of its own.
-PARAKEET_ENCODER: Mapping[str, Field] = {
+_PARAKEET_ENCODER: Mapping[str, Field] = {
     "hidden_size": Count(MOST_CHANNELS, 1024),
     "num_hidden_layers": Count(MOST_LAYERS, 24),
     "num_attention_heads": Count(MOST_CHANNELS, 8),
@@ -262,6 +159,27 @@ PARAKEET_ENCODER: Mapping[str, Field] = {
     "subsampling_conv_stride": Count(MOST_CHANNELS, 2),
     "scale_input": Flag(True),
 }
+
+_LASR_ENCODER: Mapping[str, Field] = {
+    "hidden_size": Count(MOST_CHANNELS, 512),
+    "num_hidden_layers": Count(MOST_LAYERS, 17),
+    "num_attention_heads": Count(MOST_CHANNELS, 8),
+    "intermediate_size": Count(MOST_CHANNELS, 2048),
+    "hidden_act": Choice(ACTIVATIONS, "silu"),
+    "attention_bias": Flag(False),
+    "convolution_bias": Flag(False),
+    "conv_kernel_size": Count(MOST_CHANNELS, 32),
+    "subsampling_conv_channels": Count(MOST_CHANNELS, 256),
+    "num_mel_bins": Count(MOST_CHANNELS, 128),
+    "subsampling_conv_kernel_size": Count(MOST_CHANNELS, 5),
+    "subsampling_conv_stride": Count(MOST_CHANNELS, 2),
+    "layer_norm_eps": Number(1.0, 1e-6),
+    "feed_forward_residual_weights": Pair(1e3, (1.5, 0.5)),
+    "conv_residual_weights": Pair(1e3, (2.0, 1.0)),
+}
+
+#: The same for encoders that have an object of their own, by the ``model_type`` around them.
+ENCODERS: Mapping[str, Mapping[str, Field]] = {"parakeet_ctc": _PARAKEET_ENCODER, "lasr_ctc": _LASR_ENCODER}
 
 #: The same for the rotary embedding's own table.
 ROPE_FIELDS: Mapping[str, Field] = {

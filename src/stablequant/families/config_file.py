@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from stablequant.errors import ModelError
-from stablequant.families.config_fields import FIELDS, PARAKEET_ENCODER, REQUIRED, ROPE_FIELDS, Field
+from stablequant.families.config_fields import ENCODERS, FIELDS, ROPE_FIELDS
+from stablequant.families.field_kinds import REQUIRED, Field
 from stablequant.families.json_file import read_object
 
 #: Classes of transformers with a table of fields, and the ``model_type`` that belongs to each.
@@ -22,6 +23,7 @@ MODEL_TYPES: Mapping[str, str] = {
     "Wav2Vec2ConformerForCTC": "wav2vec2-conformer",
     "Wav2Vec2BertForCTC": "wav2vec2-bert",
     "ParakeetForCTC": "parakeet_ctc",
+    "LasrForCTC": "lasr_ctc",
     "MoonshineForConditionalGeneration": "moonshine",
     "WhisperForConditionalGeneration": "whisper",
 }
@@ -86,11 +88,15 @@ def checked(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         turned = int(head_size * rope["partial_rotary_factor"])
         if turned + turned % 2 > head_size:  # channels are turned in pairs
             raise _unfit(path, rope, "partial_rotary_factor", f"one that turns an even part of {head_size} channels")
-    elif kind == "parakeet_ctc":
+    elif kind in ENCODERS:
         # The encoder's own fields lie deeper in the file, and side by side with the head's from here on.
         encoder = read_nested(config, "encoder_config", path)
-        filled |= _fields(encoder, PARAKEET_ENCODER, path)
-        _check_parakeet(filled, path)
+        filled |= _fields(encoder, ENCODERS[kind], path)
+        if kind == "parakeet_ctc":
+            _check_parakeet(filled, path)
+        else:
+            _check_conformer({**filled, "position_embeddings_type": "rotary"}, path)
+            filled["rope_parameters"] = _rope_parameters(encoder, path)
     elif kind == "whisper":
         for half in ("encoder", "decoder"):
             if filled["d_model"] % filled[f"{half}_attention_heads"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from stablequant.families import lasr
 from stablequant.families.conformer import Names
 from stablequant.families.parakeet import NAMES, SUBSAMPLING, stages
 from stablequant.families.shape_parts import Shapes, batch_norm, convolution, linear, norm
@@ -20,21 +21,22 @@ def conformer_shapes(
     bias: bool = True,
     convolution_bias: bool = False,
     batch: bool = True,
+    norm_bias: bool = True,
 ) -> Shapes:
     """Of a conformer layer without its positions; ``batch`` for a batch norm behind the convolution in depth."""
-    shapes: Shapes = norm(f"{layer}.{names.last}", width)
+    shapes: Shapes = norm(f"{layer}.{names.last}", width, bias=norm_bias)
     for before, name in names.feed_forward:
         up, down = names.dense
-        shapes |= norm(f"{layer}.{before}", width)
+        shapes |= norm(f"{layer}.{before}", width, bias=norm_bias)
         shapes |= linear(f"{layer}.{name}.{up}", width, inner, bias=bias)
         shapes |= linear(f"{layer}.{name}.{down}", inner, width, bias=bias)
     before, name = names.attention
-    shapes |= norm(f"{layer}.{before}", width)
+    shapes |= norm(f"{layer}.{before}", width, bias=norm_bias)
     for projection in names.projections:
         shapes |= linear(f"{layer}.{name}.{projection}", width, width, bias=bias)
     before, name = names.convolution
     conv, own = f"{layer}.{name}", convolution_bias
-    shapes |= norm(f"{layer}.{before}", width)
+    shapes |= norm(f"{layer}.{before}", width, bias=norm_bias)
     shapes |= convolution(f"{conv}.pointwise_conv1", width, 2 * width, 1, bias=own)
     shapes |= convolution(f"{conv}.depthwise_conv", 1, width, kernel, bias=own)
     shapes |= convolution(f"{conv}.pointwise_conv2", width, width, 1, bias=own)
@@ -89,6 +91,29 @@ def parakeet_shapes(config: Mapping[str, Any]) -> Shapes:
         )
         shapes |= relative_shapes(f"{layer}.{NAMES.attention[1]}", NAMES, width, heads)
     return shapes | convolution("ctc_head", width, config["vocab_size"], 1)
+
+
+def lasr_shapes(config: Mapping[str, Any]) -> Shapes:
+    """Of ``LasrForCTC``; ``config`` as `config_file.checked` returns it."""
+    width, base, kernel = config["hidden_size"], lasr.SUBSAMPLER, config["subsampling_conv_kernel_size"]
+    channels = config["subsampling_conv_channels"]
+    shapes = linear(f"{base}.dense_0", config["num_mel_bins"], width) | linear(f"{base}.dense_1", channels, width)
+    for name, outputs in zip(lasr.CONVOLUTIONS, (width, channels), strict=True):
+        shapes |= convolution(f"{base}.{name}", width, outputs, kernel)
+    for i in range(config["num_hidden_layers"]):
+        shapes |= conformer_shapes(
+            f"encoder.layers.{i}",
+            NAMES,
+            width=width,
+            inner=config["intermediate_size"],
+            kernel=config["conv_kernel_size"],
+            bias=config["attention_bias"],
+            convolution_bias=config["convolution_bias"],
+            norm_bias=False,
+        )
+    return (
+        shapes | norm("encoder.out_norm", width, bias=False) | convolution("ctc_head", width, config["vocab_size"], 1)
+    )
 
 
 def wav2vec2_bert_shapes(config: Mapping[str, Any]) -> Shapes:

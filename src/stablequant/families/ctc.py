@@ -90,7 +90,7 @@ def spectra(processor: Any, waveforms: Sequence[NDArray[np.float32]]) -> Feature
     extract = processor.feature_extractor
     single = []
     for waveform in waveforms:
-        found = extract(waveform, sampling_rate=extract.sampling_rate, return_tensors="np")
+        found = extract(waveform, sampling_rate=extract.sampling_rate, return_attention_mask=True, return_tensors="np")
         valid = int(np.asarray(found["attention_mask"][0]).sum())
         single.append(np.asarray(found["input_features"][0], np.float32)[:valid])
     lengths = np.array([len(features) for features in single], np.int64)

@@ -11,9 +11,10 @@ def linear(name: str, inputs: int, outputs: int, *, bias: bool = True) -> Shapes
     return {**weight, f"{name}.bias": (outputs,)} if bias else weight
 
 
-def norm(name: str, channels: int) -> Shapes:
-    """Of a norm with a factor and an offset a channel."""
-    return {f"{name}.weight": (channels,), f"{name}.bias": (channels,)}
+def norm(name: str, channels: int, *, bias: bool = True) -> Shapes:
+    """Of a norm with a factor and, with ``bias``, an offset a channel."""
+    weight: Shapes = {f"{name}.weight": (channels,)}
+    return {**weight, f"{name}.bias": (channels,)} if bias else weight
 
 
 def batch_norm(name: str, channels: int) -> Shapes:

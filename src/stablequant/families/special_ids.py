@@ -121,6 +121,7 @@ CTC = (
     "wav2vec2-conformer",
     "wav2vec2-bert",
     "parakeet_ctc",
+    "lasr_ctc",
 )
 #: By ``model_type``; the head of a family without an entry here finds its own.
 IDS: Mapping[str, Callable[[Mapping[str, Any], Any, Path], SpecialIds]] = {

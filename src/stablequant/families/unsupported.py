@@ -10,7 +10,6 @@ _LANGUAGE_MODEL = "a language model that reads the audio's frames among its toke
 #: Class -> its part that is missing here. docs/models.md lists them.
 UNSUPPORTED: Mapping[str, str] = {
     "SEWDForCTC": "disentangled attention, whose positions are a part of its queries and keys",
-    "LasrForCTC": "conformer layers with weighted residuals and rotary positions",
     "GraniteSpeech5ForCTC": "attention within blocks, and a middle layer whose predictions later layers read",
     "ParakeetForTDT": f"{_TRANSDUCER}, with durations",
     "ParakeetForRNNT": _TRANSDUCER,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stablequant.families.conformer import Names
-from stablequant.families.conformer_shapes import parakeet_shapes, wav2vec2_bert_shapes, wav2vec2_layers
+from stablequant.families.conformer_shapes import lasr_shapes, parakeet_shapes, wav2vec2_bert_shapes, wav2vec2_layers
 from stablequant.families.shape_parts import Shapes
 from stablequant.families.shape_parts import linear as _linear
 from stablequant.families.shape_parts import norm as _norm
@@ -232,6 +232,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "wav2vec2-conformer": Layout(wav2vec2_conformer_shapes, "wav2vec2_conformer"),
     "wav2vec2-bert": Layout(wav2vec2_bert_shapes, "wav2vec2_bert"),
     "parakeet_ctc": Layout(parakeet_shapes, "model"),
+    "lasr_ctc": Layout(lasr_shapes, "model"),
     "moonshine": Layout(moonshine_shapes, "model", {"proj_out.weight": "model.decoder.embed_tokens.weight"}),
     "whisper": Layout(whisper_shapes, "model", {"proj_out.weight": "model.decoder.embed_tokens.weight"}),
 }
