@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "stablequant"
 #: In the order data flows; docs/architecture.md says what each is for.
 ROOMS = (
     "errors widths settings recipes files memory progress processes grid data network heads families tasks observe quantize "
-    "runtime search export measure jobs report library cli"
+    "training runtime search export measure jobs report library cli"
 ).split()
 
 MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stablequant.grid.calibrators import calibrator
     from stablequant.grid.weights import PerChannel, PerGroup, PerTensor
     from stablequant.grid.weights import WeightSpec as Weights
+    from stablequant.library.finetune import finetune
     from stablequant.library.run import Model, Run, export, open, quantize
     from stablequant.library.search import Trials, evolve, stage1, stage2
     from stablequant.library.speech import read_speech
@@ -32,6 +33,7 @@ _PUBLIC = {
     **dict.fromkeys(("Model", "Run", "export", "open", "quantize"), "library.run"),
     **dict.fromkeys(("Trials", "evolve", "stage1", "stage2"), "library.search"),
     **dict.fromkeys(("compare", "evaluate", "observe", "scheme", "weights"), "library.study"),
+    "finetune": "library.finetune",
     "read_speech": "library.speech",
     **dict.fromkeys(("PerChannel", "PerGroup", "PerTensor"), "grid.weights"),
     **dict.fromkeys(("Divergence", "TaskError"), "search.objective"),
@@ -62,6 +64,7 @@ __all__ = [
     "evolve",
     "export",
     "family",
+    "finetune",
     "load",
     "observe",
     "open",

@@ -1,4 +1,4 @@
-"""The entry point: stablequant inspect | quantize | export | evaluate | transcribe | benchmark | drift | clipped | report ..."""
+"""The entry point: stablequant inspect | finetune | quantize | export | evaluate | transcribe | benchmark | drift | report ..."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 import signal
 import sys
 
-from stablequant.cli import judging, making, showing, using
+from stablequant.cli import judging, making, showing, training, using
 from stablequant.cli.app import app
 from stablequant.cli.console import ENDINGS, ask_again, plain_errors, plain_streams
 
-__all__ = ["judging", "making", "showing", "using"]
+__all__ = ["judging", "making", "showing", "training", "using"]
 
 
 def main() -> None:

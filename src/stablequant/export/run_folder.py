@@ -56,20 +56,9 @@ class RunFolder:
             ResourceError: It cannot be written.
         """
         require_ours(self.path)
-        with disk_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / LOCK)
-        with disk_errors(self.path):
-            try:
-                lock.acquire(timeout=-1 if wait else 0)
-            except Timeout as error:  # an OSError, which disk_errors would tell as a disk's
-                what = f"{self.path} is held by another run"
-                raise DataError(what, fix="wait for it (--wait), or choose another output folder") from error
-        try:
+        with alone(self.path, wait=wait):
             self._clean()
             yield self
-        finally:
-            lock.release()
 
     def publish(self, *, more: bool = False) -> list[Path]:
         """Put the files that were built aside in place, and the manifest last; returns where they are.
@@ -143,6 +132,29 @@ class RunFolder:
             for pattern in LEFTOVERS:
                 for path in self.path.glob(pattern):
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@contextmanager
+def alone(path: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold a folder, which is made if it is not there, for the life of the context.
+
+    Raises:
+        DataError: Another command holds it, and it is not to be waited for.
+        ResourceError: It cannot be written.
+    """
+    with disk_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path / LOCK)
+    with disk_errors(path):
+        try:
+            lock.acquire(timeout=-1 if wait else 0)
+        except Timeout as error:  # an OSError, which disk_errors would tell as a disk's
+            what = f"{path} is held by another run"
+            raise DataError(what, fix="wait for it (--wait), or choose another output folder") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def require_ours(path: Path, checkpoint: Path | None = None) -> None:

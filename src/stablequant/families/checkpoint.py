@@ -32,19 +32,28 @@ from stablequant.families.frontend import Frontend
 from stablequant.families.held_weights import holding
 from stablequant.families.language_adapters import adapter_file, file_name, has_adapters, of_language, with_adapter
 from stablequant.families.model import SpeechModel
+from stablequant.families.parameters import Parameters
 from stablequant.families.processor_files import load_processor
 from stablequant.families.special_ids import IDS, ctc_ids
 from stablequant.families.unsupported import UNSUPPORTED
 from stablequant.families.weight_files import read_weights, refuse_adapter, stray_files, weight_files
-from stablequant.families.weight_names import fit, widened
-from stablequant.families.weight_shapes import LAYOUTS
+from stablequant.families.weight_names import fit, places, widened
+from stablequant.families.weight_shapes import LAYOUTS, Layout
 from stablequant.families.whisper_ids import whisper_ids
 from stablequant.network.graph import Graph
 
 #: What finds the ids that steer decoding, by ``model_type``; the head of a family without an entry finds its own.
 _IDS = {**IDS, "whisper": whisper_ids}
 
-__all__ = ["PROCESSOR_FILES", "fingerprint", "load", "load_frontend", "processor_fingerprint", "read_config"]
+__all__ = [
+    "PROCESSOR_FILES",
+    "fingerprint",
+    "load",
+    "load_frontend",
+    "parameters",
+    "processor_fingerprint",
+    "read_config",
+]
 
 
 def load(model: str | Path, language: str | None = None) -> SpeechModel:
@@ -80,6 +89,18 @@ def load(model: str | Path, language: str | None = None) -> SpeechModel:
         notes=_notes(folder, config),
         language=language if adapter else None,
     )
+
+
+def parameters(folder: Path) -> Parameters:
+    """The parameters of the checkpoint in ``folder``, to be changed and written back; arguments and errors as `load` has them."""
+    config, family = _config(folder, None)
+    values, stored = _weights(folder, config, None), read_weights(folder)[0]
+    layout = LAYOUTS.get(config["model_type"])
+    names = dict(zip(values, values, strict=True))
+    if layout is not None:
+        names = places(stored, values, layout.shapes(config), base=layout.base, tied=_tied(layout, config))
+    others = {name: tensor for name, tensor in stored.items() if name not in names}
+    return Parameters(values, names, others, lambda weights: family.build(config, weights))
 
 
 def load_frontend(folder: Path, language: str | None = None) -> Frontend:
@@ -139,8 +160,11 @@ def _weights(folder: Path, config: Mapping[str, Any], adapter: Path | None) -> d
     layout = LAYOUTS.get(config["model_type"])
     if layout is None:  # a family from elsewhere, whose `build` compares names and shapes itself
         return {name: widened(name, weight, origin[name]) for name, weight in weights.items()}
-    tied = layout.tied if config.get("tie_word_embeddings", True) else {}
-    return fit(weights, origin, layout.shapes(config), base=layout.base, tied=tied)
+    return fit(weights, origin, layout.shapes(config), base=layout.base, tied=_tied(layout, config))
+
+
+def _tied(layout: Layout, config: Mapping[str, Any]) -> Mapping[str, str]:
+    return layout.tied if config.get("tie_word_embeddings", True) else {}
 
 
 def _frontend(folder: Path, config: Mapping[str, Any], family: Family, language: str | None) -> Frontend:

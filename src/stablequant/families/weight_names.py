@@ -52,14 +52,8 @@ def fit(
     Raises:
         ModelError: Tensors are missing, left over, of another shape or type, or hold NaN or infinite values; names them.
     """
-    own = _renamed(weights, shapes, base)
-    needed = dict(shapes)
-    for name, other in (tied or {}).items():
-        # Whichever of the two the checkpoint has serves for both.
-        if name in own and other not in own:
-            own[other] = own.pop(name)
-        if name not in own:
-            del needed[name]
+    own = _own(weights, shapes, base, tied or {})
+    needed = {key: shape for key, shape in shapes.items() if key in own or key not in (tied or {})}
     _refuse_quantised({own[key]: weights[own[key]] for key in needed if key in own}, origin)
     _refuse_leftovers({key: own[key] for key in own if key not in needed}, origin)
     if missing := [key for key in needed if key not in own]:
@@ -71,6 +65,38 @@ def fit(
         if name in floats and floats[name].equal(floats[other]):
             del floats[name]
     return floats
+
+
+def places(
+    weights: Mapping[str, Tensor],
+    fitted: Mapping[str, Tensor],
+    shapes: Mapping[str, tuple[int, ...]],
+    *,
+    base: str,
+    tied: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Where `fit` found what is ``fitted``: tensor in the files -> its parameter, of two tied ones the one that serves for both.
+
+    Tensors that are no parameters are left out. Other arguments are those of `fit`.
+    """
+    found = {}
+    for name, stored in _own(weights, shapes, base, tied or {}).items():
+        parameter = name if name in fitted else (tied or {}).get(name, "")
+        if parameter in fitted:
+            found[stored] = parameter
+    return found
+
+
+def _own(
+    weights: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], base: str, tied: Mapping[str, str]
+) -> dict[str, str]:
+    """`_renamed`, with one name for both of two tied parameters where the checkpoint has one of them."""
+    own = _renamed(weights, shapes, base)
+    for name, other in tied.items():
+        # Whichever of the two the checkpoint has serves for both.
+        if name in own and other not in own:
+            own[other] = own.pop(name)
+    return own
 
 
 def _renamed(weights: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], base: str) -> dict[str, str]:

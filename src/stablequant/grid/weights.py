@@ -123,8 +123,8 @@ class QuantizedWeight:
         return (rows * stretched(self.scales, rows.shape, self.spec)).reshape(self.codes.shape)
 
 
-def quantize_weight(w: torch.Tensor, spec: WeightSpec) -> QuantizedWeight:
-    """Return weights ``[out, ...]`` as integers, each as the nearest code.
+def quantize_weight(w: torch.Tensor, spec: WeightSpec, scales: torch.Tensor | None = None) -> QuantizedWeight:
+    """Return weights ``[out, ...]`` as integers, each as the nearest code; ``scales`` are by default those of `weight_scales`.
 
     Raises:
         ModelError: The weights are not finite.
@@ -137,7 +137,7 @@ def quantize_weight(w: torch.Tensor, spec: WeightSpec) -> QuantizedWeight:
         raise SettingsError(
             what, expected="rounding=nearest and correct_bias=false, or the moments of a layer's inputs"
         )
-    scales = weight_scales(w, spec)
+    scales = weight_scales(w, spec) if scales is None else scales
     rows = w.detach().float().reshape(len(w), -1)
     qmin, qmax = code_limits(spec.bits)
     codes = (rows / stretched(scales, rows.shape, spec)).round_().clamp_(qmin, qmax)

@@ -23,7 +23,7 @@ from stablequant.grid.weights import WeightSpec
 from stablequant.network.execute import Executor, Operands, TorchBackend
 from stablequant.network.fuse import fuse_attention
 from stablequant.network.graph import Node
-from stablequant.quantize.scheme import Scheme, require_layers, require_rows
+from stablequant.quantize.scheme import Scheme, in_rows, require_layers, require_rows
 from stablequant.quantize.weights import WeightStore
 
 #: Of dequantised weights that a simulator keeps: those of a small model, whose decoder's steps would take long without. Of a
@@ -141,7 +141,7 @@ def fake_quantize(x: Tensor, spec: ActivationSpec, node: Node) -> Tensor:
     scale a frame see grid/frame.py, with one a block grid/block.py. By frame the result of a convolution's input is its windows
     ``[B, T', kernel, C]``, as frames that several windows share are rounded in each by that window's scale.
     """
-    with torch.inference_mode():
+    with torch.no_grad():  # no inference mode: training goes on with what comes out
         if isinstance(spec, QuantParams):
             return _static(x, spec)
         if isinstance(spec, Unrounded):
@@ -156,6 +156,11 @@ def fake_quantize(x: Tensor, spec: ActivationSpec, node: Node) -> Tensor:
 def windows(x: Tensor, node: Node) -> Tensor:
     """What the kernel of an unpadded convolution sees: ``[B, T, C]`` as ``[B, T', kernel, C]``, without a copy."""
     return x.unfold(1, node.attrs["kernel"], node.attrs["stride"]).transpose(2, 3)
+
+
+def rows_of(x: Tensor, node: Node) -> Tensor:
+    """What an operation multiplies by its weight, a row each: a convolution's windows ``[B, T', kernel, C]``, else ``x``."""
+    return windows(x, node) if node.kind == "conv1d" and in_rows(node) and x.dim() == 3 else x
 
 
 def _static(x: Tensor, params: QuantParams) -> Tensor:

@@ -22,6 +22,7 @@ from stablequant.report.outputs.commands import (
 )
 from stablequant.report.outputs.compare import Comparison
 from stablequant.report.outputs.evaluate import Evaluation, Transcription
+from stablequant.report.outputs.finetune import Finetuned
 from stablequant.report.outputs.judging import Clipped, Drift
 from stablequant.report.outputs.summary import Manifest, Summary, UtteranceRow
 
@@ -34,6 +35,7 @@ OUTPUTS: dict[str, Any] = {
     "quantize": Summary,
     "quantize-dry-run": Estimate,
     "inspect": Inspection,
+    "finetune": Finetuned,
     "evaluate": Evaluation,
     "transcribe": Transcription,
     "drift": Drift,

@@ -164,6 +164,18 @@ def exported(result: dict[str, Any]) -> str:
 {table(["logits of", "against", "difference", "limit"], rows)}"""
 
 
+def finetuned(result: dict[str, Any]) -> str:
+    """What a model was trained on, and how far it is from float before and after."""
+    dev, loss = result["dev"], result["training_loss"]
+    names = {"before": "before, quantised", "after": "after, quantised", "float_after": "after, float"}
+    rows = [[names[key], f"{dev[key]['divergence']:.4f}", f"{dev[key]['loss']:.4f}"] for key in names]
+    speech = f"{result['utterances']} utterances, {result['seconds']:.0f} s"
+    return f"""{result["checkpoint"]}: {result["steps"]} steps on {speech} of speech in {result["minutes"]:.1f} min
+{result["loss"]}: {loss["first"]:.4f} in the first steps, {loss["last"]:.4f} in the last
+
+{table([f"{dev['utterances']} dev utterances", "nats a step from float", "loss"], rows)}"""
+
+
 def benchmarked(result: dict[str, Any]) -> str:
     """Speeds case by case, and what each system costs to have loaded."""
     rows = [

@@ -20,16 +20,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from stablequant.files import digest
 from stablequant.network.graph import Node
 from stablequant.quantize.scheme import LayerScheme
-from stablequant.quantize.simulate import Simulator, fake_quantize
-from stablequant.search.tapped import Tapped, rows_of
+from stablequant.quantize.simulate import Simulator, fake_quantize, rows_of
+from stablequant.search.tapped import Tapped
 from stablequant.search.trials import Trials
 
 #: A backward pass multiplies about twice as often as a forward one.
@@ -101,13 +99,12 @@ def _batch(
     for reading, numbers in zip(found, steps, strict=True):
         reading["steps"] = len(numbers)
     forward = simulator.multiplications - forward
-    _go_back(tapped, np.concatenate(steps)[:, 0].astype(np.int64))
+    _go_back(tapped, torch.cat(tapped.at(steps)))
     return time.perf_counter() - began, simulator.multiplications - before + BACKWARD * forward, found
 
 
-def _go_back(tapped: Tapped, steps: NDArray[np.int64]) -> None:
-    """The backward pass from a random ``u`` at each of the given steps."""
-    logits = tapped.logits.flatten(0, 1)[torch.from_numpy(steps).to(tapped.logits.device)]
+def _go_back(tapped: Tapped, logits: Tensor) -> None:
+    """The backward pass from a random ``u`` at each of the given steps' ``logits`` ``[steps, V]``."""
     p = torch.softmax(logits.detach(), -1)
     random = torch.Generator().manual_seed(SEED)
     signs = torch.randint(2, p.shape, generator=random).to(p) * 2 - 1

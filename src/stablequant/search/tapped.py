@@ -13,8 +13,8 @@ from torch import Tensor
 
 from stablequant.network.execute import Executor
 from stablequant.network.graph import Node
-from stablequant.quantize.scheme import in_rows
-from stablequant.quantize.simulate import Simulator, windows
+from stablequant.network.step_numbers import StepNumbers
+from stablequant.quantize.simulate import Simulator, rows_of
 
 #: Nodes of a graph whose inner values are computed again at a time: two layers of a transformer.
 STRETCH = 32
@@ -26,14 +26,11 @@ Tell = Callable[[Node, Tensor, Tensor, Tensor, Tensor | None], None]
 
 
 @dataclass
-class Tapped:
+class Tapped(StepNumbers):
     """The float model as a backend that tells, in the backward pass, of the rows which layers read, and their gradients.
 
     A graph is run in stretches whose inner values are computed again when the backward pass comes to them, so that it holds
     those of one stretch at a time (Chen et al. 2016, arXiv 1604.06174).
-
-    ``get`` hands out, in place of logits, the number of the step that each was computed for: a head picks the valid ones of
-    these as it does of logits.
 
     Attributes:
         simulator: Of the model.
@@ -71,14 +68,6 @@ class Tapped:
     def put(self, array: NDArray[Any]) -> Tensor:
         """As a tensor."""
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.simulator.device)
-
-    def get(self, array: Tensor) -> NDArray[Any]:
-        """As an array; logits, the one fetched output that has a gradient, as the numbers of their steps ``[B, T, 1]``."""
-        if array.requires_grad:
-            self.logits = array
-            return np.arange(array.shape[0] * array.shape[1]).reshape(*array.shape[:2], 1)
-        result: NDArray[Any] = array.detach().cpu().numpy()
-        return result
 
 
 @dataclass
@@ -163,8 +152,3 @@ class _Recomputed(torch.autograd.Function):
         given.clear()
         stretch.looked_up.clear()
         return None, None, *(next(left) if need else None for need in needed)
-
-
-def rows_of(x: Tensor, node: Node) -> Tensor:
-    """What an operation multiplies by its weight, a row each: a convolution's windows ``[B, T', kernel, C]``, else ``x``."""
-    return windows(x, node) if node.kind == "conv1d" and in_rows(node) and x.dim() == 3 else x
