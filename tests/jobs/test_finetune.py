@@ -105,9 +105,9 @@ def test_the_real_model_diverges_less_and_keeps_its_names_and_its_tied_table(tmp
     chosen = LayerScheme((PerBlock(8, 32),), WeightSpec(3, PerGroup(32), "mse"))
     layers = [op.name for op in model.ops() if ".layers.0." in op.name and op.node.kind == "linear"]
     scheme = dict.fromkeys(layers, chosen)
-    tuned = sq.finetune(model, splits, tmp_path / "tuned", scheme=scheme, steps=3, learning_rate=1e-4)
+    tuned = sq.finetune(model, splits, tmp_path / "tuned", scheme=scheme, steps=6, learning_rate=1e-4)
     dev = tuned.report["dev"]
-    assert dev["after"]["divergence"] < 0.8 * dev["before"]["divergence"]
+    assert dev["after"]["divergence"] < 0.8 * dev["before"]["divergence"], dev
     own, written = parameters(model.path), parameters(tuned.folder)
     assert written.names == own.names
     assert "proj_out.weight" not in written.values
