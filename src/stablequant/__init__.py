@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from stablequant.library.run import Model, Run, export, open, quantize
     from stablequant.library.search import Trials, evolve, stage1, stage2
     from stablequant.library.speech import read_speech
-    from stablequant.library.study import compare, evaluate, observe, scheme, weights
+    from stablequant.library.study import compare, evaluate, fold, observe, scheme, weights
+    from stablequant.quantize.folding import fold_method
     from stablequant.search.objective import Divergence, TaskError
     from stablequant.settings import Settings
     from stablequant.tasks.task import task
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     **dict.fromkeys(("Model", "Run", "export", "open", "quantize"), "library.run"),
     **dict.fromkeys(("Trials", "evolve", "stage1", "stage2"), "library.search"),
-    **dict.fromkeys(("compare", "evaluate", "observe", "scheme", "weights"), "library.study"),
+    **dict.fromkeys(("compare", "evaluate", "fold", "observe", "scheme", "weights"), "library.study"),
     "finetune": "library.finetune",
     "read_speech": "library.speech",
     **dict.fromkeys(("PerChannel", "PerGroup", "PerTensor"), "grid.weights"),
@@ -42,6 +43,7 @@ _PUBLIC = {
     "Weights": "grid.weights:WeightSpec",
     "calibrator": "grid.calibrators",
     "family": "families.family",
+    "fold_method": "quantize.folding",
     "load": "families.checkpoint",
     "task": "tasks.task",
 }
@@ -65,6 +67,8 @@ __all__ = [
     "export",
     "family",
     "finetune",
+    "fold",
+    "fold_method",
     "load",
     "observe",
     "open",

@@ -135,6 +135,7 @@ CASES: dict[str, Case] = {
     "unsqueeze_last": Case({"x": ("float32", (2, "t"))}, lambda g: g.add("unsqueeze_last", "x")),
     "linear": linear(True),
     "linear, no bias": linear(False),
+    "rotate": Case(X, lambda g: g.add("rotate", "x", name="r", weights={"weight": "r"}), {"r": (8, 8)}),
     "linear, by heads": Case(HEADS, lambda g: g.linear("x", "l"), {"l.weight": (2, 6), "l.bias": (2,)}),
     "conv": conv(3),
     "conv, stride": conv(5, stride=3),

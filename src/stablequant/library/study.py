@@ -1,4 +1,4 @@
-"""Look at a model: what its activations are, what a scheme costs."""
+"""Look at a model: what its activations are, what a scheme costs, and what it is rewritten to before that."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from stablequant.jobs.evaluate import evaluate_on, said_by
 from stablequant.observe import collect
 from stablequant.observe.collect import Histograms
 from stablequant.observe.moments import moments_once
+from stablequant.quantize import folding
 from stablequant.quantize.by_frame import base
 from stablequant.quantize.scheme import LayerScheme, Scheme
 from stablequant.quantize.simulate import Simulator
@@ -23,6 +24,26 @@ from stablequant.quantize.weights import WeightStore
 from stablequant.settings import Settings
 from stablequant.tasks.bootstrap import Difference, paired_bootstrap
 from stablequant.tasks.task import Evaluation, task_of
+
+
+def fold(model: SpeechModel, speech: Speech | None = None, method: str = "smooth", **options: Any) -> SpeechModel:
+    """Rewrite the weights of ``model`` so that it computes the same and rounds better; everything else takes the result.
+
+    Nothing that was observed on ``model`` holds of what comes out: observe that. Folds can follow each other. What a fold leaves
+    alone, and why, is in the result's ``notes``.
+
+    Args:
+        model: What is rewritten; it stays as it is.
+        speech: Calibration speech, which "smooth" and "awq" need.
+        method: "smooth" (SmoothQuant; option ``strength``), "awq" (its scaling of weights; options ``weights``, ``steps``),
+            "rotate" (rotations as of QuaRot and SpinQuant; option ``seed``), or one registered with `fold_method`.
+        options: Of the method.
+
+    Raises:
+        SettingsError: The method or an option is unknown, or an option has an impossible value.
+        DataError: The method needs speech, and there is none.
+    """
+    return folding.fold(model, speech, method, **options).model
 
 
 def observe(model: SpeechModel, speech: Speech, *, attention_matmuls: bool = False) -> Histograms:

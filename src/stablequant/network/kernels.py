@@ -44,8 +44,8 @@ ACTIVATIONS |= {name: ACTIVATIONS[same] for name, same in SAME_AS.items()}
 HIDDEN = -1e9
 
 
-def kernel(kind: str) -> Callable[[Callable[..., Tensor | tuple[Tensor, ...]]], Kernel]:
-    """Register a function of ``(node, weights, *inputs)`` as the kernel of ``kind``."""
+def kernel(*kinds: str) -> Callable[[Callable[..., Tensor | tuple[Tensor, ...]]], Kernel]:
+    """Register a function of ``(node, weights, *inputs)`` as the kernel of ``kinds``."""
 
     def register(function: Callable[..., Tensor | tuple[Tensor, ...]]) -> Kernel:
         @functools.wraps(function)  # under its own name a kernel can be pickled, as part of what worker processes get
@@ -53,7 +53,7 @@ def kernel(kind: str) -> Callable[[Callable[..., Tensor | tuple[Tensor, ...]]], 
             result = function(node, weights, *inputs)
             return result if isinstance(result, tuple) else (result,)
 
-        KERNELS[kind] = call
+        KERNELS.update(dict.fromkeys(kinds, call))
         return call
 
     return register
@@ -74,7 +74,7 @@ def _unsqueeze_last(node: Node, weights: Mapping[str, Tensor], x: Tensor) -> Ten
     return x.unsqueeze(-1)
 
 
-@kernel("linear")
+@kernel("linear", "rotate")
 def _linear(node: Node, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
     return functional.linear(x, weights["weight"], weights.get("bias"))
 

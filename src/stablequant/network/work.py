@@ -17,7 +17,7 @@ def multiplications(
     Each element of an output is a sum over a row of the weight, or over the axis that two activations share.
     """
     match node.kind:
-        case "linear" | "conv1d" | "conv2d":
+        case "linear" | "rotate" | "conv1d" | "conv2d":
             return outputs[0].numel() * weights["weight"][0].numel()
         case "matmul":
             return outputs[0].numel() * inputs[0].shape[-1]

@@ -187,6 +187,12 @@ def _numbers(w: Writer, node: Node) -> str:
     return counted(w, start, w.op("Add", start, steps(w, like, 1)))
 
 
+@emitter("rotate")
+def _rotate(w: Writer, node: Node) -> None:
+    turned = w.constant(w.float_weight(node, "weight").T, np.float32, node.weights["weight"])
+    w.op("MatMul", node.inputs[0], turned, out=node.outputs[0])
+
+
 @emitter("rotary_tables")
 def _rotary_tables(w: Writer, node: Node) -> None:
     positions = w.op("Unsqueeze", w.op("Cast", _numbers(w, node), to=1), w.constant([1]))
