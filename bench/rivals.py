@@ -3,14 +3,16 @@
 A method makes of a study and a width the model that it quantises, each layer's scheme, and the integer weights. A width is a word
 of stablequant/widths.py. Where a method makes no sense at a width it makes nothing. To add one, add an entry to `METHODS`:
 
-    Method("SmoothQuant", lambda study, bits: frames(study.on(smooth(study.model), "smooth"), bits, rounding="gptq"))
+    Method("all in float but the weights", lambda study, bits: frames(study, "w4a16"))
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from judging import bytes_ratio
@@ -20,7 +22,9 @@ from tables.claim import OURS
 from stablequant.families.checkpoint import load
 from stablequant.families.model import SpeechModel
 from stablequant.grid.unrounded import Unrounded
+from stablequant.jobs.finetune import REPORT
 from stablequant.quantize import calibrated
+from stablequant.quantize.folding import fold
 from stablequant.quantize.options import own_widths
 from stablequant.quantize.scheme import Scheme
 from stablequant.quantize.weights import WeightStore
@@ -32,6 +36,7 @@ from stablequant.search.fisher import estimate
 from stablequant.search.objective import Divergence
 from stablequant.search.paper_scheme import paper_scheme
 from stablequant.settings import Settings
+from stablequant.training.losses import Distillation
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,13 @@ def frames(study: Study, bits: str, **weights: Any) -> Made:
     return Made(study.model, scheme, study.store())
 
 
+def folded(study: Study, bits: str, method: str, *, one_scale: bool = False) -> Made | None:
+    """A fold of the weights, then a scale a frame or block and GPTQ; or ``one_scale`` an activation and the nearest weights."""
+    made = fold(study.model, study.speech["calibration"], method)
+    on_it = study.on(made.model, method)
+    return static(on_it, bits, "mse") if one_scale else frames(on_it, bits, rounding="gptq")
+
+
 def default(study: Study, bits: str) -> Made:
     """The recipe `default`, by modelled times, which are the same on every machine."""
     settings, weights = _recipe(study, bits), study.store()
@@ -143,9 +155,21 @@ def tuned(given: Sequence[str]) -> list[Method]:
     """A method an option ``WIDTH=FOLDER``."""
     pairs = [value.split("=", 1) for value in given]
     return [
-        Method("trained for it (QAT)", partial(trained, folder, width), True, True, f"--tuned {width}={folder}")
+        Method(
+            "trained for it (QAT)",
+            partial(trained, folder, width),
+            _learnt_from_text(folder),
+            True,
+            f"--tuned {width}={folder}",
+        )
         for width, folder in pairs
     ]
+
+
+def _learnt_from_text(folder: str) -> bool:
+    """Whether what stablequant finetune wrote needed transcripts; other checkpoints are taken to."""
+    report = Path(folder) / REPORT
+    return not report.is_file() or json.loads(report.read_text())["loss"] != Distillation.name
 
 
 def _whole(study: Study, bits: str, percentile: float = 99.99) -> Settings | None:
@@ -179,6 +203,10 @@ METHODS = (
     Method("a scale a frame or block, GPTQ", partial(frames, rounding="gptq")),
     Method("a scale a frame or block, AdaRound", partial(frames, rounding="adaround")),
     Method("a scale a frame or block, GPTQ, bias", partial(frames, rounding="gptq", correct_bias=True)),
+    Method("SmoothQuant, static, mse", partial(folded, method="smooth", one_scale=True)),
+    Method("SmoothQuant, a scale a frame or block, GPTQ", partial(folded, method="smooth")),
+    Method("AWQ's scaling, a scale a frame or block, GPTQ", partial(folded, method="awq")),
+    Method("rotations, a scale a frame or block, GPTQ", partial(folded, method="rotate")),
     Method(OURS, default),
     Method("a width a layer within these bytes", mix),
 )
