@@ -54,7 +54,12 @@ class Form:
 
 
 SEW_TINY = TINY | {"num_conv_pos_embeddings": 16, "feat_extract_norm": "layer", "squeeze_factor": 2}
-SEW_SMALL = SMALL | {"num_conv_pos_embeddings": 15, "conv_dim": (16, 16, 48), "squeeze_factor": 3}
+SEW_SMALL = SMALL | {
+    "num_conv_pos_embeddings": 15,
+    "conv_dim": (16, 16, 48),
+    "squeeze_factor": 3,
+    "hidden_act": "xielu",
+}
 
 CONFORMER = TINY | {"conv_depthwise_kernel_size": 5, "num_conv_pos_embeddings": 16, "feat_extract_norm": "layer"}
 ENCODER = {key: value for key, value in TINY.items() if not key.startswith(("conv_", "num_conv"))}
@@ -84,7 +89,9 @@ FORMS: dict[str, Form] = {
     "data2vec": Form("Data2VecAudioForCTC", TINY | {"conv_pos_kernel_size": 5, "num_conv_pos_embeddings": 2}),
     "data2vec-larger": Form(
         "Data2VecAudioForCTC",
-        SMALL | {"conv_pos_kernel_size": 4, "num_conv_pos_embeddings": 3, "add_adapter": True, "num_adapter_layers": 1},
+        SMALL
+        | {"conv_pos_kernel_size": 4, "num_conv_pos_embeddings": 3, "add_adapter": True, "num_adapter_layers": 1}
+        | {"hidden_act": "prelu"},
     ),
     "sew": Form("SEWForCTC", SEW_TINY),
     "sew-larger": Form("SEWForCTC", SEW_SMALL),
@@ -153,7 +160,7 @@ def model_of(form: Form) -> Any:
     """transformers' model with every parameter random, and the statistics of batch norms too."""
     torch.manual_seed(0)
     kind = getattr(transformers, form.name)
-    model = kind(kind.config_class(**form.settings)).eval()
+    model = kind(kind.config_class(**form.settings)).eval().float()  # xIELU has its parameters in bfloat16 by itself
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1 and parameter.shape[0] > 1:

@@ -63,6 +63,8 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "crossed": ("Wav2Vec2", CROSSED),
     "unispeech-post": ("UniSpeech", POST),
     "unispeech-sat-stable": ("UniSpeechSat", STABLE | {"hidden_act": "gelu_new"}),
+    "prelu": ("Wav2Vec2", POST | {"hidden_act": "prelu"}),
+    "xielu": ("WavLM", STABLE | NEAR | {"hidden_act": "xielu"}),
     "adapters": (
         "Wav2Vec2",
         STABLE | {"adapter_attn_dim": 6, "add_adapter": True, "output_hidden_size": 24, "num_adapter_layers": 2},
@@ -82,7 +84,9 @@ def checkpoint(folder: Path, family: str, settings: Mapping[str, Any]) -> tuple[
     """A saved model whose every parameter is random, and its config.json."""
     torch.manual_seed(0)
     config = getattr(transformers, f"{family}Config")(**TINY, **settings)
-    model = getattr(transformers, f"{family}ForCTC")(config).eval()
+    model = (
+        getattr(transformers, f"{family}ForCTC")(config).eval().float()
+    )  # xIELU has its parameters in bfloat16 by itself
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1 and parameter.shape[0] > 1:
@@ -273,7 +277,8 @@ def test_relative_positions_are_exact_within_and_beyond_the_reach(graft: Loaded)
         ({"conv_pos_batch_norm": True}, "batch norm"),
         ({"model_type": "sew"}, "sew"),
         ({"feat_extract_norm": "batch"}, "group or layer"),
-        ({"hidden_act": "prelu"}, "one of gelu, .*mish"),
+        ({"hidden_act": "swoosh"}, "one of gelu, .*mish"),
+        ({"feat_extract_activation": "prelu"}, "one of gelu, .*mish"),
         ({"conv_stride": [5, 2]}, "conv_stride"),
         ({"num_attention_heads": 5}, "num_attention_heads"),
         ({"model_type": "wavlm", "max_bucket_distance": 80}, "max_bucket_distance"),

@@ -120,7 +120,7 @@ def layer(g: Graph, x: str, frames: str, name: str, settings: Mapping[str, Any],
 def feed_forward(g: Graph, x: str, frames: str, name: str, activation: str) -> str:
     """Two projections of [B, T, C] with an activation between them."""
     x = g.linear(x, f"{name}.intermediate_dense", frames)
-    x = g.add("activation", x, function=activation)
+    x = g.activation(x, activation, f"{name}.intermediate_act_fn")
     return g.linear(x, f"{name}.output_dense", frames)
 
 

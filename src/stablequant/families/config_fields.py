@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stablequant.families.field_kinds import Choice, Count, Counts, Field, Flag, Number, Pair
+from stablequant.network.graph import LEARNT
 from stablequant.network.kernels import ACTIVATIONS
 
 #: Most channels of a layer, samples of a kernel, or steps of a stride.
@@ -36,7 +37,7 @@ _WAV2VEC2: Mapping[str, Field] = {
     "num_hidden_layers": Count(MOST_LAYERS, 12),
     "num_attention_heads": Count(MOST_CHANNELS, 12),
     "intermediate_size": Count(MOST_CHANNELS, 3072),
-    "hidden_act": Choice(ACTIVATIONS, "gelu"),
+    "hidden_act": Choice((*ACTIVATIONS, *LEARNT), "gelu"),
     "layer_norm_eps": Number(1.0, 1e-5),
     "feat_extract_norm": Choice(("group", "layer"), "group"),
     "feat_extract_activation": Choice(ACTIVATIONS, "gelu"),
@@ -72,6 +73,7 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
     "wav2vec2-conformer": {
         **{key: field for key, field in _WAV2VEC2.items() if key != "do_stable_layer_norm"},
         **_ADAPTER,
+        "hidden_act": Choice(ACTIVATIONS, "gelu"),
         "position_embeddings_type": Choice(("relative", "rotary"), "relative", optional=True),
         "rotary_embedding_base": Count(10**9, 10_000),
         "conv_depthwise_kernel_size": Count(MOST_CHANNELS, 31),

@@ -22,8 +22,8 @@ from stablequant.network.graph import Graph
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: What a checkpoint keeps beside its parameters: statistics of batch norms, frequencies that are computed once.
-FIXED = re.compile(r"(^|\.)(running_mean|running_var|inv_freq)$")
+#: What a checkpoint keeps beside its parameters: statistics of batch norms, frequencies computed once, constants of xIELU.
+FIXED = re.compile(r"(^|\.)(running_mean|running_var|inv_freq|intermediate_act_fn\.(beta|eps))$")
 #: Where config.json says what the weights are stored in, in newer and older versions of transformers.
 STORED_IN = ("dtype", "torch_dtype")
 

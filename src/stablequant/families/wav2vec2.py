@@ -18,7 +18,7 @@ from stablequant.families import blocks
 from stablequant.families.ctc import CtcFamily, ctc_outputs, waveform_inputs
 from stablequant.families.family import Bounds, family
 from stablequant.families.relative_position import distance_table, sum_fours
-from stablequant.network.graph import Graph
+from stablequant.network.graph import LEARNT, Graph
 from stablequant.network.kernels import ACTIVATIONS
 
 #: ``model_type`` of the configurations that ``build`` understands; with a "_" for "-" their weights' names begin with it.
@@ -97,9 +97,9 @@ def _check(settings: Mapping[str, Any]) -> None:
             raise ModelError(what, expected=f"a model without {key}", fix="use a checkpoint without it")
     if settings["feat_extract_norm"] not in ("group", "layer"):
         raise _unfit(settings, "feat_extract_norm", "group or layer")
-    for key in ("hidden_act", "feat_extract_activation"):
-        if settings[key] not in ACTIVATIONS:
-            raise _unfit(settings, key, f"one of {', '.join(ACTIVATIONS)}")
+    for key, functions in (("hidden_act", (*ACTIVATIONS, *LEARNT)), ("feat_extract_activation", tuple(ACTIVATIONS))):
+        if settings[key] not in functions:
+            raise _unfit(settings, key, f"one of {', '.join(functions)}")
     convolutions = len(settings["conv_dim"])
     for key in ("conv_kernel", "conv_stride"):
         if len(settings[key]) != convolutions:

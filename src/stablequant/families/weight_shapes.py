@@ -14,6 +14,7 @@ from stablequant.families.conformer_shapes import lasr_shapes, parakeet_shapes, 
 from stablequant.families.shape_parts import Shapes
 from stablequant.families.shape_parts import linear as _linear
 from stablequant.families.shape_parts import norm as _norm
+from stablequant.network.graph import LEARNT
 
 #: What a weight-normed convolution's magnitude and direction are called today; older files say weight_g and weight_v.
 MAGNITUDE, DIRECTION = "parametrizations.weight.original0", "parametrizations.weight.original1"
@@ -131,6 +132,8 @@ def _layer_shapes(layer: str, config: Mapping[str, Any]) -> Shapes:
     for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
         shapes |= _linear(f"{layer}.attention.{part}", hidden, hidden)
     shapes |= _linear(f"{layer}.feed_forward.intermediate_dense", hidden, inner)
+    learnt = LEARNT.get(config["hidden_act"], {})
+    shapes |= {f"{layer}.feed_forward.intermediate_act_fn.{name}": shape for name, shape in learnt.items()}
     return shapes | _linear(f"{layer}.feed_forward.output_dense", inner, hidden)
 
 

@@ -28,6 +28,11 @@ SAME_AS = {
     **dict.fromkeys(("gelu_new", "gelu_fast", "gelu_accurate", "gelu_python_tanh"), "gelu_pytorch_tanh"),
     "swish": "silu",
 }
+#: Activation functions with parameters of their own, each a tensor of one number: name in the function's module -> its shape.
+LEARNT: Mapping[str, Mapping[str, tuple[int, ...]]] = {
+    "prelu": {"weight": (1,)},
+    "xielu": {"alpha_p": (1,), "alpha_n": (1,), "beta": (), "eps": ()},
+}
 #: The least value of each activation function, rounded down to six digits: GELU x Phi(x) has it at x = -0.7518, SiLU at
 #: -1.2785, Mish at -1.1925. A function without an entry has none, or none that its values come close to on both sides of 0.
 LOWER_BOUNDS = {
@@ -38,7 +43,7 @@ LOWER_BOUNDS = {
     "silu": -0.278465,
     "mish": -0.308844,
     "hardswish": -0.375,
-    **dict.fromkeys(("relu", "relu2", "relu6", "sigmoid", "laplace"), 0.0),
+    **dict.fromkeys(("relu", "relu2", "relu6", "sigmoid", "laplace", "sqrtsoftplus"), 0.0),
 }
 LOWER_BOUNDS |= {name: LOWER_BOUNDS[same] for name, same in SAME_AS.items()}
 
@@ -175,6 +180,11 @@ class Graph:
     def linear(self, x: str, name: str, lengths: str = "", *, bias: bool = True) -> str:
         """``x @ weight.T + bias`` over the last axis; weights are those of the module ``name``."""
         return self.add("linear", x, name=name, weights=_roles(name, bias), lengths=lengths)
+
+    def activation(self, x: str, function: str, name: str) -> str:
+        """An activation function, of the module ``name`` where it has parameters of its own."""
+        weights = {role: f"{name}.{role}" for role in LEARNT.get(function, ())}
+        return self.add("activation", x, weights=weights, function=function)
 
     def conv1d(
         self,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from stablequant.export.writer import Writer
-from stablequant.network.graph import SAME_AS, Node
-from stablequant.network.kernels import LAPLACE
+from stablequant.network.graph import LEARNT, SAME_AS, Node
+from stablequant.network.kernels import LAPLACE, xielu_factors
 
 #: Function -> ONNX operator and its attributes.
 OPERATORS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -20,6 +22,8 @@ OPERATORS: dict[str, tuple[str, dict[str, Any]]] = {
     "sigmoid": ("Sigmoid", {}),
     "tanh": ("Tanh", {}),
 }
+#: Below this `sqrtsoftplus` is computed by its series, of which the next term is a millionth of the first.
+SERIES = -6.0
 
 
 def activation(w: Writer, node: Node) -> None:
@@ -40,7 +44,31 @@ def activation(w: Writer, node: Node) -> None:
         w.op("Mul", held, held, out=out)
     elif function == "relu6":
         w.op("Clip", x, w.constant(0.0), w.constant(6.0), out=out)
+    elif function == "prelu":
+        w.op("PRelu", x, w.parameter(node, "weight"), out=out)
+    elif function == "xielu":
+        _xielu(w, node)
+    elif function == "sqrtsoftplus":
+        _sqrtsoftplus(w, x, out)
     else:
         middle, width = LAPLACE
         whole = w.op("Erf", w.op("Div", w.op("Sub", x, w.constant(middle)), w.constant(width)))
         w.op("Mul", w.op("Add", whole, w.constant(1.0)), w.constant(0.5), out=out)
+
+
+def _xielu(w: Writer, node: Node) -> None:
+    """With its two factors worked out, and what lies above 0 kept from the exponential."""
+    x, parameters = node.inputs[0], (torch.from_numpy(w.float_weight(node, role)) for role in LEARNT["xielu"])
+    above, below, slope, eps = (w.constant(factor.item()) for factor in xielu_factors(*parameters))
+    curve = w.op("Sub", w.op("Sub", w.op("Exp", w.op("Min", x, eps)), w.constant(1.0)), x)
+    positive = w.op("Greater", x, w.constant(0.0))
+    bend = w.op("Where", positive, w.op("Mul", above, w.op("Mul", x, x)), w.op("Mul", below, curve))
+    w.op("Add", w.op("Mul", slope, x), bend, out=node.outputs[0])
+
+
+def _sqrtsoftplus(w: Writer, x: str, out: str) -> None:
+    """Far below 0 by the first two terms of its series there, exp(x / 2) (1 - exp(x) / 4): runtimes' softplus is 0 too early."""
+    near = w.op("Sqrt", w.op("Softplus", w.op("Max", x, w.constant(SERIES))))
+    whole = w.op("Exp", w.op("Min", x, w.constant(SERIES)))
+    far = w.op("Mul", w.op("Sqrt", whole), w.op("Sub", w.constant(1.0), w.op("Mul", whole, w.constant(0.25))))
+    w.op("Where", w.op("Greater", x, w.constant(SERIES)), near, far, out=out)

@@ -19,7 +19,7 @@ Change = Literal["scale", "rotation"]
 #: Operations that look at the shape of what they read, not at its values.
 SHAPE_ALONE = ("rotary_tables", "positions", "relative_bias", "relative_sinusoids")
 #: Activation functions f with f(c x) = c f(x) for c > 0.
-HOMOGENEOUS = ("relu", "leaky_relu", "linear")
+HOMOGENEOUS = ("relu", "leaky_relu", "prelu", "linear")
 #: What keeps channels apart, and which of its inputs have those of its output.
 ALONG = {
     "identity": (0,),
