@@ -27,7 +27,7 @@ from stablequant.data.speech import Speech
 from stablequant.export import package
 from stablequant.families.frontend import Frontend
 from stablequant.heads.head import Answer
-from stablequant.jobs.open import open_plan, simulator
+from stablequant.jobs.open import open_plan, planned_weights, simulator
 from stablequant.network.backend import Backend
 from stablequant.network.execute import Operands, TorchBackend
 from stablequant.network.graph import Node
@@ -61,7 +61,8 @@ def noisy(operands: Operands | None) -> Operands:
 def pairs(arguments: argparse.Namespace, work: Path) -> tuple[Frontend, dict[str, tuple[Backend, Backend, bool]]]:
     """What is compared with what, and whether the second is given noisy audio."""
     plan, model = open_plan(arguments.run, arguments.checkpoint)
-    simulated, scheme = simulator(model, plan.settings), plan.scheme()
+    weights = planned_weights(arguments.run, plan, model)
+    simulated, scheme = simulator(model, plan.settings, weights), plan.scheme()
     in_float, planned = simulated.backend({}), simulated.backend(scheme)
     file = OnnxRuntimeBackend(graph_files(arguments.run, model.frontend.head.graphs))
     float_file = OnnxRuntimeBackend(package.write_graphs(model, None, work))
