@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from result_path import save
 
-from stablequant.jobs.open import open_plan
+from stablequant.jobs.open import open_plan, planned_weights
 from stablequant.measure.latency import interleaved
 from stablequant.network.execute import TorchBackend
 from stablequant.quantize.simulate import Simulator
@@ -40,7 +40,8 @@ def main() -> None:
     plan, model = open_plan(arguments.run, arguments.checkpoint)
     simulator = Simulator(model)
     simulator.to(device)
-    int8, plain = TorchInt8Backend(model, plan.scheme(), device=device), simulator.backend({})
+    weights = planned_weights(arguments.run, plan, model)
+    int8, plain = TorchInt8Backend(model, plan.scheme(), device=device, weights=weights), simulator.backend({})
     first, random = model.graphs[0].name, np.random.default_rng(0)
 
     def run(backend: TorchBackend, dtype: torch.dtype | None, feeds: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from stablequant.export.emitters import attention
 from stablequant.export.targets import TARGETS, Target
 from stablequant.export.translate import to_onnx
 from stablequant.families.model import SpeechModel
-from stablequant.jobs.open import open_plan
+from stablequant.jobs.open import open_plan, planned_weights
 from stablequant.measure.latency import interleaved
 from stablequant.quantize.plan import Plan
 from stablequant.quantize.weights import WeightStore
@@ -36,9 +36,9 @@ ROUNDS = 15
 CASES = ((2, 1), (10, 1), (10, 8))
 
 
-def onnxruntime_files(plan: Plan, model: SpeechModel) -> Iterator[tuple[str, bytes]]:
+def onnxruntime_files(plan: Plan, model: SpeechModel, weights: WeightStore) -> Iterator[tuple[str, bytes]]:
     """The graph in int8 with no variant, then with one more each time, and in float."""
-    target, scheme, graph, weights = TARGETS["onnxruntime"], plan.scheme(), model.graphs[0], _weights(model)
+    target, scheme, graph = TARGETS["onnxruntime"], plan.scheme(), model.graphs[0]
 
     def file(target: Target, *, quantised: bool = True) -> bytes:
         return to_onnx(graph, scheme if quantised else {}, weights, target).SerializeToString()
@@ -57,9 +57,9 @@ def onnxruntime_files(plan: Plan, model: SpeechModel) -> Iterator[tuple[str, byt
     yield "not taken: float32 in windows", file(replace(target, windows=(0, 1)), quantised=False)
 
 
-def openvino_files(plan: Plan, model: SpeechModel) -> Iterator[tuple[str, bytes]]:
+def openvino_files(plan: Plan, model: SpeechModel, weights: WeightStore) -> Iterator[tuple[str, bytes]]:
     """As for ONNX Runtime."""
-    target, scheme, graph, weights = TARGETS["openvino"], plan.scheme(), model.graphs[0], _weights(model)
+    target, scheme, graph = TARGETS["openvino"], plan.scheme(), model.graphs[0]
 
     def file(target: Target, *, quantised: bool = True) -> bytes:
         return to_onnx(graph, scheme if quantised else {}, weights, target).SerializeToString()
@@ -71,10 +71,6 @@ def openvino_files(plan: Plan, model: SpeechModel) -> Iterator[tuple[str, bytes]
     yield "convolutions in windows", file(target)
     yield "float32", file(target, quantised=False)
     yield "float32, convolutions as they are", file(convolutions, quantised=False)
-
-
-def _weights(model: SpeechModel) -> WeightStore:
-    return WeightStore(model.layer_weights())
 
 
 FILES = {"onnxruntime": onnxruntime_files, "openvino": openvino_files}
@@ -100,11 +96,12 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for run, checkpoint in zip(arguments.runs, arguments.checkpoint or [""] * len(arguments.runs), strict=True):
         plan, model = open_plan(run, checkpoint)
+        weights = planned_weights(run, plan, model)
         graph, rate = model.graphs[0].name, model.frontend.sampling_rate
         backends = {
             (name, variant): RUNTIMES[name]({graph: file}, threads=1)
             for name, files in FILES.items()
-            for variant, file in files(plan, model)
+            for variant, file in files(plan, model, weights)
         }
         for seconds, batch in CASES:
             noise = 0.1 * np.random.default_rng(0).standard_normal((batch, seconds * rate)).astype(np.float32)

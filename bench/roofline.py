@@ -23,7 +23,7 @@ from tables import roofline
 from stablequant.export.targets import TARGETS
 from stablequant.export.translate import to_onnx
 from stablequant.families.frontend import Frontend
-from stablequant.jobs.open import open_plan
+from stablequant.jobs.open import open_plan, planned_weights
 from stablequant.measure.latency import interleaved
 from stablequant.network.execute import Executor
 from stablequant.network.graph import Graph, Input, Node
@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     arguments = parser.parse_args()
     plan, model = open_plan(arguments.run, arguments.checkpoint)
-    graph, scheme, weights = model.graphs[0], plan.scheme(), WeightStore(model.layer_weights())
+    graph, scheme, weights = model.graphs[0], plan.scheme(), planned_weights(arguments.run, plan, model)
     values = feeds(model.frontend, arguments.seconds)
     rows = by_kind(graph, scheme, weights, input_shapes(graph, values))
     result = {
