@@ -3,7 +3,7 @@
     python bench/readme.py [--check]
 
 A table lives between `<!-- table KIND NAME -->` and `<!-- end -->`; KIND is a module of bench/tables, NAME a file of
-bench/results.
+bench/results, or several or a part of one, as that module has it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def filled(text: str) -> str:
         made = import_module(f"tables.{kind}").table(name)
         return f"<!-- table {kind} {name} -->\n{made}\n<!-- end -->"
 
-    return re.sub(r"<!-- table (\w+ [\w.+-]+) -->.*?<!-- end -->", table, text, flags=re.DOTALL)
+    return re.sub(r"<!-- table (\w+ [\w.+/,-]+) -->.*?<!-- end -->", table, text, flags=re.DOTALL)
 
 
 def main() -> None:

@@ -1,31 +1,33 @@
 """Models of usual sizes, random weights: the int8 file beside every float backend and other ways to int8.
 
     pip install '.[peers]'
-    python bench/sizes.py [--threads 1 2]
-    python bench/sizes.py --models wav2vec2-base --no-peers --seconds 30 --name sizes-30s
-    python bench/sizes.py --models wav2vec2-bert Parakeet-CTC-0.6B --brief --threads 1 2 --name sizes-conformers
-    python bench/sizes.py --models whisper-small --threads 1 2 --name sizes-whisper
+    python bench/sizes.py --threads 1 2
+    python bench/sizes.py --models wav2vec2-base HuBERT-large --brief --no-peers --seconds 30 --name sizes-30s
 
-wav2vec2-base, HuBERT-large and the first layers of conformers (bench/random_models.py) as their configurations have them, with
-one calibrated scale an input and with a scale a frame wherever a layer can have one; what the default recipe chooses lies
-between. Random weights transcribe nothing, so there is no error rate, and grids come from one pass over noise instead of a
-search; neither changes a time. The baseline is the fastest float32 of ONNX Runtime and OpenVINO on the graph without a plan,
-transformers' own model in PyTorch, and the same compiled; where the processor computes in bfloat16 there are rows for that. All
-take turns, with the same features. Memory and load time come from a process of their own each. A backend or peer that fails is
-listed with its reason. Beside each speed stands how far the logits are from ONNX Runtime's in float on the same audio, and
-where they have nothing to do with them, that and why (bench/peers/difference.py).
+wav2vec2-base, HuBERT-large, whisper-small and the first layers of conformers (bench/random_models.py) as their configurations
+have them, with one calibrated scale an input and with a scale a frame wherever a layer can have one; what the default recipe
+chooses lies between. Random weights transcribe nothing, so there is no error rate, and grids come from one pass over noise
+instead of a search; neither changes a time. The baseline is the fastest float32 of ONNX Runtime and OpenVINO on the graph
+without a plan, transformers' own model in PyTorch, and the same compiled; where the processor computes in bfloat16 there are
+rows for that. All take turns, with the same features. Memory and load time come from a process of their own each. A backend or
+peer that fails is listed with its reason. Beside each speed stands how far the logits are from ONNX Runtime's in float on the
+same audio, and where they have nothing to do with them, that and why (bench/peers/difference.py).
 An encoder-decoder runs its encoder on the whole window, and its decoder for three tokens a second of audio, the same number in
 every row, so its outputs are not compared; it has no peers here, since theirs would say what they like, and no compiled row,
 since its cache grows with each step.
-``--brief`` leaves out PyTorch, memory, and all peers but two that run in the same runtimes. On one thread the seconds are those
-that this process computes, so that others on the machine count less. Writes bench/results/NAME.json, anew after each model.
+``--brief`` leaves out PyTorch, memory, and all peers but two that run in the same runtimes; conformers have those two in any
+case. On one thread the seconds are those that this process computes, so that others on the machine count less. Adds to
+bench/results/NAME.json, a model at a time; what it holds of another machine or other audio goes.
 """
 
 from __future__ import annotations
 
 import gc
+import json
+import shlex
 import statistics
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,7 +40,7 @@ from peers.difference import compared
 from peers.quantisers import QUANTISERS
 from peers.row import Files, Material, Peer, size
 from random_models import CONFORMERS, LAYERS, NETWORKS, WHISPERS, checkpoint
-from result_path import save
+from result_path import result_path, save
 from tables import sizes
 from transformers import AutoModelForCTC, AutoModelForSpeechSeq2Seq
 
@@ -53,11 +55,13 @@ from stablequant.observe.collect import observe
 from stablequant.quantize import calibrated
 from stablequant.quantize.by_frame import by_frame
 from stablequant.quantize.weights import WeightStore
-from stablequant.runtime.processor import has_bfloat16
+from stablequant.runtime.processor import has_bfloat16, machine
 from stablequant.runtime.registry import RUNTIMES, installed, target_of
 from stablequant.settings import Settings
 
-ROUNDS = 5
+#: Of whole models, first layers of conformers, and encoder-decoders.
+ALL = (*NETWORKS, *WHISPERS)
+USUAL: Mapping[str, Any] = {"seconds": 10.0, "batch": 1, "rounds": 5, "name": "sizes"}
 #: Decoder steps for a second of audio: English speech takes 2 to 4 tokens.
 STEPS_A_SECOND = 3
 #: Peers whose other modes give graphs of the same speed.
@@ -254,35 +258,59 @@ def measure(
     }
 
 
+def held(name: str, about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The models of an earlier run on this machine that was ``about`` the same."""
+    path = result_path(name, timed=True)
+    found = json.loads(path.read_text()) if path.is_file() else {}
+    same = found.get("machine") == machine() and all(found.get(key) == value for key, value in about.items())
+    models: list[dict[str, Any]] = found["models"] if same else []
+    return models
+
+
+def command_of(arguments: Namespace, models: Iterable[Mapping[str, Any]]) -> str:
+    """The command that makes the whole file, whichever of its models this process was asked for."""
+    names = [n for n in ALL if any(m["model"].split(",")[0] == n for m in models)]
+    words = ["--threads", *map(str, sorted({m["threads"] for m in models}))]
+    words += [] if names == list(ALL) else ["--models", *names]
+    for option in ("seconds", "batch", "rounds", "name"):
+        if (given := getattr(arguments, option)) != USUAL[option]:
+            words += [f"--{option}", f"{given:g}" if option == "seconds" else str(given)]
+    words += [f"--{flag.replace('_', '-')}" for flag in ("no_peers", "brief") if getattr(arguments, flag)]
+    return shlex.join(["python", "bench/sizes.py", *words])
+
+
 def main() -> None:
     """Measure every size."""
     parser = inputs.arguments_of(__doc__)
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--batch", type=int, default=1)
-    usual = [name for name in NETWORKS if name not in CONFORMERS]
-    parser.add_argument("--models", nargs="+", choices=[*NETWORKS, *WHISPERS], default=usual)
-    parser.add_argument("--name", default="sizes", help="of the result")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default: {ROUNDS}")
+    parser.add_argument("--seconds", type=float, default=USUAL["seconds"])
+    parser.add_argument("--batch", type=int, default=USUAL["batch"])
+    parser.add_argument("--models", nargs="+", choices=ALL, default=ALL)
+    parser.add_argument("--name", default=USUAL["name"], help="of the result")
+    parser.add_argument("--rounds", type=int, default=USUAL["rounds"], help=f"default: {USUAL['rounds']}")
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--brief", action="store_true", help="no PyTorch, no memory, two peers")
     arguments = parser.parse_args()
     brief = arguments.brief
-    result: dict[str, Any] = {
+    about = {
         "seconds": arguments.seconds,
         "batch": arguments.batch,
         "rounds": arguments.rounds,
-        "runtimes": [*(RUNTIMES[r]({}).name for r in installed()), *([] if brief else [f"torch {torch.__version__}"])],
-        "models": [],
+        "runtimes": [*(RUNTIMES[r]({}).name for r in installed()), f"torch {torch.__version__}"],
     }
-    saved = ""
+    models, saved = held(arguments.name, about), ""
     for name in arguments.models:
         for threads in arguments.threads:
             alone = threads > 1 or arguments.no_peers or name in WHISPERS
-            how = {"rounds": arguments.rounds, "beside": () if alone else BRIEFLY if brief else BESIDE, "brief": brief}
+            beside = () if alone else BRIEFLY if brief or name in CONFORMERS else BESIDE
+            how = {"rounds": arguments.rounds, "beside": beside, "brief": brief}
             found = measure(name, arguments.seconds, arguments.batch, threads, **how)
-            result["models"].append(found)
-            saved = save(arguments.name, result, timed=True)
+            same = ("model", "threads")
+            models = [m for m in models if any(m[key] != found[key] for key in same)] + [found]
+            models.sort(key=lambda m: (ALL.index(m["model"].split(",")[0]), m["threads"]))
+            saved = save(
+                arguments.name, {"command": command_of(arguments, models), **about, "models": models}, timed=True
+            )
             gc.collect()
     print(sizes.table(saved))
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from result_path import load_result
-
 from tables.markdown import cpu, known, made_by, markdown
+from tables.size_speeds import models_of
 
 
 def table(name: str) -> str:
-    """Of bench/sizes.py, on one thread."""
-    r = load_result(name)
-    models = [m for m in r["models"] if m["threads"] == 1]
+    """Of bench/sizes.py, on one thread: FILE, or of some of its models FILE/MODEL,MODEL."""
+    r, models = models_of(name)
+    models = [m for m in models if m["threads"] == 1]
     compared = any("difference" in x for m in models for x in m["systems"])  # older results have none
     rows = []
     for m in models:
