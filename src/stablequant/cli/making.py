@@ -12,6 +12,7 @@ from stablequant.cli.app import app
 from stablequant.cli.console import ProgressLine, plain_errors, print_json, say, show
 from stablequant.cli.options import (
     MOST_WORKERS,
+    Bits,
     Checkpoint,
     Data,
     Json,
@@ -56,14 +57,7 @@ def quantize(
             show_default=False,
         ),
     ] = None,
-    bits: Annotated[
-        str | None,
-        typer.Option(
-            help="Widths of weights and activations in one word; default: w8a8.",
-            metavar="w8a8|w6a6|w5a8|w4a8|w4a4|w4a16",
-            show_default=False,
-        ),
-    ] = None,
+    bits: Bits = None,
     weights: Annotated[
         str | None,
         typer.Option(

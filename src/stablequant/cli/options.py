@@ -35,6 +35,14 @@ Task = Annotated[
     typer.Option(help="transcribe, or translate into English, where the model can.", show_default=False),
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="If another run holds the folder, wait for it.")]
+Bits = Annotated[
+    str | None,
+    typer.Option(
+        help="Widths of weights and activations; default: w8a8.",
+        metavar="w8a8|w6a6|w5a8|w4a8|w4a4|w4a16",
+        show_default=False,
+    ),
+]
 Checkpoint = Annotated[
     str,
     typer.Option(help="Where the float checkpoint of the plan is now; default: where it was.", show_default=False),

@@ -9,7 +9,7 @@ import typer
 
 from stablequant.cli.app import app
 from stablequant.cli.console import ProgressLine, plain_errors, print_json, show
-from stablequant.cli.options import Data, Json, Language, Model, Set, Task, Wait, pairs, spoken
+from stablequant.cli.options import Bits, Data, Json, Language, Model, Set, Task, Wait, pairs, spoken
 
 
 @app.command()
@@ -20,14 +20,7 @@ def finetune(
     out: Annotated[
         Path, typer.Option(help="Folder for the checkpoint; a stopped run there goes on.", show_default=False)
     ],
-    bits: Annotated[
-        str | None,
-        typer.Option(
-            help="Widths of weights and activations that it is trained for; default: w8a8.",
-            metavar="w8a8|w6a6|w5a8|w4a8|w4a4|w4a16",
-            show_default=False,
-        ),
-    ] = None,
+    bits: Bits = None,
     steps: Annotated[int, typer.Option(help="Of the optimiser, one a batch.")] = 200,
     learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 2e-5,
     labels: Annotated[
