@@ -18,9 +18,10 @@ from stablequant.export.translate import to_onnx
 from stablequant.families.model import SpeechModel
 from stablequant.grid.affine import QuantParams
 from stablequant.grid.weights import Granularity, PerChannel, PerGroup, PerTensor, WeightSpec
+from stablequant.network.activations import ACTIVATIONS
 from stablequant.network.execute import Executor
 from stablequant.network.graph import Graph, Input, Output
-from stablequant.network.kernels import ACTIVATIONS, KERNELS
+from stablequant.network.kernels import KERNELS
 from stablequant.quantize.scheme import LayerScheme, Scheme
 from stablequant.quantize.simulate import Simulator
 from stablequant.quantize.weights import WeightStore

@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as arrays
 from stablequant.errors import SettingsError
 from stablequant.grid.affine import QuantParams
 from stablequant.grid.frame import SMALLEST_MAXIMUM, PerFrame
+from stablequant.network.activations import ACTIVATIONS
 from stablequant.network.graph import LOWER_BOUNDS, Node
-from stablequant.network.kernels import ACTIVATIONS
 from stablequant.quantize.simulate import fake_quantize
 
 LINEAR = Node("linear", "l", ("x",), ("y",))

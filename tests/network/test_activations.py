@@ -9,9 +9,9 @@ from transformers.activations import ACT2CLS, ACT2FN
 
 from stablequant.export.targets import TARGETS
 from stablequant.export.translate import to_onnx
+from stablequant.network.activations import ACTIVATIONS
 from stablequant.network.execute import Executor
 from stablequant.network.graph import LEARNT, LOWER_BOUNDS, Graph
-from stablequant.network.kernels import ACTIVATIONS
 from stablequant.quantize.weights import WeightStore
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 from stablequant.runtime.openvino import OpenVinoBackend

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ import support
 
 from stablequant.errors import SettingsError
 from stablequant.jobs.open import simulator
+from stablequant.jobs.quantize import quantize
 from stablequant.quantize.bits import average_bits
 from stablequant.search.allocate import Allocation
-from stablequant.search.budget import BUDGETS, within_budget
+from stablequant.search.budget import BUDGETS, require_room, within_budget
 from stablequant.search.objective import Divergence
 from stablequant.search.trials import Trials
 from stablequant.settings import Settings
@@ -69,11 +71,14 @@ def test_a_divergence_that_the_most_accurate_widths_alone_keep_to_is_kept_to() -
     assert nearly.chosen.score.rate <= 1.0001 * least
 
 
-def test_what_no_choice_keeps_to_is_refused_with_the_least() -> None:
+def test_what_no_choice_keeps_to_is_refused_with_the_least(tmp_path: Path) -> None:
     with pytest.raises(
         SettingsError, match=r"target_bytes is 0\.1, and the narrowest weights take 0\.1\d+ of float32's"
     ):
         found(target_bytes=0.1)
+    require_room(support.graft(), SETTINGS.updated(target_bytes=0.2))
+    with pytest.raises(SettingsError, match=r"Expected a share of at least 0\.1\d+"):  # before any speech is read
+        quantize(str(support.GRAFT), ["nowhere"], tmp_path, SETTINGS.updated(target_bytes=0.1))
     with pytest.raises(
         SettingsError, match=r"max_divergence is 1e-09 nats a step, and the most accurate widths diverge by"
     ):

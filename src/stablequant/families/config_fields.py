@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stablequant.families.field_kinds import Choice, Count, Counts, Field, Flag, Number, Pair
+from stablequant.network.activations import ACTIVATIONS
 from stablequant.network.graph import LEARNT
-from stablequant.network.kernels import ACTIVATIONS
 
 #: Most channels of a layer, samples of a kernel, or steps of a stride.
 MOST_CHANNELS = 65_536

@@ -18,8 +18,8 @@ from stablequant.families import blocks
 from stablequant.families.ctc import CtcFamily, ctc_outputs, waveform_inputs
 from stablequant.families.family import Bounds, family
 from stablequant.families.relative_position import distance_table, sum_fours
+from stablequant.network.activations import ACTIVATIONS
 from stablequant.network.graph import LEARNT, Graph
-from stablequant.network.kernels import ACTIVATIONS
 
 #: ``model_type`` of the configurations that ``build`` understands; with a "_" for "-" their weights' names begin with it.
 MODEL_TYPES = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")

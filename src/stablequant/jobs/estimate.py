@@ -27,6 +27,7 @@ from stablequant.jobs.speech import divide, read, searched
 from stablequant.measure.memory import peak
 from stablequant.processes import Process
 from stablequant.progress import Progress, silent
+from stablequant.search.budget import require_room
 from stablequant.search.objective import Answers
 from stablequant.search.remaining_work import remaining_work
 from stablequant.search.stage1 import Sensitivity
@@ -112,6 +113,7 @@ def _scaled(model: str, sources: Sequence[str], settings: Settings, workers: int
     """What was measured on the longest batches, taken to the whole."""
     data = settings.data
     loaded = load(model, data.language).asked(data.language, translate=data.translate, window=data.window)
+    require_room(loaded, settings)
     division = divide(sources, settings)
     require_labels(division.parts["dev"], settings)
     speech, task, settings = read(loaded.frontend, division), division.task, division.settings

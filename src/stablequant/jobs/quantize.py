@@ -36,6 +36,7 @@ from stablequant.quantize.weight_file import save_weights
 from stablequant.quantize.weights import WeightStore
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 from stablequant.runtime.registry import size
+from stablequant.search.budget import require_room
 from stablequant.search.compose import compose
 from stablequant.search.journal import Journal
 from stablequant.search.objective import Divergence, Objective, TaskError
@@ -92,6 +93,7 @@ def quantize(
     began = time.perf_counter()
     data = settings.data
     loaded = load(model, data.language).asked(data.language, translate=data.translate, window=data.window)
+    require_room(loaded, settings)
     division = divide(sources, settings)
     require_labels(division.parts["dev"], settings)
     speech = read(loaded.frontend, division)

@@ -13,38 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stablequant.network.graph import LEARNT, SAME_AS, Node
+from stablequant.network.activations import activate
+from stablequant.network.graph import Node
 
 Kernel = Callable[[Node, Sequence[Tensor], Mapping[str, Tensor]], tuple[Tensor, ...]]
 
 KERNELS: dict[str, Kernel] = {}
-#: Middle and width of the function "laplace": mean sqrt(1/2), standard deviation sqrt(1 / (4 pi)), times sqrt(2) in ``erf``.
-LAPLACE = 0.707107, 0.282095 * 2**0.5
-#: Activation functions of transformers (``ACT2FN``) that are the same in every model.
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": functional.gelu,
-    "gelu_10": lambda x: functional.gelu(x).clip(-10, 10),
-    "gelu_pytorch_tanh": functools.partial(functional.gelu, approximate="tanh"),
-    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
-    "hardswish": functional.hardswish,
-    "laplace": lambda x: 0.5 * (1.0 + torch.erf((x - LAPLACE[0]) / LAPLACE[1])),
-    "leaky_relu": functional.leaky_relu,
-    "linear": lambda x: x,
-    "mish": functional.mish,
-    "relu": functional.relu,
-    "relu2": lambda x: functional.relu(x).square(),
-    "relu6": functional.relu6,
-    "sigmoid": torch.sigmoid,
-    "silu": functional.silu,
-    "sqrtsoftplus": lambda x: functional.softplus(x).sqrt(),
-    "tanh": torch.tanh,
-}
-ACTIVATIONS |= {name: ACTIVATIONS[same] for name, same in SAME_AS.items()}
-#: Those with parameters of their own, which come behind ``x`` in the order of ``graph.LEARNT``.
-LEARNT_ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
-    "prelu": functional.prelu,
-    "xielu": lambda x, *parameters: _xielu(x, *xielu_factors(*parameters)),
-}
 #: Added to the score of a key that may not be seen; large enough to vanish in the softmax, small enough to stay finite.
 HIDDEN = -1e9
 
@@ -157,20 +131,7 @@ def _group_norm(node: Node, weights: Mapping[str, Tensor], x: Tensor, lengths: T
 
 @kernel("activation")
 def _activation(node: Node, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    function = node.attrs["function"]
-    if function in ACTIVATIONS:
-        return ACTIVATIONS[function](x)
-    return LEARNT_ACTIVATIONS[function](x, *(weights[role] for role in LEARNT[function]))
-
-
-def xielu_factors(alpha_p: Tensor, alpha_n: Tensor, beta: Tensor, eps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What xIELU (Huang and Schlag, 2024) multiplies by above 0, below 0 and everywhere, and where it stops short of 0."""
-    return functional.softplus(alpha_p), beta + functional.softplus(alpha_n), beta, eps
-
-
-def _xielu(x: Tensor, above: Tensor, below: Tensor, slope: Tensor, eps: Tensor) -> Tensor:
-    """Above 0 a parabola, below it what ``expm1(x) - x`` has; both start with the same slope."""
-    return slope * x + torch.where(x > 0, above * x * x, below * (torch.expm1(torch.minimum(x, eps)) - x))
+    return activate(node.attrs["function"], x, weights)
 
 
 @kernel("add")

@@ -10,7 +10,7 @@ from stablequant.grid.block import PerBlock
 from stablequant.grid.calibrators import calibrate
 from stablequant.grid.frame import PerFrame
 from stablequant.grid.unrounded import Unrounded
-from stablequant.grid.weights import PerGroup
+from stablequant.grid.weights import PerGroup, WeightSpec
 from stablequant.observe.collect import Histograms
 from stablequant.quantize import calibrated
 from stablequant.quantize.scheme import LayerScheme, in_rows, weight_spec
@@ -75,9 +75,18 @@ def options(model: SpeechModel, op: Op, histograms: Histograms, settings: Settin
         found[PER_BLOCK] = by_block(model, op, settings)
     if settings.search.mixed and op.node.kind == "linear":
         for size, name in FOUR_BITS.items():
-            grouped = replace(weight, bits=4, per=PerGroup(size), range="mse")
-            found[name] = LayerScheme((PerBlock(chosen.bits, size),), grouped)
+            found[name] = LayerScheme((PerBlock(chosen.bits, size),), _four_bits(weight, size))
     return found
+
+
+def narrowest(op: Op, settings: Settings) -> tuple[WeightSpec, ...]:
+    """The weights that ``op`` may have under a budget of bytes or divergence, whatever its activations are."""
+    weight = weight_spec(settings.weights)
+    return (weight, *(_four_bits(weight, size) for size in FOUR_BITS)) if op.node.kind == "linear" else (weight,)
+
+
+def _four_bits(weight: WeightSpec, size: int) -> WeightSpec:
+    return replace(weight, bits=4, per=PerGroup(size), range="mse")
 
 
 def own_widths(model: SpeechModel, op: Op, settings: Settings) -> Settings:

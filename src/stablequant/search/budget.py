@@ -10,7 +10,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from stablequant.errors import SettingsError
 from stablequant.families.model import SpeechModel
 from stablequant.observe.collect import Histograms
 from stablequant.quantize.bits import stored_bits
+from stablequant.quantize.options import narrowest
 from stablequant.search.allocate import NAIVE, Allocation, Budget, best, choice, layer_options, measure, short, shown
 from stablequant.search.fisher import Errors, Options, estimate
 from stablequant.search.knapsack import pick
@@ -42,6 +44,7 @@ def within_budget(trials: Trials, histograms: Histograms, settings: Settings) ->
         SettingsError: No choice keeps to the budget; tells what the least is.
     """
     search, model = settings.search, trials.simulator.model
+    require_room(model, settings)
     found = layer_options(trials, histograms, settings)
     errors = estimate(short(trials, settings), shown(found, histograms, settings), weights=True)
     naive = {layer: nats.pop(NAIVE) for layer, nats in errors.items()}
@@ -72,6 +75,19 @@ def within_budget(trials: Trials, histograms: Histograms, settings: Settings) ->
     return Allocation(choices, 0.0, chosen, reference, naive, told, others)
 
 
+def require_room(model: SpeechModel, settings: Settings) -> None:
+    """Raise SettingsError if even the narrowest weights of ``model`` take more than ``target_bytes``; needs no speech."""
+    share, held = settings.search.target_bytes, model.layer_weights()
+    if share is None:
+        return
+    layers = {op.name: narrowest(op, settings) for op in model.ops()}
+    taken = sum(min(stored_bits(held[layer], spec) for spec in specs) / 8 for layer, specs in layers.items())
+    least = (_rest(model, layers) + taken) / model.float_bytes
+    if share < least:
+        what = f"target_bytes is {share:g}, and the narrowest weights take {least:.3f} of float32's bytes"
+        raise SettingsError(what, expected=f"a share of at least {math.ceil(1000 * least) / 1000:g}")
+
+
 def budgets(
     model: SpeechModel, layers: Options, errors: Errors, size: dict[str, dict[str, float]], names: Mapping[str, str]
 ) -> tuple[Budget, ...]:
@@ -100,7 +116,7 @@ def budgets(
     return tuple(kept[share] for share in sorted(kept))
 
 
-def _rest(model: SpeechModel, layers: Options) -> int:
+def _rest(model: SpeechModel, layers: Iterable[str]) -> int:
     """Bytes of what is not chosen between: all but the weights of ``layers``, in float."""
     held = model.layer_weights()
     return model.float_bytes - 4 * sum(held[layer].numel() for layer in layers)
@@ -110,13 +126,8 @@ def _smallest_divergence(
     model: SpeechModel, found: Options, errors: Errors, size: dict[str, dict[str, float]], share: float
 ) -> dict[str, str]:
     """The choice that diverges least of those whose weights take at most ``share`` of float32's bytes."""
-    rest = _rest(model, found)
-    room = share * model.float_bytes - rest
-    names = pick(found, errors, size, room) if room > 0 else None
-    if names is None:
-        least = rest + sum(min(size[layer].values()) for layer in found)
-        what = f"target_bytes is {share:g}, and the narrowest weights take {least / model.float_bytes:.3f} of float32's bytes"
-        raise SettingsError(what, expected="a share that some choice of widths keeps to")
+    names = pick(found, errors, size, share * model.float_bytes - _rest(model, found))
+    assert names is not None, "require_room has seen that there is a choice"
     return names
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from stablequant.export.writer import Writer
+from stablequant.network.activations import LAPLACE, xielu_factors
 from stablequant.network.graph import LEARNT, SAME_AS, Node
-from stablequant.network.kernels import LAPLACE, xielu_factors
 
 #: Function -> ONNX operator and its attributes.
 OPERATORS: dict[str, tuple[str, dict[str, Any]]] = {
