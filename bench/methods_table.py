@@ -3,13 +3,14 @@
     python bench/methods_table.py                                        # Moonshine tiny on the embedded speech
     python bench/methods_table.py tests/assets/wavlm-graft --count 40
     python bench/methods_table.py --bits w4a8,w4a4 --methods 'the recipe default' --tuned w4a8=FOLDER
+    python bench/methods_table.py --methods 'the recipe default' --into widths
 
 A row is a method at a width: points lost on the test speech with the interval of the difference, divergence from float there,
 the minutes of processor that the method took beyond the observation of calibration speech that all share (a trained model's
 without its training), and the bytes of its weights. Where the divergence on a few utterances is above what any usable plan has,
 the row is of these alone, and says so: a broken decoder runs to its limit.
 
-Adds to bench/results/methods_table.json, a row at a time. A row that is there is kept if the same code measured it, or with
+Adds to bench/results/methods_table.json, or another with --into, a row at a time. A row that is there is kept if the same code measured it, or with
 --keep; finished trials are kept in build/bench, so a run that was cut off goes on.
 """
 
@@ -41,6 +42,8 @@ from stablequant.settings import Settings
 from stablequant.tasks import fidelity
 from stablequant.widths import WIDTHS
 
+#: The file that has all methods at all widths.
+INTO = "methods_table"
 #: Nats a step that no usable plan has, and the test utterances on which that is found out. Moonshine tiny lost half of the words
 #: at 0.8 nats; Whisper tiny wrote three words for each that was said at 1.1.
 BROKEN, FEW = 1.0, 16
@@ -120,12 +123,16 @@ class Table:
 
 
 def command_of(arguments: Namespace) -> str:
-    """The command that makes all rows of a model, whichever of them this process was asked for."""
+    """The command that makes all rows of a model, whichever of them this process was asked for; of another file those alone."""
     words = ["python", "bench/methods_table.py", arguments.model]
     for source in arguments.data or ():
         words += ["--data", source]
     for recording in arguments.without:
         words += ["--without", recording]
+    if arguments.into != INTO:
+        words += ["--into", arguments.into]
+        words += ["--methods", arguments.methods] if arguments.methods else []
+        words += ["--bits", arguments.bits] if arguments.bits != ",".join(WIDTHS) else []
     usual = {"count": None, "dev": DEV, "calibration": CALIBRATION}
     for option, value in usual.items():
         if (given := getattr(arguments, option)) != value:
@@ -148,7 +155,7 @@ def main() -> None:
     )
     parser.add_argument("--keep", action="store_true", help="rows that an earlier version of the code measured, too")
     parser.add_argument("--again", action="store_true", help="measure rows that are there")
-    parser.add_argument("--into", default="methods_table", metavar="NAME", help="of the file in bench/results")
+    parser.add_argument("--into", default=INTO, metavar="NAME", help="of the file in bench/results")
     parser.add_argument("--name", help="of the model in the result; default: its folder's")
     arguments = parser.parse_args()
     name, data = arguments.name or Path(arguments.model).name, inputs.sources(arguments)
