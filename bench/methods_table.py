@@ -10,8 +10,8 @@ the minutes of processor that the method took beyond the observation of calibrat
 without its training), and the bytes of its weights. Where the divergence on a few utterances is above what any usable plan has,
 the row is of these alone, and says so: a broken decoder runs to its limit.
 
-Adds to bench/results/methods_table.json, or another with --into, a row at a time. A row that is there is kept if the same code measured it, or with
---keep; finished trials are kept in build/bench, so a run that was cut off goes on.
+Adds to bench/results/methods_table.json, or another with --into, a row at a time. A row that is there is kept if the same code
+measured it, or with --keep; finished trials are kept in build/bench, so a run that was cut off goes on.
 """
 
 from __future__ import annotations
