@@ -43,5 +43,5 @@ def _bits(width: str) -> str:
 def _cell(nats: float | None) -> str:
     if nats is None:
         return ""
-    text = f"{1e3 * nats:.2g}" if nats < 0.1 else f"{1e3 * nats:.0f}"
+    text = f"{1e3 * nats:.2g}" if 1e3 * nats < 99.5 else f"{1e3 * nats:.0f}"
     return f"**{text}**" if nats > BREAKS else text
