@@ -21,12 +21,10 @@ from stablequant.observe.cached import observe_once
 from stablequant.quantize import calibrated
 from stablequant.quantize.scheme import Scheme
 from stablequant.quantize.simulate import Simulator
-from stablequant.search.allocate import NAIVE, layer_options, short, shown
 from stablequant.search.evolve import Evolved, evolve
-from stablequant.search.fisher import estimate
 from stablequant.search.journal import Journal
 from stablequant.search.objective import Divergence
-from stablequant.search.paper_scheme import paper_scheme
+from stablequant.search.paper_scheme import naive_costs, paper_scheme
 from stablequant.search.trials import Candidate, Trials
 from stablequant.tasks.bootstrap import paired_bootstrap
 
@@ -51,8 +49,7 @@ def main() -> None:
         trials = Trials(Simulator(model), speech["dev"], settings, Divergence(), journal)
         seen, other = trials.on(both[::2]), trials.on(both[1::2])
         (plain,) = seen.run([Candidate("float", {})], "float")
-        errors = estimate(short(seen, settings), shown(layer_options(seen, histograms, settings), histograms, settings))
-        naive = {layer: nats[NAIVE] for layer, nats in errors.items()}
+        naive = naive_costs(seen, histograms, settings)
         evaluation = seen.cost.by_candidate[plain.candidate.key()]
         paper = paper_scheme(seen, histograms, naive, settings, evaluation)
         mse = calibrated.uniform(histograms, "mse", settings)

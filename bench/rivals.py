@@ -29,12 +29,11 @@ from stablequant.quantize.options import own_widths
 from stablequant.quantize.scheme import Scheme
 from stablequant.quantize.weights import WeightStore
 from stablequant.recipes import recipe
-from stablequant.search.allocate import NAIVE, allocate, layer_options, short
+from stablequant.search.allocate import allocate, layer_options
 from stablequant.search.budget import within_budget
 from stablequant.search.costs import modelled
-from stablequant.search.fisher import estimate
 from stablequant.search.objective import Divergence
-from stablequant.search.paper_scheme import paper_scheme
+from stablequant.search.paper_scheme import naive_costs, paper_scheme
 from stablequant.settings import Settings
 from stablequant.training.losses import Distillation
 
@@ -97,12 +96,7 @@ def paper(study: Study, bits: str, *, all_layers: bool = False) -> Made | None:
     if all_layers:
         naive = dict.fromkeys(histograms, float("inf"))
     else:
-        layers = {
-            layer: {NAIVE: calibrated.layer(histograms, layer, settings.search.stage1_calibrator, settings)}
-            for layer, inputs in histograms.items()
-            if len(inputs) == 1
-        }
-        naive = {layer: nats[NAIVE] for layer, nats in estimate(short(trials, settings), layers).items()}
+        naive = naive_costs(trials, histograms, settings)
     # What the search takes is timed with the rest, so the unit of its own account is of no use here.
     return Made(study.model, paper_scheme(trials, histograms, naive, settings, 1).scheme, weights)
 
@@ -123,7 +117,9 @@ def folded(study: Study, bits: str, method: str, *, one_scale: bool = False) -> 
 
 def default(study: Study, bits: str) -> Made:
     """The recipe `default`, by modelled times, which are the same on every machine."""
-    settings, weights = _recipe(study, bits), study.store()
+    settings = _recipe(study, bits)
+    study = _folded(study, settings)
+    weights = study.store()
     trials = study.trials("dev", Divergence(), weights)
     costs = modelled(trials.simulator, trials.speech, layer_options(trials, study.histograms, settings))
     found = allocate(trials, study.histograms, settings, costs)
@@ -135,6 +131,7 @@ def mix(study: Study, bits: str) -> Made | None:
     uniform = _recipe(study, bits)
     if uniform.weights.bits == 8 or _in_float(uniform):
         return None
+    study = _folded(study, uniform)
     share = bytes_ratio(study.model, study.by_frame(uniform))
     settings = _recipe(study, "w8a8").updated(
         **{"activations.bits": uniform.activations.bits, "search.target_bytes": share}
@@ -176,6 +173,13 @@ def _whole(study: Study, bits: str, percentile: float = 99.99) -> Settings | Non
     """One width in every operation, weights by channel: as tools with static scales have it. ``None``: activations in float."""
     settings = study.settings.updated(bits=bits, percentile=percentile)
     return None if _in_float(settings) else settings.updated(**{"weights.group": None})
+
+
+def _folded(study: Study, settings: Settings) -> Study:
+    """The study of the model as a run with these settings folds it."""
+    if settings.fold == "none":
+        return study
+    return study.on(fold(study.model, study.speech["calibration"], settings.fold).model, settings.fold)
 
 
 def _recipe(study: Study, bits: str) -> Settings:

@@ -48,9 +48,9 @@ RECIPES = {
     for recipe in (
         Recipe(
             DEFAULT,
-            {"strategy": "allocate", "objective": "divergence", "rounding": "gptq"},
+            {"strategy": "allocate", "objective": "divergence", "rounding": "gptq", "fold": "smooth"},
             "For each layer the scheme that takes least time within a budget of divergence from float: a calibrated scale, or a "
-            "scale a frame. Weights are rounded by GPTQ. Minutes, and no labels needed.",
+            "scale a frame. Channels are smoothed first, and weights rounded by GPTQ. Minutes, and no labels needed.",
         ),
         Recipe(
             PAPER,
@@ -59,8 +59,8 @@ RECIPES = {
         ),
         Recipe(
             "fast",
-            {"scales": "frame", "strategy": "none"},
-            "A scale for each frame, computed when the layer runs; one pass over calibration speech, and no search.",
+            {"scales": "frame", "strategy": "none", "fold": "smooth"},
+            "A scale for each frame, computed when the layer runs, behind smoothed channels; no search.",
         ),
     )
 }

@@ -101,6 +101,9 @@ class ActivationSettings(_Group):
 class WeightSettings(_Group):
     """The grids of weights."""
 
+    fold: Literal["none", "smooth", "awq"] = "none"
+    """Rewrite them exactly before anything is rounded, by factors a channel that move what is hard to round from what layers read
+    to their weights: SmoothQuant's (not done where activations stay in float), or AWQ's."""
     bits: Annotated[int, Field(ge=2, le=8)] = 8
     """Of a code."""
     group: Annotated[int, Field(ge=2)] | None = None
@@ -216,6 +219,11 @@ class Settings(_Group):
         except ValidationError as error:
             wrong = [_complaint(e) for e in error.errors()]
             raise SettingsError("; ".join(wrong), fix="docs/settings.md lists the settings and their values") from error
+
+    @property
+    def fold(self) -> str:
+        """The fold that is done: where activations stay in float, smoothing would make weights harder to round for nothing."""
+        return "none" if self.weights.fold == "smooth" and self.activations.bits > 8 else self.weights.fold
 
     def flat(self) -> dict[str, Any]:
         """Every setting's value by its name with group, ``search.gamma``."""

@@ -13,12 +13,10 @@ from hypothesis import strategies as st
 
 from stablequant.errors import SettingsError
 from stablequant.jobs.open import simulator
-from stablequant.quantize import calibrated
 from stablequant.quantize.options import RESIDUAL, STATIC
 from stablequant.quantize.scheme import LayerScheme
-from stablequant.search.allocate import SHORT_BATCH, Allocation, allocate, cheapest, layer_options
+from stablequant.search.allocate import Allocation, allocate, cheapest, layer_options
 from stablequant.search.costs import modelled
-from stablequant.search.fisher import estimate
 from stablequant.search.objective import POINTS_A_NAT, Divergence, TaskError
 from stablequant.search.trials import Trials
 from stablequant.settings import Settings
@@ -72,15 +70,6 @@ def test_an_allocation_saves_time_within_what_it_may_cost() -> None:
     _, none = run(0.0)
     assert none.chosen.candidate.scheme == none.accurate.candidate.scheme
     assert all(c.nats[c.name] == min(c.nats[n] for n in c.costs) for c in none.choices.values() if len(c.costs) > 1)
-
-
-def test_what_the_naive_scale_of_stage_1_costs_is_told_and_not_chosen() -> None:
-    runner, found = run(0.0)
-    assert found.naive.keys() == found.choices.keys()
-    layer, every = "wavlm.feature_extractor.conv_layers.1.conv", range(len(runner.speech.utterances))
-    part = runner.on(every, SETTINGS.data.batch_size, SHORT_BATCH)
-    scheme = calibrated.layer(support.histograms("graft"), layer, "max", SETTINGS)
-    assert estimate(part, {layer: {"alone": scheme}})[layer]["alone"] == pytest.approx(found.naive[layer], rel=1e-3)
 
 
 def test_every_error_of_one_input_is_told_also_that_of_a_residual_code() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from functools import cache
 
+import pytest
 import support
 
 from stablequant.jobs.open import simulator
 from stablequant.quantize import calibrated
+from stablequant.search.allocate import SHORT_BATCH
+from stablequant.search.fisher import estimate
 from stablequant.search.objective import POINTS_A_NAT, Divergence
-from stablequant.search.paper_scheme import STEP, UTTERANCES, paper_scheme
+from stablequant.search.paper_scheme import STEP, UTTERANCES, naive_costs, paper_scheme
 from stablequant.search.trials import Candidate, Trials
 from stablequant.settings import Settings
 
@@ -48,6 +51,15 @@ def test_layers_beyond_gamma_are_clipped_at_the_p_of_least_divergence_and_all_ot
     assert found.p == min(rates, key=rates.__getitem__) > 0
     assert found.scheme == schemes[found.p]
     assert found.evaluations > 0
+
+
+def test_what_the_naive_scale_of_stage_1_costs_is_estimated_of_every_layer() -> None:
+    histograms = {op.name: support.histograms("graft")[op.name] for op in support.graft().ops()}
+    found = naive_costs(runner(), histograms, SETTINGS)
+    assert found.keys() == histograms.keys()
+    part = runner().on(range(len(runner().speech.utterances)), SETTINGS.data.batch_size, SHORT_BATCH)
+    scheme = calibrated.layer(histograms, SECOND, "max", SETTINGS)
+    assert estimate(part, {SECOND: {"alone": scheme}})[SECOND]["alone"] == pytest.approx(found[SECOND], rel=1e-3)
 
 
 def test_where_nothing_is_sensitive_nothing_is_tried() -> None:

@@ -28,7 +28,15 @@ LOCK = "stablequant.lock"
 #: Where files are built before they are put in place.
 ASIDE = "unverified"
 #: What a run keeps to go on from; its presence tells that a folder is a run's.
-WORK = ("trials.sqlite", "activations.npz", "moments.safetensors", LOCK, "trials.sqlite.lock")
+WORK = (
+    "trials.sqlite",
+    "trials.sqlite.lock",
+    "activations.npz",
+    "unfolded.npz",
+    "moments.safetensors",
+    "factors.safetensors",
+    LOCK,
+)
 #: Folders and files that a killed run can leave.
 LEFTOVERS = (ASIDE, "float", "*.part", "*.partial")
 

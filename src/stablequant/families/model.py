@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from stablequant.families.frontend import Frontend
 from stablequant.families.held_weights import HeldWeights
+from stablequant.families.scaled_weights import ScaledWeights
 from stablequant.network.graph import Graph, Node
 from stablequant.settings import Window
 
@@ -87,7 +88,7 @@ class SpeechModel:
     def let_go(self) -> None:
         """Let go of the weights, if they come from a checkpoint: they are read again when the next one is asked for."""
         for graph in self.graphs:
-            if isinstance(graph.weights, HeldWeights):
+            if isinstance(graph.weights, HeldWeights | ScaledWeights):
                 graph.weights.let_go()
 
 

@@ -94,7 +94,7 @@ def benchmark(
         SettingsError: The folders are of different checkpoints.
         ResourceError: The process that measures memory died.
     """
-    plans = [open_plan(folder, against) for folder in folders]
+    plans = [open_plan(folder, against, folded=False) for folder in folders]
     if len({model.fingerprint for _, model in plans}) > 1:
         what = f"{', '.join(map(str, folders))} were made from different checkpoints"
         raise SettingsError(what, expected="folders of one checkpoint", fix="benchmark them one at a time")

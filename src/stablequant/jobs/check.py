@@ -10,6 +10,7 @@ from typing import Any
 
 from stablequant.export import agreement, package
 from stablequant.export.agreement import Agreement
+from stablequant.families.model import SpeechModel
 from stablequant.jobs.evaluate import evaluate_on
 from stablequant.jobs.evidence import Job
 from stablequant.measure.latency import interleaved
@@ -53,13 +54,13 @@ def check(
 
 
 @contextmanager
-def float_files(job: Job, folder: Path) -> Iterator[Mapping[str, Path]]:
-    """The files of the model in float, in a ``folder`` that goes with the context.
+def float_files(model: SpeechModel, folder: Path) -> Iterator[Mapping[str, Path]]:
+    """The files of ``model`` in float, as its checkpoint has it, in a ``folder`` that goes with the context.
 
     Their weights lie beside them: ONNX Runtime maps these, and lets go of them once it has arranged them in its own way.
     """
     try:
-        yield package.write_graphs(job.model, None, folder, most=0)
+        yield package.write_graphs(model, None, folder, most=0)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

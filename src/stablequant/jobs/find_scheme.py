@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from stablequant.data.speech import Speech
 from stablequant.data.utterance import unlabelled
 from stablequant.errors import ModelError
 from stablequant.jobs.evidence import Job
+from stablequant.jobs.rivals import Rivals, TrialsOn
 from stablequant.jobs.speech import searched
 from stablequant.measure.kernels import measured
 from stablequant.observe.collect import Histograms
 from stablequant.search.allocate import Costs, layer_options
 from stablequant.search.costs import modelled
-from stablequant.search.objective import Answers, Divergence, Objective, TaskError
+from stablequant.search.objective import Answers, Divergence, TaskError
 from stablequant.search.stages import Found, search, search_allocation
 from stablequant.search.trials import Candidate, Outcome, Trials
 
-#: Makes trials on some speech, by an objective.
-TrialsOn = Callable[[Speech, Objective], Trials]
 
+def find_scheme(job: Job, trials: TrialsOn, histograms: Histograms, rivals: Rivals) -> tuple[Outcome, Found]:
+    """The float model's answers to the dev speech, of which a divergence needs a part, and what the search found on it.
 
-def find_scheme(job: Job, trials: TrialsOn, histograms: Histograms) -> tuple[Outcome, Found]:
-    """The float model's answers to the dev speech, of which a divergence needs a part, and what the search found on it."""
+    Beside an allocation the paper's scheme is found, to compare it with; what that takes is not part of the search's cost.
+    """
     settings = job.settings
     dev = with_text(job, trials, searched(job.speech["dev"], settings), "dev")
     if settings.search.objective == "task":
@@ -38,7 +39,8 @@ def find_scheme(job: Job, trials: TrialsOn, histograms: Histograms) -> tuple[Out
     if settings.search.strategy != "allocate":
         return answers, search(diverging, histograms, settings, job.known, before=words.cost)
     costs = {} if settings.search.mixed else _costs(job, diverging, histograms)
-    return answers, search_allocation(diverging, histograms, settings, costs, answers, words.cost)
+    found = search_allocation(diverging, histograms, settings, costs, answers, words.cost)
+    return answers, replace(found, paper=rivals.paper(dev, words.cost.multiplications))
 
 
 def _costs(job: Job, trials: Trials, histograms: Histograms) -> Costs:

@@ -13,6 +13,8 @@ from stablequant.families.checkpoint import PROCESSOR_FILES, load, load_frontend
 from stablequant.families.frontend import Frontend
 from stablequant.families.model import SpeechModel
 from stablequant.network.backend import Backend
+from stablequant.quantize.folding.kept import NAME as FOLD
+from stablequant.quantize.folding.kept import refolded
 from stablequant.quantize.plan import Plan
 from stablequant.quantize.simulate import Simulator
 from stablequant.quantize.weight_file import NAME as WEIGHTS
@@ -114,8 +116,14 @@ def open_model(
     return Opened(loaded.frontend, simulated, "torch, simulated int8", plan.settings, plan, loaded)
 
 
-def open_plan(folder: Path, checkpoint: str = "") -> tuple[Plan, SpeechModel]:
-    """The plan of ``folder``, and the float checkpoint that it was made from, which may be elsewhere by now."""
+def open_plan(folder: Path, checkpoint: str = "", *, folded: bool = True) -> tuple[Plan, SpeechModel]:
+    """The plan of ``folder``, and the float checkpoint that it was made from, which may be elsewhere by now.
+
+    Args:
+        folder: That quantize wrote.
+        checkpoint: Where the checkpoint is; default: where it was.
+        folded: Whether the model is what the plan's layers are of, folded if the run folded it; else as its checkpoint has it.
+    """
     plan = Plan.load(folder / "plan.json")
     try:
         loaded = load(checkpoint or plan.model.name, plan.model.details.get("language"))
@@ -125,8 +133,12 @@ def open_plan(folder: Path, checkpoint: str = "") -> tuple[Plan, SpeechModel]:
         what = f"{folder / 'plan.json'} was made from {plan.model.name}: {error.what}"
         fix = "say where the float checkpoint is now with --checkpoint"
         raise ModelError(what, expected=error.expected, fix=fix) from error
-    plan.check(loaded.fingerprint, (op.name for op in loaded.ops(matmuls=True)))
-    data = plan.settings.data
+    planned = loaded
+    if plan.settings.fold != "none":
+        require_whole(folder, [folder / FOLD])
+        planned = refolded(loaded, folder, plan.settings.fold)
+    plan.check(planned.fingerprint, (op.name for op in planned.ops(matmuls=True)))
+    data, loaded = plan.settings.data, planned if folded else loaded
     return plan, loaded.asked(data.language, translate=data.translate, window=data.window)
 
 

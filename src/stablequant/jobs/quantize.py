@@ -7,31 +7,37 @@ aside and put in place together (export/run_folder.py).
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from stablequant.data.speech import Speech
 from stablequant.export import package
 from stablequant.export.run_folder import RunFolder, require_ours
 from stablequant.families.checkpoint import load
+from stablequant.families.model import SpeechModel
 from stablequant.jobs import check
 from stablequant.jobs.evaluate import against_float
-from stablequant.jobs.evidence import BASELINES, PAPER, Evidence, Job
+from stablequant.jobs.evidence import Evidence, Job
 from stablequant.jobs.find_scheme import find_scheme, with_text
 from stablequant.jobs.open import simulator
 from stablequant.jobs.requirements import require_labels, require_possible
+from stablequant.jobs.rivals import Rivals, TrialsOn
 from stablequant.jobs.speech import divide, read
 from stablequant.measure.latency import speedup
 from stablequant.observe.cached import observe_once
 from stablequant.observe.collect import Histograms
 from stablequant.observe.moments import StoredMoments, moments_once
 from stablequant.progress import Clock, Progress, silent
-from stablequant.quantize import calibrated
+from stablequant.quantize.folding.kept import NAME as FOLD
+from stablequant.quantize.folding.kept import folded_once
 from stablequant.quantize.options import options
 from stablequant.quantize.plan import SpeechIdentity
 from stablequant.quantize.scheme import weight_spec
+from stablequant.quantize.simulate import Simulator
 from stablequant.quantize.weight_file import save_weights
 from stablequant.quantize.weights import WeightStore
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
@@ -50,8 +56,12 @@ from stablequant.tasks.score import Score
 from stablequant.tasks.task import Evaluation
 from stablequant.tasks.task import evaluate as evaluate_answers
 
-#: Of the inputs of layers, beside the trials.
-MOMENTS = "moments.safetensors"
+#: Of the inputs of layers, and of a fold, beside the trials.
+MOMENTS, FACTORS = "moments.safetensors", "factors.safetensors"
+#: Of a checkpoint whose model was folded, what other methods calibrate on.
+UNFOLDED = "unfolded.npz"
+#: Of each model, what makes its trials and what is tried.
+Beside = Sequence[tuple[TrialsOn, Sequence[Candidate]]]
 
 
 def quantize(
@@ -127,8 +137,9 @@ def run(job: Job) -> Evidence:
         if job.report:
             job.report(evidence, folder.aside)
         folder.publish()
-        # Large, and of use to a run that goes on alone.
+        # Large, or handed over, and of use to a run that goes on alone.
         (folder.path / MOMENTS).unlink(missing_ok=True)
+        (folder.path / FACTORS).unlink(missing_ok=True)
     return evidence
 
 
@@ -137,37 +148,43 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
     settings, clock = job.settings, job.clock
     with Journal(folder.path / "trials.sqlite", wait=job.wait) as journal:
 
-        def trials(speech: Speech, objective: Objective) -> Trials:
+        def made(simulated: Simulator, speech: Speech, objective: Objective) -> Trials:
             return Trials(simulated, speech, settings, objective, journal, job.progress, job.pool)
 
         with clock.stage("observe"):
-            matmuls = settings.activations.attention_matmuls
-            speech, kept = job.speech["calibration"], folder.path / "activations.npz"
-            histograms = observe_once(job.model, speech, matmuls, kept, job.progress)
+            checkpoint, job = job.model, _folded(job, folder)
+            histograms = _observed(job, job.model, folder.path / "activations.npz")
+            unfolded = histograms if job.model is checkpoint else _observed(job, checkpoint, folder.path / UNFOLDED)
             moments = None
             if weight_spec(settings.weights).from_speech:
-                moments = moments_once(job.model, speech, folder.path / MOMENTS, job.progress)
+                moments = moments_once(job.model, job.speech["calibration"], folder.path / MOMENTS, job.progress)
         with clock.stage("weights"):
             weights = _weights(job, histograms, moments)
             simulated = simulator(job.model, settings, weights)
+            as_it_is = simulated if job.model is checkpoint else simulator(checkpoint, settings)
+        trials, rivals = partial(made, simulated), Rivals.of(partial(made, as_it_is), unfolded, settings)
         with clock.stage("search"):
-            answers, found = find_scheme(job, trials, histograms)
+            answers, found = find_scheme(job, trials, histograms, rivals)
             resolved = resolution(found.layers)
         with clock.stage("test"):
             identities = _identities(job)
             speech = with_text(job, trials, job.speech["test"], "test")
             job = replace(job, speech={**job.speech, "test": speech})
-            candidates = _candidates(job, histograms, found)
-            test = _test(job, trials(speech, TaskError(job.task)), candidates)
-            distances = _distances(trials(speech, Divergence()), candidates) if isinstance(job.task, Likeness) else {}
+            plan_scheme = Candidate("stablequant", found.scheme)
+            beside = (rivals.trials, rivals.candidates(found.paper)), (trials, [plan_scheme])
+            test = _test(job, speech, beside)
+            distances = _distances(speech, beside) if isinstance(job.task, Likeness) else {}
             job.pool.close()  # the memory of the workers is for what follows
     plan = compose(job.model, job.name, identities, settings, histograms, found, weights)
     with clock.stage("export"):
         plan.save(folder.aside / "plan.json")
         save_weights(folder.aside, plan, weights)
+        if settings.fold != "none":
+            shutil.copyfile(folder.path / FACTORS, folder.aside / FOLD)
         files = package.write_graphs(job.model, plan, folder.aside, weights=weights)
         package.copy_processor(job.model.path, folder.aside)
-    with check.float_files(job, folder.path / "float") as floats:
+    with check.float_files(checkpoint, folder.path / "float") as floats:
+        as_it_is.let_go()
         simulated.let_go()  # runtimes now hold the weights, in float and in int8
         with clock.stage("verify"):
             backend = OnnxRuntimeBackend(files)
@@ -200,6 +217,15 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
         speed_seconds=seconds,
         fidelity=distances,
     )
+
+
+def _folded(job: Job, folder: RunFolder) -> Job:
+    """The job on a model that is folded, if the settings say so; its factors lie beside the trials."""
+    method, speech = job.settings.fold, job.speech["calibration"]
+    if method == "none":
+        return job
+    known = [folder.path / FOLD]  # of a run that has ended
+    return replace(job, model=folded_once(job.model, speech, method, folder.path / FACTORS, known))
 
 
 def _weights(job: Job, histograms: Histograms, moments: StoredMoments | None) -> WeightStore:
@@ -249,21 +275,24 @@ def _too_costly(found: Found, settings: Settings) -> list[str]:
     ]
 
 
-def _candidates(job: Job, histograms: Histograms, found: Found) -> list[Candidate]:
-    """The baselines, the paper's scheme where it is not the one that was searched, and stablequant."""
-    baselines = [Candidate(name, calibrated.uniform(histograms, name, job.settings)) for name in BASELINES]
-    paper = [Candidate(PAPER, found.paper.scheme)] if found.paper else []
-    return [*baselines, *paper, Candidate("stablequant", found.scheme)]
+def _observed(job: Job, model: SpeechModel, path: Path) -> Histograms:
+    matmuls = job.settings.activations.attention_matmuls
+    return observe_once(model, job.speech["calibration"], matmuls, path, job.progress)
 
 
-def _test(job: Job, trials: Trials, candidates: Sequence[Candidate]) -> dict[str, Evaluation]:
-    """Float and the candidates, of which the last is the plan, on the test speech."""
-    (reference,) = trials.run([Candidate("float", {})], "float on test")
-    outcomes = [reference, *trials.run(candidates, "methods on test", base=candidates[-1].scheme)]
-    return {o.candidate.label: evaluate_answers(job.task, trials.speech.utterances, o.readings) for o in outcomes}
+def _test(job: Job, speech: Speech, beside: Beside) -> dict[str, Evaluation]:
+    """Float, and the candidates of each model, on the test speech."""
+    found: dict[str, Evaluation] = {}
+    for trials, candidates in beside:
+        own = trials(speech, TaskError(job.task))
+        outcomes = [] if found else own.run([Candidate("float", {})], "float on test")
+        outcomes = [*outcomes, *own.run(candidates, "methods on test", base=candidates[-1].scheme)]
+        found |= {o.candidate.label: evaluate_answers(job.task, speech.utterances, o.readings) for o in outcomes}
+    return found
 
 
-def _distances(trials: Trials, candidates: Sequence[Candidate]) -> dict[str, Score]:
+def _distances(speech: Speech, beside: Beside) -> dict[str, Score]:
     """How far the candidates' outputs diverge from float's on the test speech."""
-    outcomes = trials.run(candidates, "divergence of methods on test", base=candidates[-1].scheme)
-    return {o.candidate.label: o.score for o in outcomes}
+    title = "divergence of methods on test"
+    outcomes = [trials(speech, Divergence()).run(cs, title, base=cs[-1].scheme) for trials, cs in beside]
+    return {o.candidate.label: o.score for found in outcomes for o in found}

@@ -31,8 +31,6 @@ from stablequant.tasks.bootstrap import paired_bootstrap
 SHORT_BATCH = 20.0
 #: How often the allowance is halved before the most accurate schemes are taken.
 ROUNDS = 3
-#: The scale of stage 1, beside a layer's schemes: its cost decides what the paper flags (search/paper_scheme.py).
-NAIVE = "naive"
 #: Width of the codes of those, at most.
 BITS = 8
 #: Layer -> scheme's name -> what the layer takes in time: seconds an utterance, or multiplications.
@@ -80,7 +78,6 @@ class Allocation:
         allowance: Points that cheaper schemes were allowed to cost in the end; 0: none was taken.
         chosen: The choice as it was measured on the dev speech.
         accurate: The most accurate schemes, likewise.
-        naive: By layer, what its rounding is estimated to cost with the naive scale of stage 1, which is not chosen.
         within: What the choice had to keep to, where that is not the allowance,
         budgets: and what others would have given, the choice itself among them, the smallest first.
     """
@@ -89,7 +86,6 @@ class Allocation:
     allowance: float
     chosen: Outcome
     accurate: Outcome
-    naive: Mapping[str, float]
     within: str = ""
     budgets: tuple[Budget, ...] = ()
 
@@ -112,7 +108,6 @@ def allocate(trials: Trials, histograms: Histograms, settings: Settings, costs: 
     search = settings.search
     found = layer_options(trials, histograms, settings)
     errors = estimate(short(trials, settings), shown(found, histograms, settings))
-    naive = {layer: nats.pop(NAIVE) for layer, nats in errors.items()}
     accurate = {layer: best(layer, errors, o) for layer, o in found.items()}
     for halvings in range(ROUNDS + 1):
         allowance = search.allowance / 2**halvings if halvings < ROUNDS else 0.0
@@ -122,7 +117,7 @@ def allocate(trials: Trials, histograms: Histograms, settings: Settings, costs: 
         if excess.low <= allowance / POINTS_A_NAT:
             break
     choices = {layer: choice(layer, names[layer], errors, costs[layer]) for layer in found}
-    return Allocation(choices, allowance, chosen, reference, naive)
+    return Allocation(choices, allowance, chosen, reference)
 
 
 def short(trials: Trials, settings: Settings) -> Trials:
@@ -133,18 +128,16 @@ def short(trials: Trials, settings: Settings) -> Trials:
 
 
 def shown(found: Options, histograms: Histograms, settings: Settings) -> dict[str, dict[str, LayerScheme]]:
-    """The schemes of each layer, and two that are not chosen: a residual code shows what one code costs, and the naive scale.
+    """The schemes of each layer, and one that is not chosen: a residual code, which shows what one code costs.
 
     Products of activations are left out: their two inputs err together.
     """
     layers = {layer: schemes for layer, schemes in found.items() if len(histograms[layer]) == 1}
-    naive = settings.search.stage1_calibrator
     if settings.activations.bits > BITS:  # left in float; what a code would cost is shown all the same
         settings = settings.updated(**{"activations.bits": BITS})
     return {
         layer: {
             RESIDUAL: calibrated.with_residual(histograms[layer][0], settings),
-            NAIVE: calibrated.layer(histograms, layer, naive, settings),
             **schemes,
         }
         for layer, schemes in layers.items()

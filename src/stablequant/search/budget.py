@@ -20,7 +20,7 @@ from stablequant.families.model import SpeechModel
 from stablequant.observe.collect import Histograms
 from stablequant.quantize.bits import stored_bits
 from stablequant.quantize.options import narrowest
-from stablequant.search.allocate import NAIVE, Allocation, Budget, best, choice, layer_options, measure, short, shown
+from stablequant.search.allocate import Allocation, Budget, best, choice, layer_options, measure, short, shown
 from stablequant.search.fisher import Errors, Options, estimate
 from stablequant.search.knapsack import pick
 from stablequant.search.trials import Trials
@@ -47,7 +47,6 @@ def within_budget(trials: Trials, histograms: Histograms, settings: Settings) ->
     require_room(model, settings)
     found = layer_options(trials, histograms, settings)
     errors = estimate(short(trials, settings), shown(found, histograms, settings), weights=True)
-    naive = {layer: nats.pop(NAIVE) for layer, nats in errors.items()}
     layers = {layer: found[layer] for layer in errors}
     size = _bytes(model, found)
     accurate = {layer: best(layer, errors, schemes) for layer, schemes in found.items()}
@@ -72,7 +71,7 @@ def within_budget(trials: Trials, histograms: Histograms, settings: Settings) ->
         told = f"a divergence of at most {limit:g} nats a step"
     choices = {layer: choice(layer, names[layer], errors, size[layer], "bytes") for layer in found}
     others = budgets(model, layers, errors, size, {layer: names[layer] for layer in layers})
-    return Allocation(choices, 0.0, chosen, reference, naive, told, others)
+    return Allocation(choices, 0.0, chosen, reference, told, others)
 
 
 def require_room(model: SpeechModel, settings: Settings) -> None:

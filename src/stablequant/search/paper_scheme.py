@@ -2,7 +2,7 @@
 
 The rules are those of both stages (StableQuant, ICASSP 2025); what they are fed with is cheaper:
 
-1. A layer is flagged if its naive scale alone costs more than gamma, by the estimate that the choice made of it
+1. A layer is flagged if its naive scale alone costs more than gamma, by an estimate of all layers at once
    (search/fisher.py) at `POINTS_A_NAT`, where the paper transcribes the dev speech once a layer.
 2. p is the value of the paper's range whose divergence from float is least, on a few utterances of the dev speech, where the
    paper takes the least word error rate on all of it.
@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from stablequant.observe.collect import Histograms
 from stablequant.quantize import calibrated
 from stablequant.quantize.scheme import Scheme
+from stablequant.search.allocate import BITS, short
+from stablequant.search.fisher import estimate
 from stablequant.search.objective import POINTS_A_NAT
 from stablequant.search.p_values import p_values
 from stablequant.search.stage2 import Trial, choose
@@ -49,6 +51,19 @@ class PaperScheme:
     utterances: int
     evaluations: float
     seconds: float
+
+
+def naive_costs(trials: Trials, histograms: Histograms, settings: Settings) -> dict[str, float]:
+    """Nats a step that stage 1's scale of each layer is estimated to cost alone; products of activations are left out."""
+    if settings.activations.bits > BITS:  # left in float; what a code would cost is told all the same
+        settings = settings.updated(**{"activations.bits": BITS})
+    calibrator: str = settings.search.stage1_calibrator
+    schemes = {
+        layer: {calibrator: calibrated.layer(histograms, layer, calibrator, settings)}
+        for layer, inputs in histograms.items()
+        if len(inputs) == 1
+    }
+    return {layer: nats[calibrator] for layer, nats in estimate(short(trials, settings), schemes).items()}
 
 
 def paper_scheme(

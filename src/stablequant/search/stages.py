@@ -12,7 +12,7 @@ from stablequant.search.allocate import Allocation, Costs, allocate
 from stablequant.search.budget import within_budget
 from stablequant.search.exact import Exact
 from stablequant.search.fallback import FloatFallback, float_fallback, prices
-from stablequant.search.paper_scheme import PaperScheme, paper_scheme
+from stablequant.search.paper_scheme import PaperScheme
 from stablequant.search.racing import Racing, probes
 from stablequant.search.stage1 import Sensitivity
 from stablequant.search.stage2 import PercentileSearch, search_p
@@ -115,8 +115,6 @@ def search_allocation(
 ) -> Found:
     """Choose each layer's scheme by its divergence and its cost in time (search/allocate.py) or bytes (search/budget.py).
 
-    What the paper's scheme takes to be found is not part of the cost.
-
     Args:
         trials: On the dev speech, by divergence.
         histograms: Of every activation to quantise, in network order.
@@ -134,8 +132,7 @@ def search_allocation(
         seconds=trials.cost.seconds + before.seconds,
     )
     chosen = PercentileSearch({}, found.chosen.candidate.scheme, ())
-    paper = paper_scheme(trials, histograms, found.naive, settings, before.multiplications)
-    return Found(reference, (), chosen, None, spent, found, paper)
+    return Found(reference, (), chosen, None, spent, found)
 
 
 def _unsearched(trials: Trials, histograms: Histograms, settings: Settings, gate: Callable[[Outcome], None]) -> Found:

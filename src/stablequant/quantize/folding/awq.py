@@ -7,17 +7,15 @@ output is computed in closed form, from the second moments of its input.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from stablequant.data.speech import Speech
 from stablequant.families.model import SpeechModel
 from stablequant.grid.weights import PerGroup, WeightSpec, quantize_weight
-from stablequant.observe.channels import Channels
 from stablequant.observe.gram import observe_moments
 from stablequant.quantize.folding.folded import Folded
-from stablequant.quantize.folding.rewriting import Rewriting
-from stablequant.quantize.folding.scales import ScaleSite, ScaleSites, fold_scales
+from stablequant.quantize.folding.scales import ScaleSite, fold_scales, observed_layers, require_channels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,13 +36,13 @@ def awq(model: SpeechModel, speech: Speech | None = None, *, weights: WeightSpec
     Raises:
         DataError: There is no speech.
     """
-    observed = [site.observed for site in ScaleSites.of(Rewriting(model), ("linear",)).sites]
+    channels, observed = require_channels("awq", model, speech), observed_layers("awq", model)
     moments = observe_moments(model, map(speech.waveforms_of, speech.batches), observed) if speech else {}
 
-    def choose(site: ScaleSite, channels: Channels, read: Sequence[Tensor]) -> Tensor:
-        return awq_factors(channels.mean, read, moments[site.observed].gram, weights, steps)
+    def choose(site: ScaleSite, read: Callable[[], Sequence[Tensor]]) -> Tensor:
+        return awq_factors(channels[site.observed].mean, read(), moments[site.observed].gram, weights, steps)
 
-    return fold_scales("awq", model, speech, ("linear",), choose)
+    return fold_scales("awq", model, choose)
 
 
 def awq_factors(mean: Tensor, weights: Sequence[Tensor], gram: Tensor, spec: WeightSpec, steps: int) -> Tensor:

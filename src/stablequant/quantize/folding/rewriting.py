@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stablequant.families.model import SpeechModel
+from stablequant.families.scaled_weights import ScaledWeights, Scaling
 from stablequant.network.graph import Graph, Node
 
 if TYPE_CHECKING:
@@ -26,11 +27,12 @@ class Rewriting:
         """Start with what ``model`` is."""
         self._model = model
         self.graphs: dict[str, Graph] = {}
+        self._weights: dict[str, ScaledWeights] = {}
         for graph in model.graphs:
             made = copy(graph)
-            made.nodes, made.weights = list(graph.nodes), dict(graph.weights)
+            made.nodes = list(graph.nodes)
+            made.weights = self._weights[graph.name] = ScaledWeights(graph.weights)
             self.graphs[graph.name] = made
-        self._changed: dict[str, Tensor] = {}
 
     def node(self, graph: str, name: str) -> Node:
         """The operation ``name`` as it is now."""
@@ -70,6 +72,33 @@ class Rewriting:
 
     def put(self, graph: str, name: str, role: str, weight: Tensor) -> None:
         """Give an operation a weight, rounded to float32; one that others read too stays theirs, and this one gets its own."""
+        self._weights[graph].put(self._own(graph, name, role), weight.float().contiguous())
+
+    def scale(self, graph: str, name: str, role: str, scaling: Scaling) -> None:
+        """Multiply an operation's weight by factors; one that others read too stays theirs as it is."""
+        before = self.node(graph, name).weights[role]
+        self._weights[graph].scale(self._own(graph, name, role), scaling, before)
+
+    def model(self, notes: Sequence[str] = ()) -> SpeechModel:
+        """The model that came out; its fingerprint follows from the old one and from how each weight is another."""
+        hashed, added = hashlib.sha256(self._model.fingerprint.encode()), {}
+        for weights in self._weights.values():
+            for key, how, more in weights.changed():
+                hashed.update(f"{key}:".encode() + how)
+                added[key] = more
+        notes = (*self._model.notes, *notes)
+        if not added:
+            return replace(self._model, notes=notes)
+        return replace(
+            self._model,
+            graphs=tuple(self.graphs.values()),
+            fingerprint=hashed.hexdigest(),
+            float_bytes=self._model.float_bytes + 4 * sum(added.values()),
+            notes=notes,
+        )
+
+    def _own(self, graph: str, name: str, role: str) -> str:
+        """The key of a weight that an operation has for itself, of one that others read too a new one."""
         node = self.node(graph, name)
         key = node.weights.get(role)
         if key is None or self.is_shared(key):
@@ -80,32 +109,7 @@ class Rewriting:
         self.exchange(graph, replace(node, weights={**node.weights, role: key}, shares=""))
         for other in [n for n in self.graphs[graph].nodes if n.shares == name]:
             self.exchange(graph, replace(other, shares=""))
-        held = weight.float().contiguous()
-        weights = self.graphs[graph].weights
-        assert isinstance(weights, dict)
-        weights[key] = self._changed[key] = held
-
-    def model(self, notes: Sequence[str] = ()) -> SpeechModel:
-        """The model that came out; its fingerprint follows from the old one and every weight that is another."""
-        if not self._changed:
-            return replace(self._model, notes=(*self._model.notes, *notes))
-        hashed = hashlib.sha256(self._model.fingerprint.encode())
-        before = self._weights(self._model.graphs)
-        added = 0
-        for key, weight in sorted(self._changed.items()):
-            hashed.update(f"{key}:{tuple(weight.shape)}:".encode() + weight.numpy().tobytes())
-            added += weight.numel() - (before[key].numel() if key in before else 0)
-        return replace(
-            self._model,
-            graphs=tuple(self.graphs.values()),
-            fingerprint=hashed.hexdigest(),
-            float_bytes=self._model.float_bytes + 4 * added,
-            notes=(*self._model.notes, *notes),
-        )
-
-    @staticmethod
-    def _weights(graphs: Sequence[Graph]) -> Mapping[str, Tensor]:
-        return {key: weight for graph in graphs for key, weight in graph.weights.items()}
+        return key
 
     def _index(self, graph: str, name: str) -> int:
         return next(i for i, node in enumerate(self.graphs[graph].nodes) if node.name == name)

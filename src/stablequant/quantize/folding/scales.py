@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from stablequant.data.speech import Speech
 from stablequant.errors import DataError
 from stablequant.families.model import SpeechModel
+from stablequant.families.scaled_weights import Scaling
 from stablequant.network.graph import Node
 from stablequant.observe.channels import Channels, observe_channels
 from stablequant.quantize.folding.folded import Folded
@@ -27,6 +28,10 @@ from stablequant.quantize.folding.sites import (
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+#: Method -> the kinds of layers whose inputs it scales.
+KINDS = {"smooth": ("linear", "conv1d"), "awq": ("linear",)}
 
 
 @dataclass(frozen=True)
@@ -99,59 +104,52 @@ def _site(work: Rewriting, graph: str, node: Node, kinds: Sequence[str]) -> Scal
 
 
 def fold_scales(
-    method: str,
-    model: SpeechModel,
-    speech: Speech | None,
-    kinds: Sequence[str],
-    choose: Callable[[ScaleSite, Channels, Sequence[Tensor]], Tensor],
+    method: str, model: SpeechModel, choose: Callable[[ScaleSite, Callable[[], Sequence[Tensor]]], Tensor]
 ) -> Folded:
-    """``model`` with a factor a channel at every site, chosen from the magnitudes of its channels and its readers' weights.
+    """``model`` with a factor a channel at every site of a method.
 
     Args:
-        method: For what is told.
+        method: One of `KINDS`.
         model: What is rewritten.
-        speech: Calibration speech.
-        kinds: Of layers whose inputs are scaled.
-        choose: Factors ``[C]`` from a site, its channels, and weights ``[out, C, ..]`` in float64.
-
-    Raises:
-        DataError: There is no speech.
+        choose: Factors ``[C]`` of a site; its readers' weights ``[out, C, ..]``, float64, are there if it asks for them.
     """
     work = Rewriting(model)
-    found = ScaleSites.of(work, kinds)
-    observed = require_channels(method, model, speech, [site.observed for site in found.sites])
+    found = ScaleSites.of(work, KINDS[method])
     layers: list[str] = []
+    factors: dict[str, Tensor] = {}
     for site in found.sites:
-        weights = [w for r in site.readers if (w := work.weight(*r, "weight")) is not None]
-        apply(work, site, choose(site, observed[site.observed], weights).double())
+
+        def weights(site: ScaleSite = site) -> Sequence[Tensor]:
+            return [w for r in site.readers if (w := work.weight(*r, "weight")) is not None]
+
+        factors[site.observed] = choose(site, weights).float()
+        apply(work, site, factors[site.observed])
         layers += [name for _, name in site.readers]
-    return Folded.of(method, work, layers, found.left)
+    return Folded.of(method, work, layers, found.left, factors=factors)
 
 
-def require_channels(
-    method: str, model: SpeechModel, speech: Speech | None, layers: Sequence[str]
-) -> dict[str, Channels]:
-    """How large the channels of what ``layers`` read are on ``speech``; DataError if there is none."""
+def observed_layers(method: str, model: SpeechModel) -> list[str]:
+    """The layers whose inputs tell the factors of a method, one a site."""
+    return [site.observed for site in ScaleSites.of(Rewriting(model), KINDS[method]).sites]
+
+
+def require_channels(method: str, model: SpeechModel, speech: Speech | None) -> dict[str, Channels]:
+    """How large the channels of what those layers read are on ``speech``; DataError if there is none."""
     if speech is None:
         what = f"the method {method} is calibrated, and there is no speech"
         raise DataError(what, expected="calibration speech", fix="give it: sq.fold(model, speech.calibration, ...)")
-    return observe_channels(model, map(speech.waveforms_of, speech.batches), layers)
+    return observe_channels(model, map(speech.waveforms_of, speech.batches), observed_layers(method, model))
 
 
 def apply(work: Rewriting, site: ScaleSite, factors: Tensor) -> None:
     """Divide what the site's writers give by ``factors`` ``[C]``, and multiply its readers' weights by them."""
-    for graph, name in site.readers:
-        weight = work.weight(graph, name, "weight")
-        assert weight is not None
-        work.put(graph, name, "weight", weight * factors.reshape(1, -1, *(1,) * (weight.dim() - 2)))
+    for reader in site.readers:
+        work.scale(*reader, "weight", Scaling(1, factors))
     for writer in site.writers:
-        for role, axis in WRITES[work.node(writer.graph, writer.name).kind].items():
-            weight = work.weight(writer.graph, writer.name, role)
-            if weight is not None:
-                weight = weight.clone()
-                part = weight.narrow(axis, writer.start, len(factors))
-                part /= factors.reshape(-1, *(1,) * (weight.dim() - axis - 1))
-                work.put(writer.graph, writer.name, role, weight)
+        node = work.node(writer.graph, writer.name)
+        for role, axis in WRITES[node.kind].items():
+            if role in node.weights:
+                work.scale(writer.graph, writer.name, role, Scaling(axis, factors, writer.start, inverse=True))
 
 
 def _written_again(work: Rewriting, graph: str, norm: Node, readers: Sequence[str]) -> Writer:

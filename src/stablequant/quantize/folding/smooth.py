@@ -6,15 +6,14 @@ Models", arXiv 2211.10438, equation 4.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from stablequant.data.speech import Speech
 from stablequant.errors import SettingsError
 from stablequant.families.model import SpeechModel
-from stablequant.observe.channels import Channels
 from stablequant.quantize.folding.folded import Folded
-from stablequant.quantize.folding.scales import ScaleSite, fold_scales
+from stablequant.quantize.folding.scales import ScaleSite, fold_scales, require_channels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,10 +35,12 @@ def smooth(model: SpeechModel, speech: Speech | None = None, *, strength: float 
         what = f"a strength of {strength:g}"
         raise SettingsError(what, expected="0 to 1")
 
-    def choose(site: ScaleSite, channels: Channels, weights: Sequence[Tensor]) -> Tensor:
-        return smooth_factors(channels.largest, weights, strength)
+    channels = require_channels("smooth", model, speech)
 
-    return fold_scales("smooth", model, speech, ("linear", "conv1d"), choose)
+    def choose(site: ScaleSite, weights: Callable[[], Sequence[Tensor]]) -> Tensor:
+        return smooth_factors(channels[site.observed].largest, weights(), strength)
+
+    return fold_scales("smooth", model, choose)
 
 
 def smooth_factors(largest: Tensor, weights: Sequence[Tensor], strength: float) -> Tensor:
