@@ -41,7 +41,7 @@ class Frontier:
     def __init__(self, model: str, data: list[str]) -> None:
         """Load model and speech; what is observed is kept in build/bench."""
         settings = Settings.parse(dict(recipe("default").settings))
-        self.study = Study.read(model, data, settings, f"frontier/{Path(model).name}")
+        self.study = Study.read(model, data, settings, f"frontier/{Path(model).name}").folded(settings)
         kept = self.study.store(), Journal(self.study.folder / "trials.sqlite")
         self.dev = self.study.trials("dev", Divergence(), *kept)
         self.test = self.study.trials("test", TaskError(self.study.task), *kept)

@@ -118,7 +118,7 @@ def folded(study: Study, bits: str, method: str, *, one_scale: bool = False) -> 
 def default(study: Study, bits: str) -> Made:
     """The recipe `default`, by modelled times, which are the same on every machine."""
     settings = _recipe(study, bits)
-    study = _folded(study, settings)
+    study = study.folded(settings)
     weights = study.store()
     trials = study.trials("dev", Divergence(), weights)
     costs = modelled(trials.simulator, trials.speech, layer_options(trials, study.histograms, settings))
@@ -131,7 +131,7 @@ def mix(study: Study, bits: str) -> Made | None:
     uniform = _recipe(study, bits)
     if uniform.weights.bits == 8 or _in_float(uniform):
         return None
-    study = _folded(study, uniform)
+    study = study.folded(uniform)
     share = bytes_ratio(study.model, study.by_frame(uniform))
     settings = _recipe(study, "w8a8").updated(
         **{"activations.bits": uniform.activations.bits, "search.target_bytes": share}
@@ -173,13 +173,6 @@ def _whole(study: Study, bits: str, percentile: float = 99.99) -> Settings | Non
     """One width in every operation, weights by channel: as tools with static scales have it. ``None``: activations in float."""
     settings = study.settings.updated(bits=bits, percentile=percentile)
     return None if _in_float(settings) else settings.updated(**{"weights.group": None})
-
-
-def _folded(study: Study, settings: Settings) -> Study:
-    """The study of the model as a run with these settings folds it."""
-    if settings.fold == "none":
-        return study
-    return study.on(fold(study.model, study.speech["calibration"], settings.fold).model, settings.fold)
 
 
 def _recipe(study: Study, bits: str) -> Settings:

@@ -17,6 +17,7 @@ from stablequant.observe.cached import observe_once
 from stablequant.observe.collect import Histograms
 from stablequant.observe.moments import StoredMoments, moments_once
 from stablequant.quantize.by_frame import by_frame
+from stablequant.quantize.folding import fold
 from stablequant.quantize.scheme import Scheme
 from stablequant.quantize.simulate import Simulator
 from stablequant.quantize.weights import WeightStore
@@ -55,7 +56,15 @@ class Study:
 
     def on(self, model: SpeechModel, name: str) -> Study:
         """The same speech and another model, such as a folded or a trained one, under a name of its own."""
-        return Study(model, self.speech, self.task, self.settings, self.folder / name)
+        folder = self.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return Study(model, self.speech, self.task, self.settings, folder)
+
+    def folded(self, settings: Settings) -> Study:
+        """The study of the model as a run with these settings folds it."""
+        if settings.fold == "none":
+            return self
+        return self.on(fold(self.model, self.speech["calibration"], settings.fold).model, settings.fold)
 
     @cached_property
     def histograms(self) -> Histograms:

@@ -191,7 +191,7 @@ def test_both_stages_find_layers_and_p(
 def test_quantize_leaves_a_folder_with_plan_and_summary(run: sq.Run) -> None:
     assert json.loads((run.folder / "summary.json").read_text()) == json.loads(json.dumps(run.summary))
     assert run.summary["int8_file"]["bytes_ratio"] < 0.3
-    recipe = {"strategy": "allocate", "objective": "divergence", "rounding": "gptq"}
+    recipe = {"strategy": "allocate", "objective": "divergence", "rounding": "gptq", "fold": "smooth"}
     assert run.plan.settings == sq.Settings(**SETTINGS, **recipe, normalizer="english")
     chosen = [option.scheme for layer in run.plan.layers for option in layer.options if option.chosen]
     assert Counter(chosen) == run.summary["allocation"]["schemes"]
