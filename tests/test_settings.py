@@ -34,6 +34,7 @@ OTHERS: dict[str, Any] = {
     "activations.removed": "fold",
     "activations.planes": 2,
     "activations.attention_matmuls": True,
+    "weights.fold": "awq",
     "weights.bits": 3,
     "weights.group": 32,
     "weights.step_bits": 4,
