@@ -205,7 +205,8 @@ def test_padding_never_reaches_a_scale() -> None:
 @pytest.mark.parametrize("name", support.MODELS)
 def test_a_padded_batch_of_real_speech_says_what_its_parts_say(name: str) -> None:
     model = support.MODELS[name]()
-    scheme = {op.name: s for op in model.ops() if (s := by_frame(model, support.histograms(name), FRAME)[op.name])}
+    frames = by_frame(model, support.histograms(name), FRAME)
+    scheme = {op.name: frames[op.name] for op in model.ops()}
     backend, sounds = Simulator(model).backend(scheme), support.waveforms(support.SHORT[1:3])
     together = model.frontend.recognize(backend, sounds)
     assert [t.text for t in together] == [model.frontend.recognize(backend, [s])[0].text for s in sounds]
