@@ -16,7 +16,7 @@ An encoder-decoder runs its encoder on the whole window, and its decoder for thr
 every row, so its outputs are not compared; it has no peers here, since theirs would say what they like, and no compiled row,
 since its cache grows with each step.
 ``--brief`` leaves out PyTorch, memory, and all peers but two that run in the same runtimes; conformers have those two in any
-case. On one thread the seconds are those that this process computes, so that others on the machine count less. Adds to
+case, and on more threads than one there are our runtimes alone. On one thread the seconds are those that this process computes, so that others on the machine count less. Adds to
 bench/results/NAME.json, a model at a time; what it holds of another machine or other audio goes.
 """
 
@@ -303,7 +303,7 @@ def main() -> None:
         for threads in arguments.threads:
             alone = threads > 1 or arguments.no_peers or name in WHISPERS
             beside = () if alone else BRIEFLY if brief or name in CONFORMERS else BESIDE
-            how = {"rounds": arguments.rounds, "beside": beside, "brief": brief}
+            how = {"rounds": arguments.rounds, "beside": beside, "brief": brief or threads > 1}
             found = measure(name, arguments.seconds, arguments.batch, threads, **how)
             same = ("model", "threads")
             models = [m for m in models if any(m[key] != found[key] for key in same)] + [found]
