@@ -16,8 +16,9 @@ An encoder-decoder runs its encoder on the whole window, and its decoder for thr
 every row, so its outputs are not compared; it has no peers here, since theirs would say what they like, and no compiled row,
 since its cache grows with each step.
 ``--brief`` leaves out PyTorch, memory, and all peers but two that run in the same runtimes; conformers have those two in any
-case, and on more threads than one there are our runtimes alone. On one thread the seconds are those that this process computes, so that others on the machine count less. Adds to
-bench/results/NAME.json, a model at a time; what it holds of another machine or other audio goes.
+case, and on more threads than one there are our runtimes alone. On one thread the seconds are those that this process
+computes, so that others on the machine count less. Adds to bench/results/NAME.json, a model at a time; what it holds of
+another machine or other audio goes.
 """
 
 from __future__ import annotations
