@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from stablequant.errors import ModelError, PlanError
+from stablequant.families import scaled_weights
 from stablequant.jobs.evaluate import evaluate
 from stablequant.jobs.evidence import BASELINES, Evidence
 from stablequant.jobs.export import export
@@ -120,3 +121,13 @@ def test_factors_that_are_missing_or_others_are_refused(folder: Path) -> None:
     with pytest.raises(ModelError, match=r"fold\.safetensors is missing"):
         open_plan(folder)
     assert open_model(folder).runtime.startswith("onnxruntime")
+
+
+def test_products_of_a_large_model_are_multiplied_each_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    speech, layer = support.speech(support.CALIBRATION[:1]), "wavlm.encoder.layers.1.feed_forward.intermediate_dense"
+    small = folded_once(support.graft(), speech, "smooth", tmp_path / "factors").graphs[0].weights
+    assert small[f"{layer}.weight"] is small[f"{layer}.weight"]
+    monkeypatch.setattr(scaled_weights, "SMALL", 0)
+    large = folded_once(support.graft(), speech, "smooth", tmp_path / "factors").graphs[0].weights
+    assert large[f"{layer}.weight"] is not large[f"{layer}.weight"]
+    assert torch.equal(large[f"{layer}.weight"], small[f"{layer}.weight"])

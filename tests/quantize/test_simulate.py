@@ -208,9 +208,9 @@ def test_a_scheme_leaves_the_model_s_weights_as_they_were(name: str) -> None:
     assert [support.checksum(g.weights) for g in model.graphs] == before
 
 
-def test_weights_that_find_no_room_are_dequantised_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_model_s_weights_are_dequantised_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     kept, _ = logits("graft", support.scheme("graft"))
-    monkeypatch.setattr(simulate, "MOST_BYTES", 0)
+    monkeypatch.setattr(simulate, "SMALL", support.graft().float_bytes - 1)
     model = Simulator(support.graft(), matmuls=True)
     operands = model.operands(support.scheme("graft"))
     values = model.executors["model"].run(fed("graft")[0], operands)

@@ -80,3 +80,13 @@ def test_kept_codes_need_no_speech_and_others_are_refused_without() -> None:
             PlanError, match=f"weights of {LAYER} are made for calibration speech.*Fix: run stablequant"
         ):
             store.codes(LAYER, other)
+
+
+def test_of_codes_only_those_of_speech_stay_when_the_nearest_are_let_go(moments: StoredMoments) -> None:
+    store = WeightStore(support.graft().layer_weights(), moments)
+    nearest, fitted = (store.codes(LAYER, spec) for spec in (WeightSpec(), WeightSpec(rounding="gptq")))
+    store.let_go_nearest()
+    assert store.codes(LAYER, WeightSpec(rounding="gptq")) is fitted
+    again = store.codes(LAYER, WeightSpec())
+    assert again is not nearest
+    assert torch.equal(again.codes, nearest.codes)

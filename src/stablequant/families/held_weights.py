@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     Weights = Mapping[str, Tensor]
 
 
+#: Bytes of float weights of a model so small that other copies of them may be kept: its decoder's steps would take long if each
+#: made them anew. Of a larger one a copy would be felt, and its layers take longer to run than to make.
+SMALL = 300_000_000
+
+
 class _Source:
     """The weights of a model's graphs, which share tensors, and how they are read."""
 

@@ -1,4 +1,4 @@
-"""Weights times factors a channel, multiplied when they are asked for: a folded model takes no second copy of a large one."""
+"""Weights times factors a channel, multiplied when they are asked for: a large folded model takes no second copy."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stablequant.families.held_weights import HeldWeights
+from stablequant.families.held_weights import SMALL, HeldWeights
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-#: Bytes of products that are kept: those of a small model, which decoding would ask for at every step.
-MOST_KEPT = 2**28
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class ScaledWeights(Mapping[str, "Tensor"]):
         self._copied: dict[str, str] = {}
         self._scalings: dict[str, tuple[Scaling, ...]] = {}
         self._kept: dict[str, Tensor] = {}
-        self._room = MOST_KEPT
+        self._keeps = sum(weight.nbytes for weight in base.values()) <= SMALL
 
     def put(self, key: str, weight: Tensor) -> None:
         """Let ``weight`` be the one at ``key``."""
@@ -96,8 +93,7 @@ class ScaledWeights(Mapping[str, "Tensor"]):
         scalings = self._scalings.get(key, ())
         for scaling in scalings:
             weight = scaling.of(weight)
-        if scalings and weight.nbytes <= self._room:
-            self._room -= weight.nbytes
+        if scalings and self._keeps:
             self._kept[key] = weight
         return weight
 
@@ -120,7 +116,6 @@ class ScaledWeights(Mapping[str, "Tensor"]):
     def let_go(self) -> None:
         """Let go of products, and of the base's weights if they can be read again."""
         self._kept.clear()
-        self._room = MOST_KEPT
         if isinstance(self._base, HeldWeights):
             self._base.let_go()
 

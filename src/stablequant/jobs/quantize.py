@@ -288,6 +288,7 @@ def _test(job: Job, speech: Speech, beside: Beside) -> dict[str, Evaluation]:
         outcomes = [] if found else own.run([Candidate("float", {})], "float on test")
         outcomes = [*outcomes, *own.run(candidates, "methods on test", base=candidates[-1].scheme)]
         found |= {o.candidate.label: evaluate_answers(job.task, speech.utterances, o.readings) for o in outcomes}
+        own.simulator.let_go_nearest()
     return found
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from stablequant.families.held_weights import SMALL
 from stablequant.families.model import SpeechModel
 from stablequant.grid.affine import QuantParams, code_limits
 from stablequant.grid.block import PerBlock
@@ -26,17 +27,13 @@ from stablequant.network.graph import Node
 from stablequant.quantize.scheme import Scheme, in_rows, require_layers, require_rows
 from stablequant.quantize.weights import WeightStore
 
-#: Of dequantised weights that a simulator keeps: those of a small model, whose decoder's steps would take long without. Of a
-#: large one they would be a second copy, and its layers take longer to run than to dequantise.
-MOST_BYTES = 2**27
-
 
 class Simulator:
     """Runs a model's graphs in PyTorch, in float or under any number of quantisation schemes.
 
     Attributes:
         model: What is simulated.
-        weights: Its integer weights; what they stand for is computed when a layer runs, and kept up to `MOST_BYTES`.
+        weights: Its integer weights; what they stand for is computed when a layer runs, and a small model's is kept.
         executors: By graph.
         device: Where values live.
     """
@@ -55,7 +52,7 @@ class Simulator:
         self._nodes = [op.node for op in model.ops(matmuls=matmuls)]
         self._names = {node.name for node in self._nodes}
         self._rounded: dict[tuple[str, WeightSpec], tuple[Tensor, Tensor | None]] = {}
-        self._room = MOST_BYTES
+        self._room = self._most = SMALL if model.float_bytes <= SMALL else 0
         self.device = "cpu"
 
     @property
@@ -108,10 +105,16 @@ class Simulator:
             executor.to(device)
         self._rounded = {key: self._moved(*held) for key, held in self._rounded.items()}
 
+    def let_go_nearest(self) -> None:
+        """Let go of integer weights that are made again in no time, and of what any stand for."""
+        self._rounded.clear()
+        self._room = self._most
+        self.weights.let_go_nearest()
+
     def let_go(self) -> None:
         """Let go of all weights, integer and float, the model's too; they are made again when they are needed."""
         self._rounded.clear()
-        self._room = MOST_BYTES
+        self._room = self._most
         self.weights.let_go()
         self.model.let_go()
 

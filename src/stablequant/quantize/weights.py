@@ -84,6 +84,12 @@ class WeightStore:
                 raise ModelError(what, expected=error.expected, fix=error.fix) from error
         return self._made[key]
 
+    def let_go_nearest(self) -> None:
+        """Let go of codes that were made without calibration speech, in no time."""
+        self._made = {
+            (layer, spec): held for (layer, spec), held in self._made.items() if spec.from_speech
+        } | self._kept
+
     def let_go(self) -> None:
         """Let go of all codes but those that were kept; they are made again when they are next asked for."""
         self._made = dict(self._kept)

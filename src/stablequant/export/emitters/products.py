@@ -70,15 +70,18 @@ def conv2d(w: Writer, node: Node) -> None:
     a = node.attrs
     weight = w.weight(node, transposed=False)
     shape = {"kernel_shape": [a["kernel"]] * 2, "strides": [a["stride"]] * 2, "pads": [a["padding"]] * 4}
-    bias = [w.parameter(node, "bias")]
+    bias, apart = w.parameter(node, "bias"), w.target.bias_apart
+    within = [] if apart else [bias]
 
     def multiply(x: str, out: str | None = None) -> str:
         # Of two planes one alone may bring the bias.
-        return w.op("Conv", x, weight, *(bias.pop() for _ in bias[:]), out=out, group=a["groups"], **shape)
+        return w.op("Conv", x, weight, *(within.pop() for _ in within[:]), out=out, group=a["groups"], **shape)
 
     x = w.op("Transpose", node.inputs[0], perm=[0, 3, 1, 2])
     y = _product(w, node, x, multiply, f"{node.name}.product")
-    w.op("Transpose", y, perm=[0, 2, 3, 1], out=node.outputs[0])
+    turned = w.op("Transpose", y, perm=[0, 2, 3, 1], out=None if apart else node.outputs[0])
+    if apart:
+        w.op("Add", turned, bias, out=node.outputs[0])
 
 
 def _in_windows(w: Writer, node: Node) -> None:
