@@ -126,6 +126,7 @@ def test_the_real_model_diverges_less_and_keeps_its_names_and_its_tied_table(tmp
         ({"steps": 0}, SettingsError, "0 steps of fine-tuning"),
         ({"speech": []}, SettingsError, "No data source is given"),
         ({"bits": "w9"}, SettingsError, "setting bits is 'w9'"),
+        ({"fold": "smooth"}, SettingsError, "fold=smooth for fine-tuning. Expected fold=none"),
     ],
 )
 def test_what_cannot_be_is_told(

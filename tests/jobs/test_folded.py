@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,18 @@ from safetensors.torch import load_file, save_file
 
 from stablequant.errors import ModelError, PlanError
 from stablequant.families import scaled_weights
+from stablequant.families.checkpoint import load
+from stablequant.grid.weights import quantize_weight
 from stablequant.jobs.evaluate import evaluate
 from stablequant.jobs.evidence import BASELINES, Evidence
 from stablequant.jobs.export import export
 from stablequant.jobs.open import open_model, open_plan
 from stablequant.jobs.quantize import FACTORS, quantize
-from stablequant.quantize.folding import fold
+from stablequant.quantize.folding import fold, trained
 from stablequant.quantize.folding.kept import NAME, folded_once
 from stablequant.quantize.folding.smooth import smooth_factors
+from stablequant.quantize.folding.trained import left_if_trained, on_their_grid
+from stablequant.quantize.scheme import weight_spec
 from stablequant.settings import Settings
 
 FAST: dict[str, Any] = {"scales": "frame", "strategy": "none"}
@@ -131,3 +136,32 @@ def test_products_of_a_large_model_are_multiplied_each_time(monkeypatch: pytest.
     large = folded_once(support.graft(), speech, "smooth", tmp_path / "factors").graphs[0].weights
     assert large[f"{layer}.weight"] is not large[f"{layer}.weight"]
     assert torch.equal(large[f"{layer}.weight"], small[f"{layer}.weight"])
+
+
+def test_weights_that_lie_on_their_grid_are_left_there(tmp_path: Path) -> None:
+    """As after training for it; for other widths they are weights as any."""
+    asked = Settings.parse({"fold": "smooth", "bits": "w4a8"})
+    spec, weights = weight_spec(asked.weights), support.graft().layer_weights()
+    tuned = Path(shutil.copytree(support.GRAFT, tmp_path / "tuned"))
+    held = load_file(tuned / "model.safetensors")
+    stored = {name: held[f"{name}.weight"] for name in weights if f"{name}.weight" in held}
+    layers = [name for name, value in stored.items() if value.shape == weights[name].shape]
+    assert len(layers) > 0.8 * len(weights)
+    held |= {f"{name}.weight": quantize_weight(weights[name], spec).dequantized() for name in layers}
+    save_file(held, tuned / "model.safetensors", {"format": "pt"})
+    model = load(tuned)
+    assert on_their_grid(model, replace(spec, rounding="gptq"))
+    assert not on_their_grid(model, replace(spec, bits=8))
+    assert not on_their_grid(support.graft(), spec)
+    left, settings = left_if_trained(model, asked)
+    assert (left.fingerprint, settings.fold) == (model.fingerprint, "none")
+    assert "the weights lie on their grid" in left.notes[-1]
+    assert left_if_trained(support.graft(), asked)[1].fold == "smooth"
+
+
+def test_a_run_says_that_it_left_the_channels_as_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(trained, "on_their_grid", lambda *_: True)
+    evidence = run(tmp_path, fold="smooth")
+    assert any("fold=smooth would move them off it" in warning for warning in evidence.warnings)
+    assert open_plan(evidence.job.out)[1].fingerprint == support.graft().fingerprint
+    assert not (evidence.job.out / NAME).exists()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import support
 
+from stablequant.jobs.cautions import too_coarse
 from stablequant.jobs.open import simulator
-from stablequant.jobs.quantize import too_coarse
 from stablequant.search.exact import Exact
 from stablequant.search.objective import TaskError
 from stablequant.search.stage1 import Sensitivity, judge, resolution

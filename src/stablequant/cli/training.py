@@ -34,7 +34,7 @@ def finetune(
 ) -> None:
     """Train a checkpoint's weights for few bits, by distillation from itself in float, and write them as a checkpoint.
 
-    What comes out is a model as any other: stablequant quantize OUT --data ... --bits ... --set fold=none
+    What comes out is a model as any other: stablequant quantize OUT --data ... --bits ...
     """
     from stablequant.jobs.finetune import SETTINGS
     from stablequant.jobs.finetune import finetune as run

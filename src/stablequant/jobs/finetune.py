@@ -100,6 +100,7 @@ def finetune(
         StablequantError: Of any kind; the state stays in ``out``.
     """
     require_free(out, Path(model))
+    require_unfolded(settings)
     data = settings.data
     loaded = load(model, data.language).asked(data.language, translate=data.translate, window=data.window)
     division = divide(sources, settings)
@@ -116,6 +117,7 @@ def tune(
 ) -> dict[str, Any]:
     """`finetune` with model and speech at hand."""
     require_free(out, model.path)
+    require_unfolded(tuning.settings)
     if model.language is not None:
         what = f"{model.path} with the adapters of {model.language!r}, which lie in a file of their own"
         raise ModelError(what, expected="a checkpoint whose weights are all its own", fix="leave the language out")
@@ -146,6 +148,13 @@ def require_free(out: Path, checkpoint: Path) -> None:
     if out.is_dir() and {path.name for path in out.iterdir()} - {LOCK, HISTOGRAMS} and not (out / STATE).is_file():
         what = f"--out {out} has files that no stopped fine-tuning left there"
         raise SettingsError(what, expected="a new or empty folder", fix="choose another --out")
+
+
+def require_unfolded(settings: Settings) -> None:
+    """Raise SettingsError if channels are to be scaled: what is trained and written are the parameters as they are."""
+    if settings.weights.fold != "none":
+        what = f"fold={settings.weights.fold} for fine-tuning"
+        raise SettingsError(what, expected="fold=none: a checkpoint's own parameters are trained", fix="leave fold out")
 
 
 def _tuned(model: SpeechModel, tuning: Tuning, out: Path, progress: Progress) -> dict[str, Any]:

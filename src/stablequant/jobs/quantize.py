@@ -20,6 +20,7 @@ from stablequant.export.run_folder import RunFolder, require_ours
 from stablequant.families.checkpoint import load
 from stablequant.families.model import SpeechModel
 from stablequant.jobs import check
+from stablequant.jobs.cautions import too_coarse, too_costly
 from stablequant.jobs.evaluate import against_float
 from stablequant.jobs.evidence import Evidence, Job
 from stablequant.jobs.find_scheme import find_scheme, with_text
@@ -34,6 +35,7 @@ from stablequant.observe.moments import StoredMoments, moments_once
 from stablequant.progress import Clock, Progress, silent
 from stablequant.quantize.folding.kept import NAME as FOLD
 from stablequant.quantize.folding.kept import folded_once
+from stablequant.quantize.folding.trained import left_if_trained
 from stablequant.quantize.options import options
 from stablequant.quantize.plan import SpeechIdentity
 from stablequant.quantize.scheme import weight_spec
@@ -48,7 +50,6 @@ from stablequant.search.journal import Journal
 from stablequant.search.objective import Divergence, Objective, TaskError
 from stablequant.search.pools import LocalPool, Pool
 from stablequant.search.stage1 import Sensitivity, resolution
-from stablequant.search.stages import Found
 from stablequant.search.trials import Candidate, Trials
 from stablequant.settings import Settings
 from stablequant.tasks.likeness import Likeness
@@ -132,8 +133,9 @@ def quantize(
 def run(job: Job) -> Evidence:
     """`quantize` with model and speech at hand."""
     require_ours(job.out, job.model.path)
+    model, settings = left_if_trained(job.model, job.settings)
     with RunFolder(job.out).held(wait=job.wait) as folder:
-        evidence = _found(job, folder)
+        evidence = _found(replace(job, model=model, settings=settings), folder)
         if job.report:
             job.report(evidence, folder.aside)
         folder.publish()
@@ -209,7 +211,7 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
             *job.model.notes,
             *warnings,
             *too_coarse(resolved, answers.score.total, settings),
-            *_too_costly(found, settings),
+            *too_costly(found, settings),
         ),
         runtime=backend.name,
         file_bytes=size(files.values()),
@@ -251,28 +253,6 @@ def _identities(job: Job) -> dict[str, SpeechIdentity]:
         )
         for split, s in job.speech.items()
     }
-
-
-def too_coarse(resolved: float | None, units: float, settings: Settings) -> list[str]:
-    """A warning where chance alone flags layers: the dev speech is too small for gamma."""
-    gamma = settings.search.gamma
-    if resolved is None or resolved <= gamma or settings.search.beyond_chance:
-        return []
-    return [
-        f"the dev speech ({units:g} words) tells differences of about {resolved:.2f} points from chance, gamma is "
-        f"{gamma:g}: layers may be flagged by chance; give more dev speech, or --set beyond_chance=true"
-    ]
-
-
-def _too_costly(found: Found, settings: Settings) -> list[str]:
-    """A warning where even layers in float left the plan above its limit."""
-    limit = settings.search.max_drop
-    if found.floats is None or limit is None or found.floats.after <= limit:
-        return []
-    return [
-        f"the plan costs {found.floats.after:+.2f} points on the dev speech, more than max_drop {limit:g}, with "
-        f"{len(found.floats.floats)} layers left in float; no further layer brought it down"
-    ]
 
 
 def _observed(job: Job, model: SpeechModel, path: Path) -> Histograms:
