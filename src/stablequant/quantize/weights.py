@@ -10,6 +10,7 @@ from stablequant.errors import ModelError, PlanError
 from stablequant.files import digest
 from stablequant.grid.moments import fit_weight
 from stablequant.grid.weights import QuantizedWeight, WeightSpec, quantize_weight
+from stablequant.memory import give_back
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,6 +83,7 @@ class WeightStore:
             except ModelError as error:
                 what = f"{layer}: {error.what}"
                 raise ModelError(what, expected=error.expected, fix=error.fix) from error
+            give_back()  # what making them took lies between codes that stay, and the heap would grow by it layer by layer
         return self._made[key]
 
     def let_go_nearest(self) -> None:
