@@ -33,8 +33,8 @@ class Target:
         attention_kernel: Attention that hides nothing but padding is one ``MultiHeadAttention``, an operator of ONNX Runtime that
             never writes the scores of a long sequence down.
         row_scales: QuantizeLinear has a kernel of a scale a row that is computed when it runs.
-        bias_apart: The bias of a convolution over two axes is added after its output is turned. OpenVINO 2026.4 forgets a bias
-            between such a convolution and the rounding of its output where something asks for the shape behind it.
+        bias_apart: The bias of a convolution over two axes whose output is rounded is added after that is turned. OpenVINO 2026.4
+            forgets a bias between such a convolution and the rounding where something asks for the shape behind it.
     """
 
     name: str

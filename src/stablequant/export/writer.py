@@ -112,6 +112,10 @@ class Writer:
         layer = self._scheme.get(node.name)
         return None if layer is None else layer.activations
 
+    def rounded_next(self, value: str) -> bool:
+        """Whether a node that reads ``value`` rounds it."""
+        return any(value in node.inputs and self.grids(node) is not None for node in self.graph.nodes)
+
     def products(self, node: Node) -> int:
         """How many products of a quantised layer's weight are written: one a plane, or one of the planes' sum."""
         layer = self.layer(node)

@@ -70,7 +70,8 @@ def conv2d(w: Writer, node: Node) -> None:
     a = node.attrs
     weight = w.weight(node, transposed=False)
     shape = {"kernel_shape": [a["kernel"]] * 2, "strides": [a["stride"]] * 2, "pads": [a["padding"]] * 4}
-    bias, apart = w.parameter(node, "bias"), w.target.bias_apart
+    bias = w.parameter(node, "bias")
+    apart = w.target.bias_apart and w.rounded_next(node.outputs[0])
     within = [] if apart else [bias]
 
     def multiply(x: str, out: str | None = None) -> str:
