@@ -43,8 +43,8 @@ PARAKEET = {
     "conv_kernel_size": 9,
     "num_mel_bins": 80,
 }
-#: Conformers have as many of their 24 layers: float weights of all would be 2.4 GB a file.
-LAYERS = 4
+#: Conformers have as many of their 24 layers: float weights of all are over 2 GB, which one protobuf cannot hold.
+LAYERS = 12
 NETWORKS = {
     "wav2vec2-base": kin.Form("Wav2Vec2ForCTC", {"vocab_size": 13}),
     "HuBERT-large": kin.Form("HubertForCTC", LARGE),
@@ -113,7 +113,7 @@ def whisper(folder: Path, shape: Mapping[str, Any]) -> PreTrainedModel:
 
 def checkpoint(size: str) -> Path:
     """The folder of a checkpoint of that size, written when first asked for, with a processor."""
-    folder = inputs.WORK / "random" / size
+    folder = inputs.WORK / "random" / (f"{size}-{LAYERS}-layers" if size in CONFORMERS else size)
     if not (folder / "model.safetensors").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         if size in WHISPERS:
