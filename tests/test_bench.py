@@ -107,6 +107,32 @@ def test_a_claim_is_what_the_rows_of_the_table_support(tmp_path: Path) -> None:
     assert behind.endswith("training is ahead.")
 
 
+@pytest.mark.parametrize(
+    ("delta", "interval", "verdict"),
+    [
+        (-0.2, (-0.9, 0.4), "met"),
+        (0.2, (-0.5, 0.9), "met, open"),
+        (0.7, (-0.1, 1.5), "missed, open"),
+        (1.2, (0.6, 1.9), "missed"),
+    ],
+)
+def test_a_target_is_met_or_missed_beyond_chance_or_open(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, delta: float, interval: tuple[float, float], verdict: str
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    rows = [
+        {"method": method, "bits": "w4a8", "delta": value, "delta_interval": ends}
+        for method, value, ends in (("static, max", 90.0, (80.0, 99.0)), ("the recipe default", delta, interval))
+    ]
+    machine = {"cpu": "c", "cores": 1, "features": []}
+    about = {"words": 9, "data": ["a"], "float": 5.0, "command": "c", "broken": {"utterances": 16}, "machine": machine}
+    (tmp_path / "found.json").write_text(json.dumps({"models": {"m": {**about, "rows": rows}}}))
+    monkeypatch.setattr(import_module("result_path"), "RESULTS", tmp_path)
+    told = import_module("tables.targets").table("found")
+    assert f"| w4a8 | 0.5 | {verdict} | {delta:+.2f} (" in told
+    assert told.index("the recipe default") < told.index("static, max")
+
+
 def test_an_output_that_has_nothing_to_do_with_float_is_told_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCH))
     compared = import_module("peers.difference").compared
