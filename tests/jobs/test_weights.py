@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,12 +17,14 @@ from run_folders import list_anew
 from safetensors.torch import load_file, save_file
 
 from stablequant.errors import ModelError, PlanError
-from stablequant.grid.weights import WeightSpec, quantize_weight
+from stablequant.grid.moments import fit_weight
+from stablequant.grid.weights import QuantizedWeight, WeightSpec, quantize_weight
 from stablequant.jobs.evaluate import evaluate
 from stablequant.jobs.evidence import Evidence
 from stablequant.jobs.export import export
 from stablequant.jobs.open import open_model, open_plan, planned_weights
-from stablequant.jobs.quantize import quantize
+from stablequant.jobs.quantize import CODES, quantize
+from stablequant.quantize import weights
 from stablequant.quantize.weight_file import NAME, load_weights
 from stablequant.runtime.torch_int8 import TorchInt8Backend
 from stablequant.settings import Settings
@@ -142,3 +145,25 @@ def test_foreign_ones_are_refused_by_name(folder: Path) -> None:
     list_anew(folder)
     with pytest.raises(PlanError, match=r"weights\.safetensors does not hold the weights of this plan: .*lm_head"):
         export(folder, "openvino")
+
+
+def test_a_run_that_was_stopped_rounds_no_layer_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    manifest, rounded = support.small_manifest(tmp_path / "speech.jsonl", 3), []
+
+    def fitted(*given: Any) -> QuantizedWeight:
+        rounded.append(given)
+        if len(rounded) == 9:
+            raise KeyboardInterrupt
+        return fit_weight(*given)
+
+    def run() -> Evidence:
+        values = {"scales": "frame", "strategy": "none", "rounding": "gptq", "correct_bias": True}
+        return quantize(str(support.GRAFT), [str(manifest)], tmp_path / "out", Settings.parse(values))
+
+    monkeypatch.setattr(weights, "fit_weight", fitted)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert len(list((tmp_path / "out" / CODES).iterdir())) == 8
+    evidence = run()
+    assert len(rounded) == 1 + len(load_weights(evidence.job.out, evidence.plan))
+    assert not (tmp_path / "out" / CODES).exists()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+import shutil
+from pathlib import Path
+
 import pytest
 import support
 import torch
@@ -10,6 +14,7 @@ from stablequant.errors import ModelError, PlanError
 from stablequant.grid.moments import fit_weight
 from stablequant.grid.weights import PerGroup, PerTensor, WeightSpec, quantize_weight
 from stablequant.observe.moments import StoredMoments, moments_once
+from stablequant.quantize import weights as weights_of
 from stablequant.quantize.weights import WeightStore
 
 GROUPED = "wavlm.encoder.pos_conv_embed.conv"
@@ -82,11 +87,33 @@ def test_kept_codes_need_no_speech_and_others_are_refused_without() -> None:
             store.codes(LAYER, other)
 
 
-def test_of_codes_only_those_of_speech_stay_when_the_nearest_are_let_go(moments: StoredMoments) -> None:
-    store = WeightStore(support.graft().layer_weights(), moments)
-    nearest, fitted = (store.codes(LAYER, spec) for spec in (WeightSpec(), WeightSpec(rounding="gptq")))
-    store.let_go_nearest()
-    assert store.codes(LAYER, WeightSpec(rounding="gptq")) is fitted
-    again = store.codes(LAYER, WeightSpec())
-    assert again is not nearest
-    assert torch.equal(again.codes, nearest.codes)
+def test_codes_in_a_folder_are_read_and_not_made_again(
+    moments: StoredMoments, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    specs = [WeightSpec(rounding="gptq"), WeightSpec(4, PerGroup(32), "mse", "gptq", correct_bias=True)]
+    first = WeightStore.of(support.graft(), moments, tmp_path)
+    made = [first.codes(LAYER, spec) for spec in specs]
+    rounded: list[str] = []
+    monkeypatch.setattr(weights_of, "fit_weight", lambda w, s, m: rounded.append(s.rounding) or fit_weight(w, s, m))
+    first.let_go()
+    again = WeightStore.of(support.graft(), moments, tmp_path)
+    for store in (first, again):
+        for spec, held in zip(specs, made, strict=True):
+            found = store.codes(LAYER, spec)
+            assert found is not held
+            assert (found.spec, found.codes.tolist()) == (held.spec, held.codes.tolist())
+            assert torch.equal(found.scales, held.scales)
+            assert (found.correction is None) == (held.correction is None)
+            assert found.correction is None or torch.equal(found.correction, held.correction)  # type: ignore[arg-type]
+    first.let_go()
+    elsewhere = pickle.loads(pickle.dumps(first))
+    shutil.copytree(tmp_path, tmp_path.with_name("kept"))
+    shutil.rmtree(tmp_path)
+    assert torch.equal(elsewhere.codes(LAYER, specs[0]).codes, made[0].codes)
+    assert not rounded
+    shutil.copytree(tmp_path.with_name("kept"), tmp_path)
+    again.codes(LAYER, WeightSpec(7, rounding="gptq"))  # another spec
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:-7])
+    WeightStore.of(support.graft(), moments, tmp_path).codes(LAYER, specs[0])  # damaged
+    assert rounded == ["gptq", "gptq"]

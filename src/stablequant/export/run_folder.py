@@ -35,6 +35,7 @@ WORK = (
     "unfolded.npz",
     "moments.safetensors",
     "factors.safetensors",
+    "codes",
     LOCK,
 )
 #: Folders and files that a killed run can leave.

@@ -40,6 +40,7 @@ def find_scheme(job: Job, trials: TrialsOn, histograms: Histograms, rivals: Riva
         return answers, search(diverging, histograms, settings, job.known, before=words.cost)
     costs = {} if settings.search.mixed else _costs(job, diverging, histograms)
     found = search_allocation(diverging, histograms, settings, costs, answers, words.cost)
+    diverging.simulator.let_go_codes()  # those of the checkpoint as it is come next
     return answers, replace(found, paper=rivals.paper(dev, words.cost.multiplications))
 
 

@@ -58,7 +58,7 @@ from stablequant.tasks.task import Evaluation
 from stablequant.tasks.task import evaluate as evaluate_answers
 
 #: Of the inputs of layers, and of a fold, beside the trials.
-MOMENTS, FACTORS = "moments.safetensors", "factors.safetensors"
+MOMENTS, FACTORS, CODES = "moments.safetensors", "factors.safetensors", "codes"
 #: Of a checkpoint whose model was folded, what other methods calibrate on.
 UNFOLDED = "unfolded.npz"
 #: Of each model, what makes its trials and what is tried.
@@ -142,6 +142,7 @@ def run(job: Job) -> Evidence:
         # Large, or handed over, and of use to a run that goes on alone.
         (folder.path / MOMENTS).unlink(missing_ok=True)
         (folder.path / FACTORS).unlink(missing_ok=True)
+        shutil.rmtree(folder.path / CODES, ignore_errors=True)
     return evidence
 
 
@@ -161,7 +162,7 @@ def _found(job: Job, folder: RunFolder) -> Evidence:
             if weight_spec(settings.weights).from_speech:
                 moments = moments_once(job.model, job.speech["calibration"], folder.path / MOMENTS, job.progress)
         with clock.stage("weights"):
-            weights = _weights(job, histograms, moments)
+            weights = _weights(job, histograms, moments, folder.path / CODES)
             simulated = simulator(job.model, settings, weights)
             as_it_is = simulated if job.model is checkpoint else simulator(checkpoint, settings)
         trials, rivals = partial(made, simulated), Rivals.of(partial(made, as_it_is), unfolded, settings)
@@ -230,9 +231,9 @@ def _folded(job: Job, folder: RunFolder) -> Job:
     return replace(job, model=folded_once(job.model, speech, method, folder.path / FACTORS, known))
 
 
-def _weights(job: Job, histograms: Histograms, moments: StoredMoments | None) -> WeightStore:
+def _weights(job: Job, histograms: Histograms, moments: StoredMoments | None, kept: Path) -> WeightStore:
     """The integer weights of the run; what is rounded for calibration speech is made now, once for all workers."""
-    store, settings = WeightStore.of(job.model, moments), job.settings
+    store, settings = WeightStore.of(job.model, moments, kept), job.settings
     if not weight_spec(settings.weights).from_speech:
         return store
     ops = job.model.ops()
@@ -268,7 +269,7 @@ def _test(job: Job, speech: Speech, beside: Beside) -> dict[str, Evaluation]:
         outcomes = [] if found else own.run([Candidate("float", {})], "float on test")
         outcomes = [*outcomes, *own.run(candidates, "methods on test", base=candidates[-1].scheme)]
         found |= {o.candidate.label: evaluate_answers(job.task, speech.utterances, o.readings) for o in outcomes}
-        own.simulator.let_go_nearest()
+        own.simulator.let_go_codes()  # beside those of the next model they would be felt
     return found
 
 

@@ -105,17 +105,15 @@ class Simulator:
             executor.to(device)
         self._rounded = {key: self._moved(*held) for key, held in self._rounded.items()}
 
-    def let_go_nearest(self) -> None:
-        """Let go of integer weights that are made again in no time, and of what any stand for."""
-        self._rounded.clear()
-        self._room = self._most
-        self.weights.let_go_nearest()
-
-    def let_go(self) -> None:
-        """Let go of all weights, integer and float, the model's too; they are made again when they are needed."""
+    def let_go_codes(self) -> None:
+        """Let go of integer weights, and of what they stand for; they are made, or read, again when they are needed."""
         self._rounded.clear()
         self._room = self._most
         self.weights.let_go()
+
+    def let_go(self) -> None:
+        """Let go of all weights, the model's too."""
+        self.let_go_codes()
         self.model.let_go()
 
     def backend(self, scheme: Scheme) -> TorchBackend:

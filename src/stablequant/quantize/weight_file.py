@@ -16,6 +16,7 @@ from torch import Tensor
 from stablequant.errors import PlanError
 from stablequant.files import replacing
 from stablequant.grid.weights import QuantizedWeight, WeightSpec
+from stablequant.quantize.kept_codes import held_of, tensors_of
 from stablequant.quantize.plan import Plan
 from stablequant.quantize.weights import WeightStore
 
@@ -36,9 +37,7 @@ def save_weights(folder: Path, plan: Plan, store: WeightStore) -> None:
     """
     tensors: dict[str, Tensor] = {}
     for layer, spec in kept_layers(plan).items():
-        held = store.codes(layer, spec)
-        parts = {"codes": held.codes, "scales": held.scales, "correction": held.correction}
-        tensors |= {f"{layer}.{part}": value.contiguous() for part, value in parts.items() if value is not None}
+        tensors |= {f"{layer}.{part}": value for part, value in tensors_of(store.codes(layer, spec)).items()}
     if tensors:
         with replacing(folder / NAME) as part:
             part.write_bytes(save(tensors, {"model": plan.model.fingerprint}))
@@ -56,9 +55,7 @@ def load_weights(folder: Path, plan: Plan) -> Mapping[str, QuantizedWeight]:
             if (file.metadata() or {}).get("model") != plan.model.fingerprint:
                 raise ValueError("its weights are of another model")  # noqa: EM101, TRY003, TRY301 - told below
             for layer, spec in kept_layers(plan).items():
-                correction = file.get_tensor(f"{layer}.correction") if spec.correct_bias else None
-                codes, scales = file.get_tensor(f"{layer}.codes"), file.get_tensor(f"{layer}.scales")
-                found[layer] = QuantizedWeight(codes, scales, spec, correction)
+                found[layer] = held_of(lambda part, layer=layer: file.get_tensor(f"{layer}.{part}"), spec)  # type: ignore[misc]
     except (OSError, SafetensorError, ValueError) as error:
         what = f"{path} does not hold the weights of this plan: {error}"
         raise PlanError(what, expected=f"the {NAME} of the same run", fix="run stablequant quantize again") from error

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from stablequant.errors import ModelError, PlanError
 from stablequant.files import digest
 from stablequant.grid.moments import fit_weight
 from stablequant.grid.weights import QuantizedWeight, WeightSpec, quantize_weight
 from stablequant.memory import give_back
+from stablequant.quantize.kept_codes import KeptCodes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +35,7 @@ class WeightStore:
         biased: Collection[str] = (),
         *,
         kept: Mapping[str, QuantizedWeight] | None = None,
+        folder: Path | None = None,
     ) -> None:
         """Start with no codes but those that are ``kept``.
 
@@ -41,17 +44,20 @@ class WeightStore:
             moments: Of the layers' inputs on calibration speech; ``None``: nothing can be rounded for that speech.
             biased: Layers that have a bias, which can be corrected.
             kept: Codes by layer that were made for calibration speech before.
+            folder: Where codes that are made for calibration speech are written, and read again (see `kept_codes`).
         """
         self._weights, self._moments, self._biased = weights, moments, frozenset(biased)
         self._kept = {(layer, held.spec): held for layer, held in (kept or {}).items()}
         self._made = dict(self._kept)
         self.made_from = "" if moments is None else digest(moments.meta)
+        self._files = None if folder is None else KeptCodes(folder, self.made_from)
+        self._written: dict[tuple[str, WeightSpec], None] = {}
 
     @classmethod
-    def of(cls, model: SpeechModel, moments: StoredMoments | None = None) -> WeightStore:
+    def of(cls, model: SpeechModel, moments: StoredMoments | None = None, folder: Path | None = None) -> WeightStore:
         """The store of ``model``."""
         biased = [op.name for op in model.ops() if "bias" in op.node.weights]
-        return cls(model.layer_weights(), moments, biased)
+        return cls(model.layer_weights(), moments, biased, folder=folder)
 
     def fitted(self, layer: str, spec: WeightSpec) -> WeightSpec:
         """What of ``spec`` the layer can have: without moments of its input the nearest codes, without a bias no correction.
@@ -86,17 +92,24 @@ class WeightStore:
             give_back()  # what making them took lies between codes that stay, and the heap would grow by it layer by layer
         return self._made[key]
 
-    def let_go_nearest(self) -> None:
-        """Let go of codes that were made without calibration speech, in no time."""
-        self._made = {
-            (layer, spec): held for (layer, spec), held in self._made.items() if spec.from_speech
-        } | self._kept
+    def __getstate__(self) -> dict[str, Any]:
+        """For a worker, maybe on another machine: codes and no folder."""
+        for layer, spec in self._written:
+            self.codes(layer, spec)
+        return {**vars(self), "_files": None, "_written": {}}
 
     def let_go(self) -> None:
-        """Let go of all codes but those that were kept; they are made again when they are next asked for."""
+        """Let go of all codes but those that were kept; they are made, or read, again when they are next asked for."""
         self._made = dict(self._kept)
 
     def _make(self, layer: str, spec: WeightSpec) -> QuantizedWeight:
         if self._moments is None or not spec.from_speech:
             return quantize_weight(self._weights[layer], spec)
-        return fit_weight(self._weights[layer], spec, self._moments[layer])
+        if self._files is None:
+            return fit_weight(self._weights[layer], spec, self._moments[layer])
+        self._written[layer, spec] = None
+        found = self._files.read(layer, spec)
+        if found is None:
+            found = fit_weight(self._weights[layer], spec, self._moments[layer])
+            self._files.write(layer, found)
+        return found
