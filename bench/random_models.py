@@ -43,17 +43,24 @@ PARAKEET = {
     "conv_kernel_size": 9,
     "num_mel_bins": 80,
 }
-#: Conformers have as many of their 24 layers: float weights of all are over 2 GB, which one protobuf cannot hold.
-LAYERS = 12
+#: As many of their 24 layers conformers have: float weights of all are over 2 GB, which one protobuf cannot hold. Parakeet's
+#: first convolutions compute as much as three of its layers, so it has more of them.
+LAYERS = {"Parakeet-CTC-0.6B": 12, "wav2vec2-conformer": 4, "wav2vec2-bert": 4}
 NETWORKS = {
     "wav2vec2-base": kin.Form("Wav2Vec2ForCTC", {"vocab_size": 13}),
     "HuBERT-large": kin.Form("HubertForCTC", LARGE),
     "Parakeet-CTC-0.6B": kin.Form(
         "ParakeetForCTC",
-        {"vocab_size": 13, "pad_token_id": 12, "encoder_config": PARAKEET | {"num_hidden_layers": LAYERS}},
+        {
+            "vocab_size": 13,
+            "pad_token_id": 12,
+            "encoder_config": PARAKEET | {"num_hidden_layers": LAYERS["Parakeet-CTC-0.6B"]},
+        },
     ),
-    "wav2vec2-conformer": kin.Form("Wav2Vec2ConformerForCTC", CONFORMER | {"num_hidden_layers": LAYERS}),
-    "wav2vec2-bert": kin.Form("Wav2Vec2BertForCTC", {"vocab_size": 13, "num_hidden_layers": LAYERS}),
+    "wav2vec2-conformer": kin.Form(
+        "Wav2Vec2ConformerForCTC", CONFORMER | {"num_hidden_layers": LAYERS["wav2vec2-conformer"]}
+    ),
+    "wav2vec2-bert": kin.Form("Wav2Vec2BertForCTC", {"vocab_size": 13, "num_hidden_layers": LAYERS["wav2vec2-bert"]}),
 }
 #: Of openai/whisper-small, from its configuration.
 WHISPER_SMALL = {
@@ -81,8 +88,6 @@ WHISPER_LARGE = {
 }
 #: Encoder-decoders.
 WHISPERS = {"whisper-small": WHISPER_SMALL}
-#: Those without a waveform as their input, or of which only some layers are there.
-CONFORMERS = ("Parakeet-CTC-0.6B", "wav2vec2-conformer", "wav2vec2-bert")
 
 
 def whisper(folder: Path, shape: Mapping[str, Any]) -> PreTrainedModel:
@@ -113,7 +118,7 @@ def whisper(folder: Path, shape: Mapping[str, Any]) -> PreTrainedModel:
 
 def checkpoint(size: str) -> Path:
     """The folder of a checkpoint of that size, written when first asked for, with a processor."""
-    folder = inputs.WORK / "random" / (f"{size}-{LAYERS}-layers" if size in CONFORMERS else size)
+    folder = inputs.WORK / "random" / (f"{size}-{LAYERS[size]}-layers" if size in LAYERS else size)
     if not (folder / "model.safetensors").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         if size in WHISPERS:

@@ -40,7 +40,7 @@ import torch
 from peers.difference import compared
 from peers.quantisers import QUANTISERS
 from peers.row import Files, Material, Peer, size
-from random_models import CONFORMERS, LAYERS, NETWORKS, WHISPERS, checkpoint
+from random_models import LAYERS, NETWORKS, WHISPERS, checkpoint
 from result_path import result_path, save
 from tables import sizes
 from transformers import AutoModelForCTC, AutoModelForSpeechSeq2Seq
@@ -236,7 +236,7 @@ def measure(
     medians = {label: statistics.median(s) for label, s in measured.items()}
     best = min((label for label in medians if label.startswith("float32")), key=medians.__getitem__)
     return {
-        "model": f"{name}, {LAYERS} layers" if name in CONFORMERS else name,
+        "model": f"{name}, {LAYERS[name]} layers" if name in LAYERS else name,
         "threads": threads,
         "steps": steps,
         "float_bytes": model.float_bytes,
@@ -303,7 +303,7 @@ def main() -> None:
     for name in arguments.models:
         for threads in arguments.threads:
             alone = threads > 1 or arguments.no_peers or name in WHISPERS
-            beside = () if alone else BRIEFLY if brief or name in CONFORMERS else BESIDE
+            beside = () if alone else BRIEFLY if brief or name in LAYERS else BESIDE
             how = {"rounds": arguments.rounds, "beside": beside, "brief": brief or threads > 1}
             found = measure(name, arguments.seconds, arguments.batch, threads, **how)
             same = ("model", "threads")
