@@ -269,3 +269,13 @@ def test_an_exported_file_that_says_something_else_ends_with_3(capsys, tmp_path)
     message = capsys.readouterr().err
     assert message.startswith("error: the exported file failed its check: WER differs from the simulation by +")
     assert "It is kept in out/unverified." in message
+
+
+@pytest.mark.parametrize(("count", "passed"), [(3, True), (10, True), (11, False)])
+def test_so_few_recordings_that_all_err_more_by_chance_are_no_failure(count, passed, tmp_path):
+    speech = manifests.load([str(write_manifest(tmp_path / "m.jsonl", rows("test", 40)))])[:count]
+    task = task_of(DataSettings())
+    simulated, file = (
+        evaluate(task, speech, [Answer(text or u.text, ()) for u in speech]) for text in ("", "something else")
+    )
+    assert compare(file, simulated, "the simulation", 0.1).passed == passed
