@@ -153,6 +153,12 @@ def test_weights_that_lie_on_their_grid_are_left_there(tmp_path: Path) -> None:
     assert on_their_grid(model, replace(spec, rounding="gptq"))
     assert not on_their_grid(model, replace(spec, bits=8))
     assert not on_their_grid(support.graft(), spec)
+    pruned = {
+        f"{name}.weight": torch.where(stored[name].abs() < stored[name].abs().median(), 0.0, stored[name])
+        for name in layers
+    }
+    save_file(held | pruned, tuned / "model.safetensors", {"format": "pt"})
+    assert not on_their_grid(load(tuned), spec)
     left, settings = left_if_trained(model, asked)
     assert (left.fingerprint, settings.fold) == (model.fingerprint, "none")
     assert "the weights lie on their grid" in left.notes[-1]

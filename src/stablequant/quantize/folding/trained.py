@@ -27,13 +27,15 @@ def left_if_trained(model: SpeechModel, settings: Settings) -> tuple[SpeechModel
 def on_their_grid(model: SpeechModel, spec: WeightSpec) -> bool:
     """Whether more than half of the weights are what their nearest codes stand for, as training for ``spec`` leaves them.
 
+    Zeros, of which a pruned checkpoint has many, are on every grid and tell nothing.
     Folded norms, and groups whose largest weight has shrunk, are not on their grid after training either (docs/finetune.md).
     """
     weights, nearest = model.layer_weights(), replace(spec, rounding="nearest", correct_bias=False)
     count = near = 0
     for layer in list(weights)[:: -(-len(weights) // LAYERS)]:
         held = quantize_weight(weights[layer], nearest)
-        rows = (held.dequantized() - weights[layer]).abs().flatten(1)
-        near += int((rows <= NEAR * stretched(held.scales, rows.shape, nearest)).sum())
-        count += rows.numel()
+        rows = weights[layer].flatten(1)
+        off = (held.dequantized().flatten(1) - rows).abs()
+        near += int(((off <= NEAR * stretched(held.scales, rows.shape, nearest)) & (rows != 0)).sum())
+        count += int(rows.count_nonzero())
     return 2 * near > count
