@@ -95,6 +95,7 @@ class Table:
             "bytes_ratio": round(bytes_ratio(made.model, made.scheme), 4),
             "version": self.version,
             **({"option": method.option} if method.option else {}),
+            **({"trained": dict(method.trained)} if method.trained else {}),
         }
 
     def _judged(self, made: Made, label: str) -> dict[str, Any]:

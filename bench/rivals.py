@@ -9,8 +9,8 @@ of stablequant/widths.py. Where a method makes no sense at a width it makes noth
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ class Method:
         labels: Whether it needs transcripts.
         training: Whether the model is trained for it.
         option: What the command needs for it.
+        trained: Steps, seconds of speech and minutes of a training, where they are known.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Method:
     labels: bool = False
     training: bool = False
     option: str = ""
+    trained: Mapping[str, float] = field(default_factory=dict)
 
 
 def static(study: Study, bits: str, calibrator: str, percentile: float = 99.99) -> Made | None:
@@ -158,6 +160,7 @@ def tuned(given: Sequence[str]) -> list[Method]:
             _learnt_from_text(folder),
             True,
             f"--tuned {width}={folder}",
+            {key: value for key, value in _report(folder).items() if key in ("steps", "seconds", "minutes")},
         )
         for width, folder in pairs
     ]
@@ -165,8 +168,13 @@ def tuned(given: Sequence[str]) -> list[Method]:
 
 def _learnt_from_text(folder: str) -> bool:
     """Whether what stablequant finetune wrote needed transcripts; other checkpoints are taken to."""
-    report = Path(folder) / REPORT
-    return not report.is_file() or json.loads(report.read_text())["loss"] != Distillation.name
+    return bool(_report(folder).get("loss") != Distillation.name)
+
+
+def _report(folder: str) -> dict[str, Any]:
+    """What stablequant finetune tells of a training; nothing of another checkpoint's."""
+    path = Path(folder) / REPORT
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
 
 
 def _whole(study: Study, bits: str, percentile: float = 99.99) -> Settings | None:

@@ -82,6 +82,7 @@ def test_a_claim_is_what_the_rows_of_the_table_support(tmp_path: Path) -> None:
                 "minutes": 1.0,
                 "bytes_ratio": 0.163,
             }
+            | ({"trained": {"steps": 200, "seconds": 96.9, "minutes": 9.22}} if training else {})
             | {"delta": sum(ends) / 2, "delta_interval": ends, "divergence": 0.01, "divergence_error": 0.001}
             for name, training, ends in kinds
         ]
@@ -100,7 +101,7 @@ def test_a_claim_is_what_the_rows_of_the_table_support(tmp_path: Path) -> None:
         told(*ends) for ends in ((), ((0.1, 1.1),), ((1.0, 3.0),), ((-3.0, -1.0),))
     )
     assert "says nothing" in nothing
-    assert "`trained` +0.60 points (+0.10 to +1.10)" in alike
+    assert "`trained`, 200 steps on 97 s of speech in 9 minutes, +0.60 points (+0.10 to +1.10)" in alike
     assert alike.endswith("do not tell them apart.")
     assert "| trained | +0.60 (+0.10 to +1.10) | transcripts and training |" in table
     assert ahead.endswith("the recipe is ahead.")

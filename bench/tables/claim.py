@@ -36,7 +36,7 @@ def _compared(bits: str, ours: dict[str, Any], trained: dict[str, Any]) -> str:
     apart = high < least or most < low
     words = " and ".join(
         f"{name} {r['delta']:+.2f} points ({interval(r['delta_interval'])}) and {_nats(r)}"
-        for name, r in (("the recipe without training", ours), (f"`{trained['method']}`", trained))
+        for name, r in (("the recipe without training", ours), (f"`{trained['method']}`{_by(trained)}", trained))
     )
     judged = (
         ("the recipe is ahead" if high < least else "training is ahead")
@@ -44,6 +44,16 @@ def _compared(bits: str, ours: dict[str, Any], trained: dict[str, Any]) -> str:
         else "these words do not tell them apart"
     )
     return f"At {bits} {words}: {judged}."
+
+
+def _by(r: dict[str, Any]) -> str:
+    """How it was trained, where that is known."""
+    took = r.get("trained")
+    return (
+        f", {took['steps']} steps on {took['seconds']:.0f} s of speech in {took['minutes']:.0f} minutes,"
+        if took
+        else ""
+    )
 
 
 def _nats(r: dict[str, Any]) -> str:
