@@ -44,7 +44,7 @@ PARAKEET = {
     "num_mel_bins": 80,
 }
 #: As many of their 24 layers conformers have: float weights of all are over 2 GB, which one protobuf cannot hold. Parakeet's
-#: first convolutions compute as much as three of its layers, so it has more of them.
+#: first convolutions take as long as some of its layers, so it has more of them.
 LAYERS = {"Parakeet-CTC-0.6B": 12, "wav2vec2-conformer": 4, "wav2vec2-bert": 4}
 NETWORKS = {
     "wav2vec2-base": kin.Form("Wav2Vec2ForCTC", {"vocab_size": 13}),

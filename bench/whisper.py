@@ -43,6 +43,7 @@ from stablequant.jobs.speech import read_splits
 from stablequant.measure.latency import interleaved
 from stablequant.observe.collect import Histograms, observe
 from stablequant.quantize import by_frame
+from stablequant.quantize.folding import fold
 from stablequant.quantize.plan import Plan
 from stablequant.quantize.weights import WeightStore
 from stablequant.recipes import recipe
@@ -178,9 +179,10 @@ def systems(
         if told:
             files = package.write_graphs(asked, None, folder, TARGETS["onnxruntime"])
             yield in_onnxruntime(f"float32{told}", asked, files, int8=False)
-        histograms = observe(asked, (calibration.waveforms_of(batch) for batch in calibration.batches))
+        folded = asked if settings.fold == "none" else fold(asked, calibration, settings.fold).model
+        histograms = observe(folded, (calibration.waveforms_of(batch) for batch in calibration.batches))
         for name, row in IN.items():
-            made = ours(asked, histograms, settings, folder / "ours", TARGETS[name])
+            made = ours(folded, histograms, settings, folder / "ours", TARGETS[name])
             yield row(f"stablequant, fast{told}", asked, made, ours=True)
     yield from runs(model, folders)
     material = Material.of(model, feeds(model, calibration, plain["onnxruntime"]), None, work)
