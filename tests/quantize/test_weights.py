@@ -90,7 +90,11 @@ def test_kept_codes_need_no_speech_and_others_are_refused_without() -> None:
 def test_codes_in_a_folder_are_read_and_not_made_again(
     moments: StoredMoments, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    specs = [WeightSpec(rounding="gptq"), WeightSpec(4, PerGroup(32), "mse", "gptq", correct_bias=True)]
+    specs = [
+        WeightSpec(rounding="gptq"),
+        WeightSpec(rounding="adaround", iterations=3),
+        WeightSpec(4, PerGroup(32), "mse", "gptq", correct_bias=True),
+    ]
     first = WeightStore.of(support.graft(), moments, tmp_path)
     made = [first.codes(LAYER, spec) for spec in specs]
     rounded: list[str] = []

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from stablequant.files import digest, replacing
+from stablequant.files import digest, disk_errors, replacing
 from stablequant.grid.weights import QuantizedWeight, WeightSpec
 
 
@@ -32,14 +32,15 @@ class KeptCodes:
         except (OSError, SafetensorError, KeyError):
             return None
 
-    def write(self, layer: str, held: QuantizedWeight) -> None:
-        """Keep the codes of a layer.
+    def write(self, layer: str, spec: WeightSpec, held: QuantizedWeight) -> None:
+        """Keep the codes of a layer, under the spec that they will be asked for by.
 
         Raises:
             ResourceError: They cannot be written.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with replacing(self._path(layer, held.spec)) as part:
+        with disk_errors(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+        with replacing(self._path(layer, spec)) as part:
             part.write_bytes(save(tensors_of(held)))
 
     def _path(self, layer: str, spec: WeightSpec) -> Path:

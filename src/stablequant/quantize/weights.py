@@ -111,5 +111,5 @@ class WeightStore:
         found = self._files.read(layer, spec)
         if found is None:
             found = fit_weight(self._weights[layer], spec, self._moments[layer])
-            self._files.write(layer, found)
+            self._files.write(layer, spec, found)
         return found
