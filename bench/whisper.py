@@ -15,8 +15,6 @@ those that transformers' `generate` chooses, recording by recording. Writes benc
 
 from __future__ import annotations
 
-import statistics
-import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,8 +23,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from inputs import add_data, arguments_of, sources
 from peers import ctranslate, whispercpp
+from peers.measured import IN, measured, of_runs
 from peers.quantisers import nncf_ptq, ort_dynamic
-from peers.row import Feeds, Files, Material, Peer, in_onnxruntime, in_openvino
+from peers.row import Feeds, Files, Material, Peer, in_onnxruntime
 from result_path import save
 from tables import whisper
 
@@ -40,17 +39,14 @@ from stablequant.heads.decoder import forced
 from stablequant.heads.head import Answer
 from stablequant.heads.seq2seq import Seq2SeqHead
 from stablequant.jobs.speech import read_splits
-from stablequant.measure.latency import interleaved
 from stablequant.observe.collect import Histograms, observe
 from stablequant.quantize import by_frame
 from stablequant.quantize.folding import fold
-from stablequant.quantize.plan import Plan
 from stablequant.quantize.weights import WeightStore
 from stablequant.recipes import recipe
 from stablequant.runtime.onnxruntime import OnnxRuntimeBackend
 from stablequant.runtime.registry import file_names
 from stablequant.settings import Settings
-from stablequant.tasks.bootstrap import paired_bootstrap
 
 #: Recordings that peers calibrate on, those that are timed, and the rounds.
 FED, TIMED, ROUNDS = 24, 8, 5
@@ -62,8 +58,6 @@ PEERS = (
     "faster-whisper-int8",
     *(f"whisper.cpp-{kind}" for kind in whispercpp.KINDS),
 )
-#: What makes a row of files, by runtime.
-IN = {"onnxruntime": in_onnxruntime, "openvino": in_openvino}
 
 
 def ours(model: SpeechModel, histograms: Histograms, settings: Settings, folder: Path, target: Target) -> Files:
@@ -95,17 +89,6 @@ def equal_tokens(model: SpeechModel, speech: Speech, answers: Sequence[Answer]) 
         end = [] if answer.truncated else [head.decoder.end]
         equal += [*head.decoder.prompt, *answer.tokens, *end] == tokens
     return equal
-
-
-def runs(model: SpeechModel, folders: Sequence[Path]) -> Iterator[Peer]:
-    """Rows of the files in folders that quantize wrote, in every runtime that they are for."""
-    for folder in folders:
-        window = Plan.load(folder / "plan.json").settings.data.window
-        for name, row in IN.items():
-            names = file_names(model.frontend.head.graphs, name)
-            if all((folder / file).is_file() for file in names.values()):
-                files = {graph: folder / file for graph, file in names.items()}
-                yield row(f"stablequant, {folder.name}", model.asked(window=window), files, ours=True)
 
 
 def feeds(model: SpeechModel, speech: Speech, files: Files) -> Feeds:
@@ -184,7 +167,7 @@ def systems(
         for name, row in IN.items():
             made = ours(folded, histograms, settings, folder / "ours", TARGETS[name])
             yield row(f"stablequant, fast{told}", asked, made, ours=True)
-    yield from runs(model, folders)
+    yield from of_runs(model, folders)
     material = Material.of(model, feeds(model, calibration, plain["onnxruntime"]), None, work)
     makers = {
         "dynamic": lambda: ort_dynamic(material),
@@ -222,35 +205,8 @@ def main() -> None:
     with TemporaryDirectory(prefix="stablequant-") as work:
         peers = arguments.peers.split(",")
         found = list(systems(model, speech["calibration"], settings, Path(work), arguments.run, peers, left_out))
-        runners = {p.name: lambda w, p=p: p.recognize([w]) for p in found}
-        seconds = interleaved(runners, test.sample(arguments.timed), arguments.rounds)
-        scores, answers = [], []
-        for peer in found:
-            answers.append([peer.recognize([w])[0] for w in test.waveforms])
-            scores.append(task.score(test.utterances, answers[-1]))
-            print(f"{peer.name}: {scores[-1].rate:.2f}", file=sys.stderr, flush=True)
-    equal = equal_tokens(model, test, answers[0])
-    medians = {name: statistics.median(s) for name, s in seconds.items()}
-    best = min(medians[p.name] for p in found if "float32" in p.name and "window" not in p.name)
-    rows = []
-    for peer, score, said in zip(found, scores, answers, strict=True):
-        difference = paired_bootstrap(scores[0], score)
-        rows.append(
-            {
-                "name": peer.name,
-                "ours": peer.ours,
-                "int8": peer.int8,
-                "wer": round(score.rate, 4),
-                "runaways": sum(a.truncated for a in said),
-                "delta": round(difference.delta, 4),
-                "delta_interval": [round(difference.low, 4), round(difference.high, 4)],
-                "speedup_vs_best_float": round(best / medians[peer.name], 4),
-                "speedup_rounds": [round(best / s, 4) for s in seconds[peer.name]],
-                "bytes": peer.bytes,
-                "peak_rss_bytes": peer.peak_rss_bytes,
-                "float_ops": peer.float_ops,
-            }
-        )
+        rows, scores, said = measured(found, test, task, arguments.timed, arguments.rounds)
+    equal = equal_tokens(model, test, said)
     result = {
         "model": Path(arguments.model).name,
         "data": data,
@@ -260,7 +216,6 @@ def main() -> None:
         "equal_tokens": equal,
         "timed": arguments.timed,
         "rounds": arguments.rounds,
-        "best_float_seconds": round(best, 4),
         "left_out": left_out,
         "rows": rows,
     }

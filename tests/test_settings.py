@@ -213,17 +213,18 @@ def test_candidates_ascend_from_zero_and_reach_the_largest(
 @pytest.mark.parametrize(
     ("given", "weights", "activations"),
     [
-        ({"bits": "w4a8"}, (4, 32, "mse"), 8),
-        ({"bits": "W4A16"}, (4, 32, "mse"), 16),
-        ({"bits": "w8a8"}, (8, None, "max"), 8),
-        ({"bits": "w4a4", "activations": "8"}, (4, 32, "mse"), 8),
-        ({"weights": "6", "activations": 6}, (6, None, "mse"), 6),
-        ({"weights": "4g64", "range": "max", "weights.group": 128}, (4, 128, "max"), 8),
+        ({"bits": "w4a8"}, (4, 32), 8),
+        ({"bits": "W4A16"}, (4, 32), 16),
+        ({"bits": "w8a8"}, (8, None), 8),
+        ({"bits": "w4a4", "activations": "8"}, (4, 32), 8),
+        ({"bits": "w8a8", "weights": "4g64"}, (4, 64), 8),
+        ({"weights": "6", "activations": 6}, (6, None), 6),
+        ({"weights": "4g64", "weights.group": 128}, (4, 128), 8),
     ],
 )
 def test_widths_may_be_written_in_one_word(given: dict[str, Any], weights: tuple[Any, ...], activations: int) -> None:
     found = Settings.parse(given)
-    assert (found.weights.bits, found.weights.group, found.weights.range) == weights
+    assert (found.weights.bits, found.weights.group) == weights
     assert found.activations.bits == activations
 
 

@@ -117,8 +117,9 @@ class WeightSettings(_Group):
     """``bits`` of convolutions (recipes that choose a form for each layer; others have one width for all)."""
     granularity: Literal["channel", "tensor"] = "channel"
     """One scale an output channel, or one a tensor."""
-    range: Literal["max", "mse"] = "max"
-    """The scale covers the largest magnitude, or has the least squared error."""
+    range: Literal["max", "mse"] | None = None
+    """The scale covers the largest magnitude, or has the least squared error; null: the least error below 8 bits, else the
+    largest."""
     rounding: Literal["nearest", "gptq", "adaround"] = "nearest"
     """To the nearest code, or so that the layer's output on calibration speech changes little."""
     iterations: Annotated[int, Field(ge=1)] = 50

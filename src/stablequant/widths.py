@@ -23,8 +23,7 @@ _WIDTH = re.compile(r"(?P<bits>\d{1,2})(g(?P<group>\d{1,4}))?")
 def in_words(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """``values`` without the widths that are written in one word, and the settings that those stand for.
 
-    ``bits=w4a8``, ``weights=4g32`` and ``activations=8`` are such. Scales of weights below 8 bits have the least squared error
-    unless ``range`` says otherwise (docs/decisions.md).
+    ``bits=w4a8``, ``weights=4g32`` and ``activations=8`` are such; of the first and the others, the others hold.
 
     Raises:
         SettingsError: A word is no width.
@@ -43,7 +42,7 @@ def in_words(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     found: dict[str, Any] = {}
     for group, word in words.items():
         found |= _width(group, word)
-    return rest, ({"weights.range": "mse"} if int(found.get("weights.bits", 8)) < 8 else {}) | found
+    return rest, found
 
 
 def _width(group: str, word: str) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import support
@@ -25,6 +27,7 @@ from stablequant.quantize.options import (
     reads_waveform,
 )
 from stablequant.quantize.scheme import LayerScheme
+from stablequant.recipes import recipe
 from stablequant.settings import Settings
 
 FOUR = [STATIC, STATIC_SHIFTED, PER_FRAME, PER_FRAME_SHIFTED]
@@ -105,11 +108,34 @@ def test_weights_in_groups_stand_opposite_blocks_of_the_input_and_convolutions_k
     for op in model.ops():
         (*_, found) = options(model, op, histograms, settings).values()
         if op.node.kind != "linear":
-            assert found.weight == WeightSpec(8, range="mse"), op.name
+            assert found.weight == WeightSpec(8), op.name
             assert {a.bits for a in found.activations} == {8}
         else:
             size = 16 if op.graph == "decoder" else 32
             assert found == LayerScheme((PerBlock(8, size),), WeightSpec(4, PerGroup(size), "mse")), op.name
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"weights": "4g32"},
+        {"weights.bits": 4, "weights.group": 32},
+        {"weights.step_bits": 4, "weights.step_group": 32},
+        {"target_bytes": 0.2},
+    ],
+)
+def test_wherever_a_width_below_8_bits_comes_from_its_scales_have_the_least_squared_error(
+    given: dict[str, Any],
+) -> None:
+    model, histograms = support.moonshine(), support.histograms("moonshine")
+    for asked in (None, "max", "mse"):
+        settings, met = Settings.parse({**recipe("default").settings, **given, "weights.range": asked}), set()
+        for op in model.ops():
+            for found in options(model, op, histograms, settings).values():
+                assert found.weight is not None
+                assert found.weight.range == (asked or ("mse" if found.weight.bits < 8 else "max")), op.name
+                met.add(found.weight.bits)
+        assert met == {4, 8}
 
 
 def test_activations_of_16_bits_leave_the_inputs_of_linear_layers_in_float() -> None:

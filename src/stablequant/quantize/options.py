@@ -75,18 +75,18 @@ def options(model: SpeechModel, op: Op, histograms: Histograms, settings: Settin
         found[PER_BLOCK] = by_block(model, op, settings)
     if settings.search.mixed and op.node.kind == "linear":
         for size, name in FOUR_BITS.items():
-            found[name] = LayerScheme((PerBlock(chosen.bits, size),), _four_bits(weight, size))
+            found[name] = LayerScheme((PerBlock(chosen.bits, size),), _four_bits(settings, size))
     return found
 
 
 def narrowest(op: Op, settings: Settings) -> tuple[WeightSpec, ...]:
     """The weights that ``op`` may have under a budget of bytes or divergence, whatever its activations are."""
     weight = weight_spec(settings.weights)
-    return (weight, *(_four_bits(weight, size) for size in FOUR_BITS)) if op.node.kind == "linear" else (weight,)
+    return (weight, *(_four_bits(settings, size) for size in FOUR_BITS)) if op.node.kind == "linear" else (weight,)
 
 
-def _four_bits(weight: WeightSpec, size: int) -> WeightSpec:
-    return replace(weight, bits=4, per=PerGroup(size), range="mse")
+def _four_bits(settings: Settings, size: int) -> WeightSpec:
+    return weight_spec(settings.updated(**{"weights.bits": 4, "weights.group": size}).weights)
 
 
 def own_widths(model: SpeechModel, op: Op, settings: Settings) -> Settings:

@@ -52,10 +52,11 @@ def weight_identity(spec: WeightSpec) -> dict[str, Any]:
 
 
 def weight_spec(settings: WeightSettings) -> WeightSpec:
-    """The spec that settings ask for."""
+    """The spec that settings ask for; scales of codes below 8 bits have the least squared error, if nothing else is asked for."""
     per: Granularity = PerTensor() if settings.granularity == "tensor" else PerChannel()
     per = per if settings.group is None else PerGroup(settings.group)
-    return WeightSpec(settings.bits, per, settings.range, settings.rounding, settings.correct_bias, settings.iterations)
+    ends = settings.range or ("mse" if settings.bits < 8 else "max")
+    return WeightSpec(settings.bits, per, ends, settings.rounding, settings.correct_bias, settings.iterations)
 
 
 def require_layers(scheme: Scheme, names: Iterable[str]) -> None:
