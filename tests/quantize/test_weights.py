@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ import support
 import torch
 
 from stablequant.errors import ModelError, PlanError
-from stablequant.grid.moments import fit_weight
-from stablequant.grid.weights import PerGroup, PerTensor, WeightSpec, quantize_weight
+from stablequant.grid.gptq import changes
+from stablequant.grid.moments import LOOKUPS, fit_weight
+from stablequant.grid.weights import PerGroup, PerTensor, QuantizedWeight, WeightSpec, quantize_weight
 from stablequant.observe.moments import StoredMoments, moments_once
 from stablequant.quantize import weights as weights_of
 from stablequant.quantize.weights import WeightStore
@@ -121,3 +123,26 @@ def test_codes_in_a_folder_are_read_and_not_made_again(
         path.write_bytes(path.read_bytes()[:-7])
     WeightStore.of(support.graft(), moments, tmp_path).codes(LAYER, specs[0])  # damaged
     assert rounded == ["gptq", "gptq"]
+
+
+def test_a_head_that_an_embedding_reads_too_is_rounded_for_both(tmp_path: Path) -> None:
+    model, spec = support.moonshine(), WeightSpec(4, PerGroup(32), "mse", "gptq")
+    moments = moments_once(model, support.speech(support.CALIBRATION[:2]), tmp_path / "moments.safetensors")
+    weights, store, name = model.layer_weights(), WeightStore.of(model, moments), "proj_out"
+    w, gram = weights[name], moments[name].gram
+    alone = fit_weight(w, spec, moments[name])
+    assert torch.equal(WeightStore(weights, moments).codes(name, spec).codes, alone.codes)
+    both = store.codes(name, spec)
+    identity = torch.eye(len(gram)) * float(gram.diagonal().mean())
+    weighed = torch.eye(len(gram)) * (LOOKUPS * float(gram.diagonal().mean()))
+    assert torch.equal(both.codes, fit_weight(w, spec, replace(moments[name], gram=gram + weighed)).codes)
+
+    def lost(held: QuantizedWeight, second: torch.Tensor) -> float:
+        return float(changes(w - held.dequantized(), second).sum())
+
+    nearest = quantize_weight(w, replace(spec, rounding="nearest"))
+    # What the decoder looks up errs less than behind GPTQ for the logits alone, and the logits much less than nearest codes'.
+    assert lost(both, identity) < 0.9 * lost(alone, identity)
+    assert lost(both, gram) < 0.5 * lost(nearest, gram)
+    other = "model.decoder.layers.0.mlp.fc1"
+    assert torch.equal(store.codes(other, spec).codes, fit_weight(weights[other], spec, moments[other]).codes)

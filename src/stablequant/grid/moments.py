@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     import torch
 
 
+#: What a table that is looked up too gains on the diagonal of its second moments, as a share of its mean; bench/lookups.py has
+#: what other shares come to.
+LOOKUPS = 0.3
+
+
 @dataclass(frozen=True)
 class Moments:
     """Of the rows x ``[K]`` that a layer's weight is multiplied with.
@@ -31,6 +36,17 @@ class Moments:
     def covariance(self) -> torch.Tensor:
         """The second moments about the mean ``[K, K]``."""
         return self.gram - self.mean.outer(self.mean)
+
+    def with_lookups(self, share: float = LOOKUPS) -> Moments:
+        """Those of a head whose weight an embedding reads too.
+
+        A lookup gives a row of the weight as it is, so what rounding changes in its output is the change of the row itself: its
+        second moments are the identity, here with ``share`` of the mean of the head's. Without them GPTQ would make the logits
+        better and what the decoder reads worse.
+        """
+        gram = self.gram.clone()
+        gram.diagonal().add_(share * float(gram.diagonal().mean()))
+        return replace(self, gram=gram)
 
 
 def fit_weight(w: torch.Tensor, spec: WeightSpec, moments: Moments, *, act_order: bool = True) -> QuantizedWeight:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stablequant.errors import ModelError, PlanError
 from stablequant.files import digest
-from stablequant.grid.moments import fit_weight
+from stablequant.grid.moments import LOOKUPS, fit_weight
 from stablequant.grid.weights import QuantizedWeight, WeightSpec, quantize_weight
 from stablequant.memory import give_back
 from stablequant.quantize.kept_codes import KeptCodes
@@ -33,6 +33,7 @@ class WeightStore:
         weights: Mapping[str, Tensor],
         moments: StoredMoments | None = None,
         biased: Collection[str] = (),
+        looked_up: Collection[str] = (),
         *,
         kept: Mapping[str, QuantizedWeight] | None = None,
         folder: Path | None = None,
@@ -43,13 +44,15 @@ class WeightStore:
             weights: Float32 ``[out, ...]`` by layer.
             moments: Of the layers' inputs on calibration speech; ``None``: nothing can be rounded for that speech.
             biased: Layers that have a bias, which can be corrected.
+            looked_up: Layers whose weight an embedding reads too.
             kept: Codes by layer that were made for calibration speech before.
             folder: Where codes that are made for calibration speech are written, and read again (see `kept_codes`).
         """
-        self._weights, self._moments, self._biased = weights, moments, frozenset(biased)
+        self._weights, self._moments = weights, moments
+        self._biased, self._looked_up = frozenset(biased), frozenset(looked_up)
         self._kept = {(layer, held.spec): held for layer, held in (kept or {}).items()}
         self._made = dict(self._kept)
-        self.made_from = "" if moments is None else digest(moments.meta)
+        self.made_from = "" if moments is None else digest([moments.meta, sorted(self._looked_up), LOOKUPS])
         self._files = None if folder is None else KeptCodes(folder, self.made_from)
         self._written: dict[tuple[str, WeightSpec], None] = {}
 
@@ -57,7 +60,8 @@ class WeightStore:
     def of(cls, model: SpeechModel, moments: StoredMoments | None = None, folder: Path | None = None) -> WeightStore:
         """The store of ``model``."""
         biased = [op.name for op in model.ops() if "bias" in op.node.weights]
-        return cls(model.layer_weights(), moments, biased, folder=folder)
+        looked_up = {node.shares for graph in model.graphs for node in graph.nodes if node.shares}
+        return cls(model.layer_weights(), moments, biased, looked_up, folder=folder)
 
     def fitted(self, layer: str, spec: WeightSpec) -> WeightSpec:
         """What of ``spec`` the layer can have: without moments of its input the nearest codes, without a bias no correction.
@@ -106,10 +110,16 @@ class WeightStore:
         if self._moments is None or not spec.from_speech:
             return quantize_weight(self._weights[layer], spec)
         if self._files is None:
-            return fit_weight(self._weights[layer], spec, self._moments[layer])
+            return self._fitted_codes(layer, spec, self._moments)
         self._written[layer, spec] = None
         found = self._files.read(layer, spec)
         if found is None:
-            found = fit_weight(self._weights[layer], spec, self._moments[layer])
+            found = self._fitted_codes(layer, spec, self._moments)
             self._files.write(layer, spec, found)
         return found
+
+    def _fitted_codes(self, layer: str, spec: WeightSpec, moments: StoredMoments) -> QuantizedWeight:
+        of_input = moments[layer]
+        if layer in self._looked_up:
+            of_input = of_input.with_lookups()
+        return fit_weight(self._weights[layer], spec, of_input)
