@@ -3,9 +3,9 @@
     python bench/lookups.py                                            # Moonshine tiny on the embedded speech
     python bench/lookups.py openai/whisper-tiny.en --data examples/asterisk --utterances 16
 
-Rows: the nearest codes, and GPTQ with several shares of lookups in the head's second moments (grid/moments.py). Divergence from
-float on dev speech, of the head's rounding alone and of the whole model in W4A8 with GPTQ and a scale a block. Adds a model to
-bench/results/lookups.json.
+Rows: the head's nearest codes, GPTQ with several shares of lookups in its second moments (grid/moments.py), and AdaRound.
+Divergence from float on dev speech, of the head's rounding alone and of the whole model in W4A8 with GPTQ and a scale a block.
+Adds a model to bench/results/lookups.json.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from stablequant.search.trials import Candidate, Trials
 from stablequant.settings import Settings
 from stablequant.tasks.bootstrap import paired_bootstrap
 
-SHARES = (0.0, 0.1, LOOKUPS, 1.0)
+SHARES = (0.0, 0.1, LOOKUPS, 1.0, 3.0)
 
 
 def main() -> None:
@@ -55,6 +55,9 @@ def main() -> None:
     made: dict[str, QuantizedWeight] = {"nearest codes": quantize_weight(w, replace(spec, rounding="nearest"))}
     for share in SHARES:
         made[f"GPTQ, lookups {share:g}"] = fit_weight(w, spec, moments.with_lookups(share))
+    adaround = replace(spec, rounding="adaround")
+    for share in (0.0, LOOKUPS):
+        made[f"AdaRound, lookups {share:g}"] = fit_weight(w, adaround, moments.with_lookups(share))
     store, dev = study.store(), study.speech["dev"]
     others = {n: store.codes(n, s.weight) for n, s in whole.items() if s.weight is not None and n != head}
     journal, drawn = Journal(study.folder / "trials.sqlite"), dev.draw(arguments.utterances, settings.data.seed)
