@@ -20,6 +20,7 @@ from result_path import RESULTS, command, save
 from study import Study
 from tables.frontier import plot, table
 
+from stablequant.errors import SettingsError
 from stablequant.quantize.bits import average_bits
 from stablequant.quantize.scheme import Scheme
 from stablequant.recipes import recipe
@@ -100,9 +101,15 @@ def main() -> None:
     makers = {name: (lambda bits=bits: study.uniform(bits)) for name, bits in UNIFORM.items()}
     makers |= {f"at most {share:g} of the bytes": (lambda share=share: study.within(share)) for share in BUDGETS}
     for row, make in makers.items():
-        if row not in done:
-            found["rows"].append(study.row(row, make()))
-            save("frontier", {key: value for key, value in result.items() if key != "machine"})
+        if row in done:
+            continue
+        try:
+            scheme = make()
+        except SettingsError as error:  # a budget below the narrowest weights
+            print(f"{row}: {error}")
+            continue
+        found["rows"].append(study.row(row, scheme))
+        save("frontier", {key: value for key, value in result.items() if key != "machine"})
     plot("frontier")
     print(table("frontier"))
 

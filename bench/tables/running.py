@@ -6,7 +6,7 @@ from result_path import load_result
 
 from tables.markdown import cpu, interval, known, markdown
 
-HEAD = ["", "WER %", "against float", "95 % interval", "speed", "rounds", "MB", "peak MB"]
+HEAD = ["", "WER %", "against float", "95 % interval", "runaways", "speed", "rounds", "MB", "peak MB"]
 
 
 def table(name: str) -> str:
@@ -23,6 +23,7 @@ def table(name: str) -> str:
                     f"{x['wer']:.2f}",
                     f"{x['delta']:+.2f}" if number else "",
                     interval(x["delta_interval"]) if number else "",
+                    f"{x['runaways']}",
                     f"{x['speedup_vs_best_float']:.2f}",
                     f"{min(rounds):.2f} to {max(rounds):.2f}",
                     f"{x['bytes'] / 1e6:.0f}",
